@@ -1,0 +1,87 @@
+"""The DAG `ml_pipeline`: the stages of dvc.yaml as tasks, between what prepares a run and what becomes of its model."""
+
+from airflow.sdk import DAG
+from pendulum import datetime
+
+from dvc_airflow.operators import DvcPushOperator
+from dvc_airflow.task_group import DvcTaskGroup
+from include.config_file import load_config
+from include.settings import PROJECT_DIR
+from ml_operators.base import cache_dir, retry_arguments, store_credentials, store_environment, tracking_environment
+from ml_operators.links import MlflowRunLink, StoreLink
+from ml_operators.model_registry import PromoteModelOperator, RegisterModelOperator
+from ml_operators.record_lineage import RecordLineageOperator
+from ml_operators.resolve_config import ResolveConfigOperator
+from ml_operators.setup_bucket import SetupBucketOperator
+
+DOC = """
+### From raw data to a champion, every step traceable
+
+The tasks in `pipeline` are the stages of `dvc.yaml`. A stage whose inputs were seen before is **skipped**; its log says why.
+
+| task | does |
+|---|---|
+| `resolve_config` | `config/config.yaml` + the run's conf + the run's date, checked |
+| `setup_bucket` | makes sure that the bucket can be used |
+| `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
+| `dvc_push` | pushes what the run made, and proves that the store has it |
+| `record_lineage` | writes manifest, `dvc.lock` and configuration into the store and onto the MLflow run |
+| `register_model`, `promote_model` | one version per MLflow run; alias `champion` if it meets the gate |
+
+Change a value for one run with the conf, for instance `{"model": {"C": 0.5}}`; for all runs in `config/config.yaml`.
+"""
+
+config = load_config()
+start = config.schedule.start_date
+
+with DAG(
+    "ml_pipeline",
+    description="Iris, logistic regression: DVC stages on Airflow",
+    doc_md=DOC,
+    schedule=config.schedule.cron,
+    start_date=datetime(start.year, start.month, start.day, tz="UTC"),
+    catchup=config.schedule.catchup,
+    max_active_runs=config.schedule.max_active_runs,
+    default_args=retry_arguments(config.schedule),
+    tags=["dvc", "mlflow"],
+):
+    resolve_config = ResolveConfigOperator(task_id="resolve_config")
+    resolved = resolve_config.output["config"]
+    setup_bucket = SetupBucketOperator(task_id="setup_bucket", config=resolved)
+
+    dvc = {
+        "project_dir": PROJECT_DIR,
+        "files": resolve_config.output["files"],
+        "remote_url": resolve_config.output["remote_url"],
+        "cache_dir": cache_dir,
+        "credentials": store_credentials,
+    }
+    stages = DvcTaskGroup(
+        "pipeline",
+        stage_environment={"get_data": store_environment, "train_and_evaluate": tracking_environment},
+        stage_options={
+            "train_and_evaluate": {
+                "publish": [config.paths.mlflow_run, config.paths.metrics],
+                "extra_links": [MlflowRunLink()],
+            }
+        },
+        **dvc,
+    )
+    dvc_push = DvcPushOperator(
+        task_id="dvc_push",
+        upstream_stages=stages.stage_task_ids,
+        environment=store_environment,
+        extra_links=[StoreLink()],
+        **dvc,
+    )
+    record_lineage = RecordLineageOperator(
+        task_id="record_lineage",
+        config=resolved,
+        stage_task_ids=stages.stage_task_ids,
+    )
+    register_model = RegisterModelOperator(
+        task_id="register_model", config=resolved, lineage=record_lineage.output
+    )
+    promote_model = PromoteModelOperator(task_id="promote_model", config=resolved, model=register_model.output)
+
+    setup_bucket >> stages >> dvc_push >> record_lineage >> register_model >> promote_model

@@ -1,0 +1,1 @@
+"""The machine-learning part: configuration, DVC stages, registry and lineage. Imports no Airflow."""

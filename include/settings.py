@@ -1,0 +1,220 @@
+"""The models of the two sources of settings: `PipelineConfig` (config/config.yaml) and `RuntimeSettings` (environment).
+
+What changes a result is in the first, what differs from place to place in the second. Nothing is read at import;
+`include.config_file` reads the first.
+"""
+
+import re
+
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from include.errors import ConfigError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+CONFIG_FILE = Path("config/config.yaml")
+ENV_FILE = Path("config/.env")
+
+
+def _inside_project(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or str(path) != value:
+        raise ValueError("must be a plain relative path below the project's root, like data/raw/dataset.csv")
+    return value
+
+
+def _single_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters or line breaks")
+    return value
+
+
+RelativePath = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._/-]+$"), AfterValidator(_inside_project)
+]
+Line = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_single_line)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of the random generator")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PathsConfig(_Section):
+    """Files that the stages write, relative to the project's root."""
+
+    raw_data: RelativePath = Field(description="The data set as it was fetched (CSV)")
+    train_data: RelativePath = Field(description="Rows to train on (CSV)")
+    test_data: RelativePath = Field(description="Rows held out for the test (CSV)")
+    model: RelativePath = Field(description="The fitted scikit-learn pipeline (joblib)")
+    metrics: RelativePath = Field(description="Metrics and classification report (JSON)")
+    confusion_matrix: RelativePath = Field(description="Actual and predicted class per test row (CSV)")
+    mlflow_run: RelativePath = Field(description="Which MLflow run trained the model (JSON)")
+
+    @field_validator("*")
+    @classmethod
+    def _distinct(cls, value: str, info: Any) -> str:
+        for other, path in info.data.items():
+            if path == value:
+                raise ValueError(f"is the same file as paths.{other}")
+        return value
+
+
+class DataConfig(_Section):
+    """Where the data come from, and what they must look like."""
+
+    source: Line = Field(description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}")
+    version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
+    format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    target: Line = Field(description="Column to predict")
+    max_missing_share: float = Field(0.0, ge=0, lt=1, description="Share of missing cells allowed per feature (0 to 1)")
+
+
+class SplitConfig(_Section):
+    """How the rows are divided into training and test."""
+
+    test_size: float = Field(gt=0, lt=1, description="Share of rows held out for the test (0 to 1)")
+    random_state: Seed
+
+
+class ModelConfig(_Section):
+    """Hyperparameters of scikit-learn's LogisticRegression, under its own names."""
+
+    C: float = Field(gt=0, le=1e12, description="Inverse of the regularisation strength")
+    solver: Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"] = Field(
+        description="Optimisation algorithm; liblinear knows two classes only"
+    )
+    tol: float = Field(gt=0, le=1, description="Tolerance at which the solver stops")
+    max_iter: int = Field(ge=1, le=1_000_000, description="Upper limit of iterations")
+    fit_intercept: bool = Field(description="Whether to fit an intercept")
+    class_weight: Literal["balanced"] | None = Field(description="balanced: weigh classes by their inverse frequency")
+    random_state: Seed
+
+
+class MlflowConfig(_Section):
+    """Where the runs are tracked."""
+
+    experiment: Line = Field(description="Name of the MLflow experiment")
+
+
+class RegistryConfig(_Section):
+    """The model registry, and the gate before the alias `champion`."""
+
+    model_name: Annotated[Line, Field(pattern=r"^[^/:]+$")] = Field(description="Name of the registered model")
+    metric: Literal[
+        "test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro", "test_roc_auc_ovr"
+    ] = Field(description="Test metric that the gate looks at (higher is better)")
+    minimum: float = Field(ge=0, le=1, description="A model below this value is never champion")
+
+
+class StorageConfig(_Section):
+    """The place of the bytes in the object store."""
+
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    bucket: str = Field(min_length=3, max_length=63, description="Bucket (3 to 63 of a-z, 0-9, '-' and '.')")
+    prefix: RelativePath = Field(description="Where DVC keeps its objects in the bucket")
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket_that_s3_allows(cls, value: str) -> str:
+        label = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+        is_address = re.fullmatch(r"\d+(\.\d+){3}", value)
+        if not re.fullmatch(rf"{label}(\.{label})*", value) or is_address:
+            raise ValueError(
+                "S3 forbids this name: use 3 to 63 lower-case letters, digits, '-' and '.', "
+                "a letter or digit at both ends, and not the form of an IP address"
+            )
+        return value
+
+
+class ScheduleConfig(_Section):
+    """When the DAG runs, and how it retries. Changes no result."""
+
+    cron: Line | None = Field(None, description="Cron expression or preset like @daily; null: by hand and backfills only")
+    start_date: date = Field(description="First date that catch-up and the schedule consider (UTC)")
+    catchup: bool = Field(False, description="Whether dates missed since start_date are run")
+    max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
+    retries: int = Field(2, ge=0, le=10, description="Further tries of a task whose fault may pass")
+    retry_delay_seconds: int = Field(5, ge=1, le=3600, description="Seconds before the first retry; doubled each time")
+
+
+class PipelineConfig(_Section):
+    """All of config/config.yaml."""
+
+    paths: PathsConfig
+    data: DataConfig
+    split: SplitConfig
+    model: ModelConfig
+    mlflow: MlflowConfig
+    registry: RegistryConfig
+    storage: StorageConfig
+    schedule: ScheduleConfig
+
+    @property
+    def remote_url(self) -> str:
+        """The address of the DVC remote, ``s3://bucket/prefix``."""
+        return f"s3://{self.storage.bucket}/{self.storage.prefix}"
+
+
+class RuntimeSettings(BaseSettings):
+    """Addresses and secrets: the environment, then config/.env, then loopback defaults."""
+
+    model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    aws_endpoint_url: str = Field("http://127.0.0.1:9000", description="Object store; empty: AWS itself")
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
+    aws_default_region: str = "us-east-1"
+    store_console_url: str | None = Field(None, description="Web console of the store, for links")
+    mlflow_tracking_uri: str = "http://127.0.0.1:5000"
+    mlflow_tracking_username: str | None = None
+    mlflow_tracking_password: SecretStr | None = None
+    mlflow_ui_url: str | None = Field(None, description="MLflow as a browser reaches it; default: the tracking URI")
+    dvc_cache_dir: Path | None = Field(None, description="DVC cache that tasks share; default: .dvc/cache of the project")
+
+    def store_environment(self) -> dict[str, str]:
+        """The variables with which boto3, DVC and the AWS tools reach the store. Holds secrets."""
+        values = {
+            "AWS_ENDPOINT_URL": self.aws_endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.aws_access_key_id,
+            "AWS_SECRET_ACCESS_KEY": _reveal(self.aws_secret_access_key),
+            "AWS_SESSION_TOKEN": _reveal(self.aws_session_token),
+            "AWS_DEFAULT_REGION": self.aws_default_region,
+            # A store that is silent must fail the task within a minute, not after botocore's several.
+            "AWS_MAX_ATTEMPTS": "2",
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def tracking_environment(self) -> dict[str, str]:
+        """The variables with which the MLflow client reaches the tracking server. Holds secrets."""
+        values = {
+            "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
+            "MLFLOW_TRACKING_USERNAME": self.mlflow_tracking_username,
+            "MLFLOW_TRACKING_PASSWORD": _reveal(self.mlflow_tracking_password),
+            # The client's own defaults (seven retries, 120 s each) hold a task for minutes when the server is away.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def load_runtime_settings(project_dir: Path = PROJECT_DIR) -> RuntimeSettings:
+    """Read the environment and config/.env.
+
+    :raises ConfigError: a variable has an impossible value; its value is not repeated in the message.
+    """
+    try:
+        return RuntimeSettings(_env_file=project_dir / ENV_FILE)  # type: ignore[call-arg]
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, e["loc"])).upper() + f" ({e['msg']})" for e in error.errors())
+        raise ConfigError(f"environment or {ENV_FILE}: {names}. See config/.env.example.") from None

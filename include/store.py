@@ -1,0 +1,87 @@
+"""The object store (S3), reached with the addresses and credentials of `RuntimeSettings`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from include.errors import AccessError, ConfigError, ServiceError
+from include.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Seconds. A store that is down or silent must be noticed within a minute, tries included.
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 15
+
+_REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+
+
+def client(runtime: RuntimeSettings) -> "S3Client":
+    """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles)."""
+    import boto3
+    from botocore.config import Config
+
+    def secret(value: Any) -> str | None:
+        return value.get_secret_value() if value else None
+
+    return boto3.client(
+        "s3",
+        endpoint_url=runtime.aws_endpoint_url or None,
+        aws_access_key_id=runtime.aws_access_key_id,
+        aws_secret_access_key=secret(runtime.aws_secret_access_key),
+        aws_session_token=secret(runtime.aws_session_token),
+        region_name=runtime.aws_default_region,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"total_max_attempts": 2},
+            # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
+            s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
+        ),
+    )
+
+
+def error_code(error: Any) -> str:
+    """The S3 error code of a botocore `ClientError`, such as ``404`` or ``NoSuchBucket``."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def explained(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
+    """Turn botocore's errors into ours, with the endpoint and the remedy.
+
+    :param doing: what was being done, as in ``listing bucket x``.
+    :raises AccessError: the credentials are missing or refused.
+    :raises ServiceError: the store does not answer, or answers with a fault of its own.
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    endpoint = runtime.aws_endpoint_url or "AWS"
+    variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or config/.env)"
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError):
+        raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {variables}.") from None
+    except HTTPClientError as error:
+        raise ServiceError(
+            f"{doing}: the object store at {endpoint} does not answer ({type(error).__name__}). "
+            "Is it running, and is AWS_ENDPOINT_URL right?"
+        ) from None
+    except ClientError as error:
+        code = error_code(error)
+        if code in _REFUSED:
+            raise AccessError(
+                f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {variables}."
+            ) from None
+        raise ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}") from None
+    except ValueError as error:  # botocore's word for an endpoint that is no address
+        raise ConfigError(f"{doing}: AWS_ENDPOINT_URL={endpoint!r} is no address: {error}") from None
+    except BotoCoreError as error:
+        raise ServiceError(f"{doing}: the object store at {endpoint}: {error}") from None

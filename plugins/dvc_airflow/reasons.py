@@ -1,0 +1,57 @@
+"""Why a stage ran: what differs between its inputs and those of the run before."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], produced: frozenset[str] = frozenset()) -> list[str]:
+    """Compare the inputs of two lock entries.
+
+    :param produced: paths that stages make; all other dependencies are code or data of the project.
+    :return: one phrase per difference, such as ``model.C 1.0 -> 2.5`` or ``include/stages/preprocess.py changed``.
+    """
+    return [
+        *(["the command changed"] if before.get("cmd") != now.get("cmd") else []),
+        *_params(before.get("params", {}), now.get("params", {})),
+        *_dependencies(before.get("deps", []), now.get("deps", []), produced),
+    ]
+
+
+def _params(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    old, new = dict(_flat(before)), dict(_flat(now))
+    for key in sorted(old.keys() | new.keys()):
+        if key not in old:
+            yield f"{key} is new ({_short(new[key])})"
+        elif key not in new:
+            yield f"{key} is gone"
+        elif old[key] != new[key]:
+            yield f"{key} {_short(old[key])} -> {_short(new[key])}"
+
+
+def _flat(files: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for values in files.values():
+        yield from _leaves("", values)
+
+
+def _leaves(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping) and values:
+        for name, value in values.items():
+            yield from _leaves(f"{prefix}.{name}" if prefix else str(name), value)
+    else:
+        yield prefix, values
+
+
+def _dependencies(before: list, now: list, produced: frozenset[str]) -> Iterator[str]:
+    old, new = ({dep["path"]: dep.get("md5", dep.get("etag")) for dep in deps} for deps in (before, now))
+    for path in sorted(old.keys() | new.keys()):
+        if path not in old:
+            yield f"{path} is a new dependency"
+        elif path not in new:
+            yield f"{path} is no dependency any more"
+        elif old[path] != new[path]:
+            yield f"{path} changed{' upstream' if path in produced else ''}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

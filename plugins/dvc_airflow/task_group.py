@@ -1,0 +1,70 @@
+"""A DVC project as a task group."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import TaskGroup
+
+from dvc_airflow.operators import DvcStageOperator, Environment
+from dvc_airflow.project import load_stages
+
+
+class DvcTaskGroup(TaskGroup):
+    """One `DvcStageOperator` per stage of the project; edges from dvc.yaml.
+
+    :param project_dir: root of the DVC project.
+    :param stage_environment: per stage, what its process gets beside the base environment.
+    :param stage_options: per stage, further arguments of its operator (``publish``, ``operator_extra_links``, ...).
+    :param files, remote_url, cache_dir, credentials: of every stage's operator, see `DvcOperator`.
+    :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
+    :raises DvcProjectError: the project cannot be read; Airflow shows it as the DAG's import error.
+    """
+
+    def __init__(
+        self,
+        group_id: str = "pipeline",
+        *,
+        project_dir: Path,
+        stage_environment: Mapping[str, Environment] | None = None,
+        stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+        files: Any = None,
+        remote_url: Any = None,
+        cache_dir: Callable[[], Path | None] = lambda: None,
+        credentials: Callable[[], Mapping[str, Any]] = dict,
+        graph_cache_dir: Path | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(group_id, **kwargs)
+        stages = load_stages(project_dir, graph_cache_dir or _graph_cache_dir())
+        self.stage_tasks: dict[str, DvcStageOperator] = {}
+        for stage in stages:
+            upstream = [self.stage_tasks[name] for name in stage.upstream]
+            task = DvcStageOperator(
+                task_id=stage.task_id,
+                task_group=self,
+                stage=stage.name,
+                project_dir=project_dir,
+                upstream_stages=[other.task_id for other in upstream],
+                doc=stage.description,
+                environment=(stage_environment or {}).get(stage.name, dict),
+                files=files,
+                remote_url=remote_url,
+                cache_dir=cache_dir,
+                credentials=credentials,
+                **(stage_options or {}).get(stage.name, {}),
+            )
+            if upstream:
+                task.set_upstream(upstream)
+            self.stage_tasks[stage.name] = task
+
+    @property
+    def stage_task_ids(self) -> Sequence[str]:
+        """The ids of all stage tasks, in an order in which they can run."""
+        return [task.task_id for task in self.stage_tasks.values()]
+
+
+def _graph_cache_dir() -> Path:
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(home).expanduser() / "dvc_airflow" / "graphs"

@@ -1,0 +1,1 @@
+"""The custom operators of this project. All of them read the shared configuration of `include.settings`."""

@@ -1,0 +1,78 @@
+"""What the operators and the DAG have in common: the configuration of the run, and how tasks retry."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from include.config_file import validate_config
+from include.errors import AccessError, ConfigError, DataError
+from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig, load_runtime_settings
+
+
+class PipelineOperator(BaseOperator):
+    """Base of the operators that work with the configuration that `resolve_config` returned.
+
+    :param config: the resolved configuration. (templated: an XComArg)
+    """
+
+    template_fields: Sequence[str] = ("config",)
+    ui_color = "#e8f3d6"
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+    @property
+    def pipeline_config(self) -> PipelineConfig:
+        """The run's configuration, checked."""
+        return validate_config(self.config, "XCom of resolve_config")
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """Addresses and secrets, read in the worker."""
+        return load_runtime_settings()
+
+
+def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
+    """Arguments of every task: what may pass is retried with backoff, what cannot fails at once."""
+    final = [
+        RetryRule(exception=[ConfigError, DataError, AccessError], action=RetryAction.FAIL, reason="cannot pass by itself")
+    ]
+    return {
+        "retries": schedule.retries,
+        "retry_delay": timedelta(seconds=schedule.retry_delay_seconds),
+        "retry_exponential_backoff": 2.0,
+        "retry_policy": ExceptionRetryPolicy(rules=final),
+    }
+
+
+def store_environment() -> dict[str, str]:
+    """For a process that uses the object store. Called in the worker; holds secrets."""
+    return {**load_runtime_settings().store_environment(), "PIPELINE_PROJECT_DIR": str(PROJECT_DIR)}
+
+
+def tracking_environment() -> dict[str, str]:
+    """For a process that uses MLflow. Called in the worker; holds secrets."""
+    return load_runtime_settings().tracking_environment()
+
+
+def store_credentials() -> dict[str, str]:
+    """The store's address and credentials as options of a DVC remote. Called in the worker; holds secrets."""
+    names = {
+        "AWS_ENDPOINT_URL": "endpointurl",
+        "AWS_ACCESS_KEY_ID": "access_key_id",
+        "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+        "AWS_SESSION_TOKEN": "session_token",
+        "AWS_DEFAULT_REGION": "region",
+    }
+    values = load_runtime_settings().store_environment()
+    return {option: values[name] for name, option in names.items() if name in values}
+
+
+def cache_dir() -> Path | None:
+    """The DVC cache that the tasks share. Called in the worker."""
+    return load_runtime_settings().dvc_cache_dir or PROJECT_DIR / ".dvc" / "cache"

@@ -1,0 +1,43 @@
+"""`ResolveConfigOperator`: what exactly this run is to do."""
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from include.config_file import apply_overrides, dump_yaml, read_config_document, validate_config
+from include.settings import CONFIG_FILE, PROJECT_DIR, load_runtime_settings
+from include.sources import current_version, fill_date
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ResolveConfigOperator(BaseOperator):
+    """Lay the run's conf over config/config.yaml, fill in the run's date, pin the version of the source.
+
+    Returns (as separate XComs) ``config``: the checked configuration; ``files``: the text that takes the place of
+    config/config.yaml in the stages' workspaces; ``remote_url``: the DVC remote.
+    """
+
+    ui_color = "#e8f3d6"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(multiple_outputs=True, **kwargs)
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Resolve and check.
+
+        :raises ConfigError: a key or value is wrong.
+        :raises DataError: there is nothing at ``data.source``.
+        """
+        run = context["dag_run"]
+        document = apply_overrides(read_config_document(), run.conf or {}, "the run's conf")
+        config = validate_config(document, f"{CONFIG_FILE} with the run's conf" if run.conf else CONFIG_FILE)
+        # A manual run may have no logical date; run_after is always there.
+        source = fill_date(config.data.source, run.logical_date or run.run_after)
+        version = config.data.version or current_version(source, load_runtime_settings(), PROJECT_DIR)
+        data = config.data.model_copy(update={"source": source, "version": version})
+        config = config.model_copy(update={"data": data})
+        self.log.info("Source %s, version %s", source, version or "built-in")
+        resolved = config.model_dump(mode="json")
+        return {"config": resolved, "files": {str(CONFIG_FILE): dump_yaml(resolved)}, "remote_url": config.remote_url}
