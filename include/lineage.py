@@ -36,13 +36,13 @@ class Code(_Part):
 
 
 class StageRecord(_Part):
-    """How a stage came by its result. ``run_id`` is the Airflow run that executed it."""
+    """How a stage came by its result. ``executed_in`` is the Airflow run that executed it, where that is known."""
 
     stage: str
     outcome: Literal["executed", "restored", "unchanged"]
     reason: str
     seconds: float
-    run_id: str
+    executed_in: str | None
 
 
 class FileRecord(_Part):

@@ -119,7 +119,7 @@ class DvcStageOperator(DvcOperator):
     """One stage of a DVC project.
 
     Returns ``stage``, ``outcome`` (executed, restored, unchanged), ``reason``, ``seconds``, ``lock`` (the stage's entry, by
-    lock file), ``run_id`` and ``published``. A stage that need not run is *skipped*, with the same return value.
+    lock file), ``executed_in`` (the run that executed it, None where that is not known) and ``published``. A stage that need not run is *skipped*, with the same return value.
 
     :param stage: the stage's name, as ``dvc repro`` takes it.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
@@ -161,7 +161,7 @@ class DvcStageOperator(DvcOperator):
             "outcome": outcome,
             "reason": reason,
             "seconds": round(time.monotonic() - started, 2),
-            "run_id": context["run_id"] if outcome == "executed" or not before else before["run_id"],
+            "executed_in": _executed_in(outcome, before, context["run_id"]),
             "lock": {lock_file: {key: entry}},
             "published": published,
         }
@@ -172,8 +172,15 @@ class DvcStageOperator(DvcOperator):
 
     def _result_before(self, context: "Context") -> dict[str, Any] | None:
         """What this task returned in the latest run that was not after this one."""
-        found = context["ti"].xcom_pull(task_ids=self.task_id, include_prior_dates=True)
+        # Without map_indexes Airflow would fetch this task's results of all runs there ever were.
+        found = context["ti"].xcom_pull(task_ids=self.task_id, map_indexes=-1, include_prior_dates=True)
         return found if isinstance(found, dict) and "lock" in found else None
+
+
+def _executed_in(outcome: str, before: dict[str, Any] | None, run_id: str) -> str | None:
+    if outcome == "executed":
+        return run_id
+    return before["executed_in"] if before and outcome == "unchanged" else None
 
 
 def _judge(
@@ -189,12 +196,16 @@ def _judge(
         return ("restored", "seen before, though not in this DAG") if entry else ("executed", "no earlier run is known")
     last = before["lock"].get(lock_file, {}).get(key, {})
     if entry is not None and entry == last:
-        return "unchanged", f"same inputs as in {before['run_id']}"
+        return "unchanged", f"same inputs as in the run before{_of_run(before)}"
     produced = frozenset(out["path"] for stages in upstream.values() for e in stages.values() for out in e["outs"])
     differences = "; ".join(changes(last, inputs, produced))
     if entry is not None:
         return "restored", f"{differences or 'another result'}; seen before"
     return "executed", differences or "the earlier result is gone from the cache and the store"
+
+
+def _of_run(before: Mapping[str, Any]) -> str:
+    return f", executed in {before['executed_in']}" if before["executed_in"] else ""
 
 
 def _lock_file(dvc_yaml: str, workspace: Workspace) -> str:

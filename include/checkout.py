@@ -1,0 +1,105 @@
+"""The project's own folder as a DVC checkout: set it up for working by hand, and bring a run's results into it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from include import lineage
+from include.config_file import dump_yaml, load_config
+from include.errors import PipelineError, exit_with_message
+from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.stages.files import write_bytes
+from include.store import client, error_code, explained
+
+LOCK = "dvc.lock"
+
+
+def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSettings) -> None:
+    """Write .dvc/config.local (no secret in it): the remote that config/config.yaml names, and the cache that tasks share.
+
+    With it ``dvc repro``, ``dvc push`` and the rest work by hand, given AWS_* in the environment.
+    """
+    lines = ["['remote \"store\"']", f"    url = {config.remote_url}", "    verify = true"]
+    if runtime.dvc_cache_dir:
+        lines += ["[cache]", f"    dir = {runtime.dvc_cache_dir}"]
+    if not (project_dir / ".git").exists():
+        lines += ["[core]", "    no_scm = true"]
+    write_bytes(project_dir / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())
+
+
+def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
+    """Make the bucket if there is none.
+
+    :raises AccessError, ServiceError: see `include.store.explained`.
+    """
+    from botocore.exceptions import ClientError
+
+    bucket = config.storage.bucket
+    with explained(runtime, f"storage.bucket: {bucket}"):
+        s3 = client(runtime)
+        try:
+            s3.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) not in ("404", "NoSuchBucket"):
+                raise
+            s3.create_bucket(Bucket=bucket)
+
+
+def read_manifest(config: PipelineConfig, runtime: RuntimeSettings, run_id: str) -> lineage.Manifest:
+    """Fetch what was recorded of a run of the DAG."""
+    with explained(runtime, f"lineage of {run_id}"):
+        answer = client(runtime).get_object(
+            Bucket=config.storage.bucket, Key=lineage.key(run_id, "manifest.json")
+        )
+        return lineage.Manifest.model_validate_json(answer["Body"].read())
+
+
+def materialise(project_dir: Path, manifest: lineage.Manifest, environment: dict[str, str]) -> dict[str, Any]:
+    """Bring a run's dvc.lock and outputs into the checkout, all or nothing.
+
+    :return: what ``dvc status`` still finds changed; empty if the checkout is that run's.
+    :raises PipelineError: DVC refuses, as when an output was edited by hand; dvc.lock is then as it was.
+    """
+    file = project_dir / LOCK
+    before = file.read_bytes() if file.exists() else None
+    write_bytes(file, dump_yaml(manifest.lock[LOCK]).encode())
+    done = _dvc(project_dir, environment, "checkout", "--quiet")
+    if done.returncode:
+        _put_back(file, before)
+        raise PipelineError(
+            f"the results were not checked out into {project_dir}, its {LOCK} is as it was: {done.stderr.strip()}. "
+            "Move the files named there away, or commit them with `dvc commit`, and run again."
+        )
+    status = _dvc(project_dir, environment, "status", "--json")
+    if status.returncode:
+        raise PipelineError(f"dvc status failed: {status.stderr.strip()}")
+    return json.loads(status.stdout or "{}")
+
+
+def _dvc(project_dir: Path, environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=project_dir, env=environment, capture_output=True, text=True)
+
+
+def _put_back(file: Path, before: bytes | None) -> None:
+    if before is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_bytes(file, before)
+
+
+def main() -> None:
+    """Set this checkout up for working by hand with DVC, against the store of the environment or config/.env."""
+    config, runtime = load_config(), load_runtime_settings()
+    configure(PROJECT_DIR, config, runtime)
+    make_bucket(config, runtime)
+    print(f"DVC pushes to {config.remote_url} at {runtime.aws_endpoint_url or 'AWS'}")
+
+
+if __name__ == "__main__":
+    os.chdir(PROJECT_DIR)
+    with exit_with_message():
+        main()

@@ -1,0 +1,103 @@
+"""Leaves no process behind: neither after Ctrl-C nor after a crash."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import psutil
+
+GRACE = 15  # seconds between asking a process to end and killing it
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Interrupted(BaseException):
+    """Somebody asked us to end (Ctrl-C, SIGTERM). Not an Exception, so that nothing on the way swallows it."""
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Run ``work`` in a child process, and end all that it started when either of the two processes ends.
+
+    :return: what ``work`` returned, or 130 if it was interrupted.
+    """
+    sys.stdout.flush()
+    _adopt_orphans()
+    alive, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(held)
+        os._exit(_child(work, alive))
+    os.close(alive)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _tell(child))
+    _, status = os.waitpid(child, 0)
+    end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def end_descendants(root: psutil.Process | None = None) -> None:
+    """Ask all processes below ``root`` (default: this one) to end; kill those that do not within `GRACE` seconds."""
+    processes = (root or psutil.Process()).children(recursive=True)
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=GRACE)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=GRACE)
+
+
+def _child(work: Callable[[], int], alive: int) -> int:
+    os.setsid()  # Ctrl-C reaches the parent alone, which tells us: so the parts are stopped in order
+    _adopt_orphans()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
+    try:
+        return work()
+    except Interrupted:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last line of defence: whatever it is, say it and end the children
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        end_descendants()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; a second one must not break the orderly end
+    raise Interrupted
+
+
+def _end_with_parent(alive: int) -> None:
+    os.read(alive, 1)  # returns only when the parent is gone, however it ended
+    end_descendants()
+    os._exit(1)
+
+
+def _tell(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _adopt_orphans() -> None:
+    """Make this process the parent of its descendants' orphans, so that it can find and end them (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

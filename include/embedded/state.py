@@ -1,0 +1,162 @@
+"""What the embedded parts keep between runs: folders, ports, secrets, and who is running them now."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from include.errors import ConfigError, PipelineError
+from include.settings import PROJECT_DIR
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class State:
+    """The state folder. ``EMBEDDED_DIR`` names another one (tests do)."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "State":
+        """``.embedded`` of the project."""
+        return cls(Path(os.environ.get("EMBEDDED_DIR", PROJECT_DIR / ".embedded")).resolve())
+
+    @property
+    def airflow_home(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.root / "airflow"
+
+    @property
+    def dvc_cache(self) -> Path:
+        """The DVC cache that the tasks and the checkout share."""
+        return self.root / "dvc-cache"
+
+    def log(self, name: str) -> Path:
+        """The log file of a part."""
+        return self.root / "logs" / f"{name}.log"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.airflow_home, self.dvc_cache, self.root / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def secrets(self) -> dict[str, str]:
+        """Random secrets, made once, readable by their owner alone."""
+        file = self.root / "secrets.json"
+        if not file.exists():
+            from cryptography.fernet import Fernet
+
+            made = {
+                "store_access_key": secrets.token_hex(10),
+                "store_secret_key": secrets.token_urlsafe(30),
+                "airflow_fernet_key": Fernet.generate_key().decode(),
+                "airflow_jwt_secret": secrets.token_urlsafe(48),
+                "airflow_api_secret_key": secrets.token_urlsafe(48),
+                "airflow_admin_password": secrets.token_urlsafe(12),
+            }
+            _write_private(file, made)
+        return json.loads(file.read_text())
+
+    def passwords_file(self) -> Path:
+        """The file from which Airflow's SimpleAuthManager takes the admin's password."""
+        file = self.airflow_home / "passwords.json"
+        if not file.exists():
+            _write_private(file, {"admin": self.secrets()["airflow_admin_password"]})
+        return file
+
+    def running(self) -> dict[str, Any] | None:
+        """What the process that holds the lock says of itself: ``mode``, ``pid``, and ``addresses`` once all is up."""
+        with self._open_lock() as lock:
+            if _try_lock(lock):
+                return None
+            text = lock.read()
+            return json.loads(text) if text else {"mode": "starting"}
+
+    def hold(self, mode: str) -> "Holder":
+        """Take the lock for as long as this process runs the parts.
+
+        :raises PipelineError: another process holds it.
+        """
+        self.make()
+        lock = self._open_lock()
+        if not _try_lock(lock):
+            raise PipelineError(
+                f"another process is using {self.root} (see `make status`). Wait for it, or end it with `make stop`."
+            )
+        return Holder(lock, mode)
+
+    def _open_lock(self) -> TextIO:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return open(os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
+
+
+class Holder:
+    """The held lock. It ends with the process, so no stale one ever needs a person."""
+
+    def __init__(self, lock: TextIO, mode: str) -> None:
+        self._lock = lock
+        self._mode = mode
+        self.tell({})
+
+    def tell(self, addresses: Mapping[str, Any]) -> None:
+        """Write down what others need to use the parts that are now up."""
+        self._lock.seek(0)
+        self._lock.truncate()
+        json.dump({"mode": self._mode, "pid": os.getpid(), "addresses": dict(addresses)}, self._lock)
+        self._lock.flush()
+
+
+def choose_port(variable: str, default: int | None = None) -> int:
+    """The port that the environment variable asks for, else ``default``, else any free one.
+
+    :raises ConfigError: no port number, or a port that is in use.
+    """
+    wanted = os.environ.get(variable) or default
+    if wanted is None:
+        return free_ports(1)[0]
+    try:
+        port = int(wanted)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{variable}={wanted!r} is no port number (1 to 65535).") from None
+    except OSError as error:
+        raise ConfigError(
+            f"port {wanted} on {HOST} cannot be used ({error.strerror}). Choose another: {variable}=<port> make ..."
+        ) from None
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _try_lock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _write_private(file: Path, content: Mapping[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
+        json.dump(content, stream)
+    os.replace(part, file)
