@@ -10,7 +10,7 @@ from types import FrameType
 
 import psutil
 
-GRACE = 15  # seconds between asking a process to end and killing it
+GRACE = 8  # seconds between asking a process to end and killing it
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 

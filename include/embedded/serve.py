@@ -16,11 +16,12 @@ from include.settings import PROJECT_DIR
 
 AIRFLOW_PORT = 8080
 MLFLOW_PORT = 5000
+# The log servers would listen on all interfaces; here the API server reads the logs from the disk.
 PROCESSES = {
     "api-server": ("airflow", "api-server"),
-    "scheduler": ("airflow", "scheduler"),
+    "scheduler": ("airflow", "scheduler", "--skip-serve-logs"),
     "dag-processor": ("airflow", "dag-processor"),
-    "triggerer": ("airflow", "triggerer"),
+    "triggerer": ("airflow", "triggerer", "--skip-serve-logs"),
 }
 
 

@@ -98,8 +98,9 @@ class DvcOperator(BashOperator):
         output = workspace.path / OUTPUT_FILE
         output.parent.mkdir(parents=True, exist_ok=True)
         command = f"set -o pipefail; {{ {self.bash_command}; }} 2>&1 | tee {OUTPUT_FILE}"
+        # --norc: a task's stdin is a socket, from which bash concludes that it runs over a network and reads ~/.bashrc.
         result = self.subprocess_hook.run_command(
-            command=["bash", "-c", command], env=self.get_env(context), cwd=self.cwd
+            command=["bash", "--norc", "-c", command], env=self.get_env(context), cwd=self.cwd
         )
         if result.exit_code == 0:
             return
