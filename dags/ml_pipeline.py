@@ -17,7 +17,8 @@ from ml_operators.setup_bucket import SetupBucketOperator
 DOC = """
 ### From raw data to a champion, every step traceable
 
-The tasks in `pipeline` are the stages of `dvc.yaml`. A stage whose inputs were seen before is **skipped**; its log says why.
+The tasks in `pipeline` are the stages of `dvc.yaml`.
+A stage whose inputs were seen before is **skipped**; its log says why.
 
 | task | does |
 |---|---|
@@ -79,9 +80,7 @@ with DAG(
         config=resolved,
         stage_task_ids=stages.stage_task_ids,
     )
-    register_model = RegisterModelOperator(
-        task_id="register_model", config=resolved, lineage=record_lineage.output
-    )
+    register_model = RegisterModelOperator(task_id="register_model", config=resolved, lineage=record_lineage.output)
     promote_model = PromoteModelOperator(task_id="promote_model", config=resolved, model=register_model.output)
 
     setup_bucket >> stages >> dvc_push >> record_lineage >> register_model >> promote_model

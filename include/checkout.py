@@ -18,7 +18,7 @@ LOCK = "dvc.lock"
 
 
 def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSettings) -> None:
-    """Write .dvc/config.local (no secret in it): the remote that config/config.yaml names, and the cache that tasks share.
+    """Write .dvc/config.local: the remote that config/config.yaml names, the cache that tasks share, no secret.
 
     With it ``dvc repro``, ``dvc push`` and the rest work by hand, given AWS_* in the environment.
     """
@@ -51,9 +51,7 @@ def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
 def read_manifest(config: PipelineConfig, runtime: RuntimeSettings, run_id: str) -> lineage.Manifest:
     """Fetch what was recorded of a run of the DAG."""
     with explained(runtime, f"lineage of {run_id}"):
-        answer = client(runtime).get_object(
-            Bucket=config.storage.bucket, Key=lineage.key(run_id, "manifest.json")
-        )
+        answer = client(runtime).get_object(Bucket=config.storage.bucket, Key=lineage.key(run_id, "manifest.json"))
         return lineage.Manifest.model_validate_json(answer["Body"].read())
 
 

@@ -39,7 +39,7 @@ def dump_yaml(document: Any) -> str:
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(document, stream)
     return stream.getvalue()
 
@@ -103,7 +103,9 @@ def apply_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any], w
         if key not in _known_keys():
             raise ConfigError(f"{where}: unknown key {key!r}{_suggest(key, _known_keys())}.")
         if section in FIXED_SECTIONS:
-            raise ConfigError(f"{where}: {key} is the same for all runs, for the DAG is built from it; change {CONFIG_FILE}.")
+            raise ConfigError(
+                f"{where}: {key} is the same for all runs, for the DAG is built from it; change {CONFIG_FILE}."
+            )
         merged.setdefault(section, {})[name] = value
     return merged
 

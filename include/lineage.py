@@ -104,7 +104,9 @@ def build(
         lock=lock,
         lock_sha256=hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest(),
         stages=[StageRecord(**{name: result[name] for name in StageRecord.model_fields}) for result in results],
-        files=[record for entries in stages.values() for name, entry in entries.items() for record in _files(name, entry)],
+        files=[
+            record for entries in stages.values() for name, entry in entries.items() for record in _files(name, entry)
+        ],
         mlflow_run=json.loads(published[config.paths.mlflow_run]),
         metrics=flat_metrics(json.loads(published[config.paths.metrics])),
         packages=dict(_package_versions()),

@@ -50,8 +50,8 @@ def register(client: "MlflowClient", name: str, mlflow_run: Mapping[str, str], t
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise DataError(
-                f"MLflow run {mlflow_run['run_id']} is gone, so its model cannot be registered. Restore it with "
-                f"`mlflow runs restore --run-id {mlflow_run['run_id']}`, or change a param so that the training runs again."
+                f"MLflow run {mlflow_run['run_id']} is gone, so its model cannot be registered. Bring it back with "
+                f"`mlflow runs restore --run-id {mlflow_run['run_id']}`, or change a param so that it is trained again."
             ) from None
         raise
     registered = mlflow.register_model(mlflow_run["model_uri"], name, tags=dict(tags))

@@ -5,7 +5,6 @@ What changes a result is in the first, what differs from place to place in the s
 """
 
 import re
-
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -67,7 +66,9 @@ class PathsConfig(_Section):
 class DataConfig(_Section):
     """Where the data come from, and what they must look like."""
 
-    source: Line = Field(description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}")
+    source: Line = Field(
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}"
+    )
     version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
     target: Line = Field(description="Column to predict")
@@ -134,7 +135,9 @@ class StorageConfig(_Section):
 class ScheduleConfig(_Section):
     """When the DAG runs, and how it retries. Changes no result."""
 
-    cron: Line | None = Field(None, description="Cron expression or preset like @daily; null: by hand and backfills only")
+    cron: Line | None = Field(
+        None, description="Cron expression or preset like @daily; null: by hand and backfills only"
+    )
     start_date: date = Field(description="First date that catch-up and the schedule consider (UTC)")
     catchup: bool = Field(False, description="Whether dates missed since start_date are run")
     max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
@@ -175,7 +178,9 @@ class RuntimeSettings(BaseSettings):
     mlflow_tracking_username: str | None = None
     mlflow_tracking_password: SecretStr | None = None
     mlflow_ui_url: str | None = Field(None, description="MLflow as a browser reaches it; default: the tracking URI")
-    dvc_cache_dir: Path | None = Field(None, description="DVC cache that tasks share; default: .dvc/cache of the project")
+    dvc_cache_dir: Path | None = Field(
+        None, description="DVC cache that tasks share; default: .dvc/cache of the project"
+    )
 
     def store_environment(self) -> dict[str, str]:
         """The variables with which boto3, DVC and the AWS tools reach the store. Holds secrets."""
@@ -214,7 +219,7 @@ def load_runtime_settings(project_dir: Path = PROJECT_DIR) -> RuntimeSettings:
     :raises ConfigError: a variable has an impossible value; its value is not repeated in the message.
     """
     try:
-        return RuntimeSettings(_env_file=project_dir / ENV_FILE)  # type: ignore[call-arg]
+        return RuntimeSettings(_env_file=project_dir / ENV_FILE)
     except ValidationError as error:
         names = ", ".join(".".join(map(str, e["loc"])).upper() + f" ({e['msg']})" for e in error.errors())
         raise ConfigError(f"environment or {ENV_FILE}: {names}. See config/.env.example.") from None

@@ -92,9 +92,7 @@ def read_bytes(source: str, version: str | None, runtime: RuntimeSettings, base_
         case _:
             content, found = _s3_get(source, runtime)
     if version is not None and version != found:
-        raise DataError(
-            f"data.source: {source} changed during the run (was {version}, is {found}). Start a new run."
-        )
+        raise DataError(f"data.source: {source} changed during the run (was {version}, is {found}). Start a new run.")
     if not content.strip():
         raise DataError(f"data.source: {source} is empty. Put a table with a header line there, or change data.source.")
     return content

@@ -13,7 +13,12 @@ def _views() -> list[dict[str, Any]]:
     views = [{"name": "MLflow", "href": ui_url(runtime), "destination": "nav", "url_route": "mlflow"}]
     if runtime.store_console_url:
         views.append(
-            {"name": "Object store", "href": runtime.store_console_url, "destination": "nav", "url_route": "object-store"}
+            {
+                "name": "Object store",
+                "href": runtime.store_console_url,
+                "destination": "nav",
+                "url_route": "object-store",
+            }
         )
     return views
 

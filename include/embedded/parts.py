@@ -34,9 +34,7 @@ def running(
 
 
 @contextmanager
-def _started(
-    state: State, holder: Holder, mlflow_port: int | None, airflow_port: int | None
-) -> Iterator[Addresses]:
+def _started(state: State, holder: Holder, mlflow_port: int | None, airflow_port: int | None) -> Iterator[Addresses]:
     config = load_config()
     port = choose_port("AIRFLOW_PORT", airflow_port)
     with (
@@ -47,8 +45,8 @@ def _started(
     ):
         addresses = {"store": store, "mlflow": mlflow, "postgres": databases, "airflow_port": port}
         environment = variables(state, addresses)
-        fields = RuntimeSettings.model_fields
-        runtime = RuntimeSettings(**{name.lower(): value for name, value in environment.items() if name.lower() in fields})
+        known = {name.lower(): value for name, value in environment.items()}
+        runtime = RuntimeSettings.model_validate(known)
         make_bucket(config, runtime)
         configure(PROJECT_DIR, config, runtime)
         _migrate_airflow(state, addresses)

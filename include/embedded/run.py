@@ -68,7 +68,9 @@ def _summary(
             ([f"executed: {', '.join(executed)}"] if executed else [])
             + ([f"not run again, for their inputs are known: {', '.join(rest)}"] if rest else [])
         ),
-        "metrics": ", ".join(f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")),
+        "metrics": ", ".join(
+            f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
+        ),
         "model": _model(config, runtime, mlflow_run["run_id"]),
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
@@ -82,7 +84,9 @@ def _model(config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str)
     mlflow, name = connect(runtime), config.registry.model_name
     for version in mlflow.search_model_versions(f"run_id = '{mlflow_run_id}'"):
         aliases = mlflow.get_model_version(name, version.version).aliases
-        return f"{name} version {version.version}" + (f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}")
+        return f"{name} version {version.version}" + (
+            f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}"
+        )
     raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
 
 

@@ -31,14 +31,16 @@ def serve(state: State) -> int:
     :return: 0 after Ctrl-C, else the exit code of the process that ended by itself.
     """
     print("Starting PostgreSQL, the object store, MLflow and Airflow (half a minute or so) ...", flush=True)
-    with running(state, "serve", mlflow_port=MLFLOW_PORT, airflow_port=AIRFLOW_PORT) as addresses:
-        with open(state.log("serve"), "w", encoding="utf-8") as log:
-            manager = Manager(printer=Printer(output=log, width=len("dag-processor")))
-            environment = process_environment(state, addresses)
-            for name, command in PROCESSES.items():
-                manager.add_process(name, shlex.join(command), env=environment, cwd=str(PROJECT_DIR))
-            threading.Thread(target=_announce, args=(state, addresses), daemon=True).start()
-            manager.loop()
+    with (
+        running(state, "serve", mlflow_port=MLFLOW_PORT, airflow_port=AIRFLOW_PORT) as addresses,
+        open(state.log("serve"), "w", encoding="utf-8") as log,
+    ):
+        manager = Manager(printer=Printer(output=log, width=len("dag-processor")))
+        environment = process_environment(state, addresses)
+        for name, command in PROCESSES.items():
+            manager.add_process(name, shlex.join(command), env=environment, cwd=str(PROJECT_DIR))
+        threading.Thread(target=_announce, args=(state, addresses), daemon=True).start()
+        manager.loop()
     if manager.returncode:
         print(f"Airflow ended by itself; see {state.log('serve')}")
     return int(manager.returncode or 0)

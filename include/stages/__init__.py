@@ -1,1 +1,1 @@
-"""One module per DVC stage; each is run as ``python -m include.stages.<stage>`` in the root of a project or workspace."""
+"""One module per DVC stage, run as ``python -m include.stages.<stage>`` in the root of a project or workspace."""

@@ -47,7 +47,8 @@ def _feature_problems(features: "pd.DataFrame", max_missing_share: float) -> lis
             problems.append(f"feature {name!r} is empty")
         elif share > max_missing_share:
             problems.append(
-                f"feature {name!r} misses {share:.1%} of its values, data.max_missing_share allows {max_missing_share:.1%}"
+                f"feature {name!r} misses {share:.1%} of its values, "
+                f"data.max_missing_share allows {max_missing_share:.1%}"
             )
     return problems
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Part = tuple[pd.DataFrame, pd.Series]
 
-# What a scorer needs to load the model. Given, because MLflow would otherwise find out in a process of its own (5 to 12 s).
+# What a scorer needs to load the model. MLflow would otherwise find out in a process of its own (5 to 12 s).
 REQUIREMENTS = ("scikit-learn", "pandas", "numpy", "scipy", "joblib", "skops", "mlflow")
 
 
@@ -75,7 +75,7 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
 
 
 def _parameters(config: PipelineConfig) -> dict[str, Any]:
-    """Exactly what dvc.yaml declares as this stage's params: a value that could change without a re-run would be a lie."""
+    """What dvc.yaml declares as this stage's params: a value that could change without a re-run would be a lie."""
     return {
         f"{section}.{name}": value
         for section in ("model", "split")
@@ -84,10 +84,10 @@ def _parameters(config: PipelineConfig) -> dict[str, Any]:
 
 
 def _dataset(config: PipelineConfig, context: str, features: "pd.DataFrame", target: "pd.Series") -> Any:
-    import mlflow
+    from mlflow.data.pandas_dataset import from_pandas
 
     frame = features.assign(**{config.data.target: target})
-    return mlflow.data.from_pandas(frame, targets=config.data.target, name=f"{context} rows")
+    return from_pandas(frame, targets=config.data.target, name=f"{context} rows")
 
 
 def _log_confusion_picture(confusion: "pd.DataFrame") -> None:
@@ -110,6 +110,8 @@ def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
         pipeline,
         name="model",
         signature=infer_signature(features, pipeline.predict(features)),
-        skops_trusted_types=["numpy.dtype"],  # the imputer keeps one; skops asks for a yes to each type it does not know
+        skops_trusted_types=[
+            "numpy.dtype"
+        ],  # the imputer keeps one; skops asks for a yes to each type it does not know
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     ).model_uri

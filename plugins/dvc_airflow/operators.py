@@ -6,11 +6,11 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from airflow.providers.standard.operators.bash import BashOperator
 
 from dvc_airflow.environment import base_environment
 from dvc_airflow.reasons import changes
@@ -36,14 +36,14 @@ class DvcOperator(BashOperator):
     :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
     :param remote_url: the DVC remote. (templated: an XComArg)
     :param cache_dir: the DVC cache that tasks share; called in the worker.
-    :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no secret
-        enters the serialised DAG.
+    :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
+        secret enters the serialised DAG.
     :param credentials: options of the DVC remote, in memory only; called in the worker.
     :param extra_links: buttons on the task in the web UI.
     """
 
     template_fields: Sequence[str] = ("bash_command", "files", "remote_url")
-    template_fields_renderers = {"bash_command": "bash"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"bash_command": "bash"}
 
     def __init__(
         self,
@@ -119,8 +119,9 @@ def failure(what: str, exit_code: int, output: str) -> AirflowException:
 class DvcStageOperator(DvcOperator):
     """One stage of a DVC project.
 
-    Returns ``stage``, ``outcome`` (executed, restored, unchanged), ``reason``, ``seconds``, ``lock`` (the stage's entry, by
-    lock file), ``executed_in`` (the run that executed it, None where that is not known) and ``published``. A stage that need not run is *skipped*, with the same return value.
+    Returns ``stage``, ``outcome`` (executed, restored, unchanged), ``reason``, ``seconds``, ``lock`` (the stage's
+    entry, by lock file), ``executed_in`` (the run that executed it, None where that is not known) and ``published``.
+    A stage that need not run is *skipped*, with the same return value.
 
     :param stage: the stage's name, as ``dvc repro`` takes it.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
@@ -130,7 +131,9 @@ class DvcStageOperator(DvcOperator):
 
     def __init__(self, *, stage: str, publish: Sequence[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
-        kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped is as good as one that ran
+        kwargs.setdefault(
+            "trigger_rule", "none_failed"
+        )  # an upstream stage that was skipped is as good as one that ran
         super().__init__(**kwargs)
         self.stage = stage
         self.publish = list(publish)
@@ -226,7 +229,9 @@ def _read_output(repo: Any, entry: Mapping[str, Any], path: str) -> str:
         if out["path"] == path:
             content = Path(repo.cache.local.oid_to_path(out["md5"])).read_bytes()
             if len(content) > PUBLISHED_BYTES:
-                raise AirflowFailException(f"{path} is too large for an XCom ({len(content)} bytes): do not publish it.")
+                raise AirflowFailException(
+                    f"{path} is too large for an XCom ({len(content)} bytes): do not publish it."
+                )
             return content.decode()
     raise AirflowFailException(f"{path} is no output of the stage: mend the list of published files.")
 
@@ -261,7 +266,7 @@ class DvcPushOperator(DvcOperator):
                 if missing:
                     raise AirflowException(
                         f"{self.remote_url} lacks {len(missing)} objects after dvc push: "
-                        f"{', '.join(sorted(missing.values())[:10])}. Clear the stages that make them, so that they run again."
+                        f"{', '.join(sorted(missing.values())[:10])}. Clear the stages that make them."
                     )
                 push_run_cache(repo, {stage: entry for stages in lock.values() for stage, entry in stages.items()})
         self.log.info("%s objects (%s bytes) of this run are in %s", count, size, self.remote_url)

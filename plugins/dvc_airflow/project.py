@@ -54,8 +54,8 @@ def project_files(project_dir: Path) -> Iterator[str]:
 def load_stages(project_dir: Path, cache_dir: Path) -> list[StageSpec]:
     """Read the project's stages, in an order in which they can run.
 
-    DVC itself reads them, in a process of its own: the DAG processor imports no DVC. The answer is cached by the content of
-    all files that it depends on.
+    DVC itself reads them, in a process of its own: the DAG processor imports no DVC. The answer is cached by the
+    content of all files that it depends on.
 
     :param cache_dir: where answers are kept between calls.
     :raises DvcProjectError: dvc.yaml is missing or wrong.

@@ -124,7 +124,7 @@ class Workspace:
         if self.remote_url:
             lines += [
                 "    remote = store",
-                '[\'remote "store"\']',
+                "['remote \"store\"']",
                 f"    url = {_one_line(self.remote_url)}",
                 "    verify = true",  # else DVC takes a corrupted object for good
             ]

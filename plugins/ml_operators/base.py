@@ -40,7 +40,9 @@ class PipelineOperator(BaseOperator):
 def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
     """Arguments of every task: what may pass is retried with backoff, what cannot fails at once."""
     final = [
-        RetryRule(exception=[ConfigError, DataError, AccessError], action=RetryAction.FAIL, reason="cannot pass by itself")
+        RetryRule(
+            exception=[ConfigError, DataError, AccessError], action=RetryAction.FAIL, reason="cannot pass by itself"
+        )
     ]
     return {
         "retries": schedule.retries,

@@ -1,7 +1,7 @@
 """Buttons on a task in the web UI. Airflow computes them in the worker, when the task has ended."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.bases.xcom import BaseXCom
@@ -10,12 +10,12 @@ from include.mlflow_client import run_url, version_url
 from include.settings import load_runtime_settings
 
 if TYPE_CHECKING:
-    from airflow.sdk.bases.xcom import TIKeyProtocol
+    from airflow.sdk.types import TaskInstanceKey
 
 
-def _returned(ti_key: "TIKeyProtocol") -> dict[str, Any]:
+def _returned(ti_key: "TaskInstanceKey") -> dict[str, Any]:
     """What the task returned, or pushed before it was skipped; empty if it failed."""
-    found = BaseXCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY)
+    found = BaseXCom.get_value(ti_key=cast("Any", ti_key), key=BaseXCom.XCOM_RETURN_KEY)
     return found if isinstance(found, dict) else {}
 
 
@@ -24,7 +24,7 @@ class MlflowRunLink(BaseOperatorLink):
 
     name = "MLflow run"
 
-    def get_link(self, operator: Any, *, ti_key: "TIKeyProtocol") -> str:
+    def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
         """The address, or an empty text if the task came to no result."""
         for text in _returned(ti_key).get("published", {}).values():
             document = json.loads(text)
@@ -39,7 +39,7 @@ class ModelVersionLink(BaseOperatorLink):
 
     name = "Registered model"
 
-    def get_link(self, operator: Any, *, ti_key: "TIKeyProtocol") -> str:
+    def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
         """The address, or an empty text if the task came to no result."""
         result = _returned(ti_key)
         return version_url(load_runtime_settings(), result["name"], result["version"]) if "version" in result else ""
@@ -50,7 +50,7 @@ class StoreLink(BaseOperatorLink):
 
     name = "Object store"
 
-    def get_link(self, operator: Any, *, ti_key: "TIKeyProtocol") -> str:
+    def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
         """The address, or an empty text if the task came to no result."""
         result = _returned(ti_key)
         bucket = result.get("bucket") or str(result.get("remote_url", "")).removeprefix("s3://").partition("/")[0]

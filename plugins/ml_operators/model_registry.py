@@ -39,7 +39,7 @@ class RegisterModelOperator(PipelineOperator):
 
 
 class PromoteModelOperator(PipelineOperator):
-    """Let the version through the gate of ``registry``: alias `champion`, else `challenger`. The run succeeds either way.
+    """Let the version through the gate: alias `champion`, else `challenger`. The run succeeds either way.
 
     Returns the verdict, see `include.registry.Verdict`.
 

@@ -20,7 +20,7 @@ PROBE = ".write-probe"
 
 
 class StoreHook(S3Hook):
-    """The Amazon provider's hook, with address and credentials from `RuntimeSettings` instead of a stored connection."""
+    """The Amazon provider's hook, with the address and credentials of `RuntimeSettings`."""
 
     def __init__(self, runtime: RuntimeSettings) -> None:
         super().__init__(aws_conn_id=None)
@@ -70,12 +70,14 @@ class SetupBucketOperator(PipelineOperator):
         """
         runtime, bucket = self.runtime, self.pipeline_config.storage.bucket
         with explained(runtime, f"storage.bucket: {bucket}"):
-            client = StoreHook(runtime).get_conn()
+            client: Any = StoreHook(runtime).get_conn()
             created = self._make(client, bucket)
             client.list_objects_v2(Bucket=bucket, MaxKeys=1)
             client.put_object(Bucket=bucket, Key=PROBE, Body=b"")
             client.delete_object(Bucket=bucket, Key=PROBE)
-        self.log.info("Bucket %s at %s: %s", bucket, runtime.aws_endpoint_url or "AWS", "made" if created else "is there")
+        self.log.info(
+            "Bucket %s at %s: %s", bucket, runtime.aws_endpoint_url or "AWS", "made" if created else "is there"
+        )
         return {"bucket": bucket, "endpoint": runtime.aws_endpoint_url, "created": created}
 
     def _make(self, client: Any, bucket: str) -> bool:
