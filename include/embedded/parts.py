@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from include.checkout import configure, make_bucket
@@ -29,7 +29,7 @@ def running(
     if there and there["mode"] in ("serve", "keep") and there.get("addresses") and mode != "serve":
         yield there["addresses"]
         return
-    with _started(state, state.hold(mode), mlflow_port, airflow_port) as addresses:
+    with closing(state.hold(mode)) as holder, _started(state, holder, mlflow_port, airflow_port) as addresses:
         yield addresses
 
 

@@ -86,6 +86,7 @@ class State:
         self.make()
         lock = self._open_lock()
         if not _try_lock(lock):
+            lock.close()
             raise PipelineError(
                 f"another process is using {self.root} (see `make status`). Wait for it, or end it with `make stop`."
             )
@@ -110,6 +111,10 @@ class Holder:
         self._lock.truncate()
         json.dump({"mode": self._mode, "pid": os.getpid(), "addresses": dict(addresses)}, self._lock)
         self._lock.flush()
+
+    def close(self) -> None:
+        """Let others have the lock."""
+        self._lock.close()
 
 
 def choose_port(variable: str, default: int | None = None) -> int:

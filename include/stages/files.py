@@ -43,7 +43,7 @@ def read_csv(path: str | Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the stage that makes it: dvc repro") from None
     except ValueError as error:  # pandas' parser and encoding errors are ValueErrors

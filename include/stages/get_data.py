@@ -54,7 +54,7 @@ def parse(content: bytes, data: DataConfig) -> "pd.DataFrame":
         if file_format == "parquet":
             frame = pd.read_parquet(io.BytesIO(content))
         else:
-            frame = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+            frame = pd.read_csv(io.BytesIO(content))
     except (ValueError, OSError) as error:  # of pandas and of pyarrow
         raise DataError(f"data.source: {data.source} is no {file_format} table: {error}. See data.format.") from None
     if frame.empty:

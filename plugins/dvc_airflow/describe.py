@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from dvc_airflow.workspace import Workspace
 
 def describe(project_dir: Path) -> dict[str, Any]:
     """:return: ``stages`` in an order in which they can run, and ``variable_files`` that the templating read."""
-    with Workspace(project_dir) as workspace, Repo(str(workspace.path)) as repo:
+    # In the workspace, so that DVC's messages name the files as the project does.
+    with Workspace(project_dir) as workspace, chdir(workspace.path), Repo(str(workspace.path)) as repo:
         repo.index.check_graph()
         graph = repo.index.graph
         # The graph's edges lead from a stage to those it needs.

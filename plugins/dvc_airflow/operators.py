@@ -13,7 +13,8 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dvc_airflow.environment import base_environment
-from dvc_airflow.reasons import changes
+from dvc_airflow.history import History
+from dvc_airflow.reasons import judge
 from dvc_airflow.workspace import Lock, Workspace, merge_locks
 
 if TYPE_CHECKING:
@@ -131,9 +132,7 @@ class DvcStageOperator(DvcOperator):
 
     def __init__(self, *, stage: str, publish: Sequence[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
-        kwargs.setdefault(
-            "trigger_rule", "none_failed"
-        )  # an upstream stage that was skipped is as good as one that ran
+        kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
         super().__init__(**kwargs)
         self.stage = stage
         self.publish = list(publish)
@@ -144,7 +143,6 @@ class DvcStageOperator(DvcOperator):
 
         started = time.monotonic()
         lock = merge_locks(result["lock"] for result in self.upstream_results(context))
-        before = self._result_before(context)
         with self.workspace(lock) as workspace:
             with open_repo(workspace, self.credentials()) as repo:
                 cache = StageCache(repo, self.stage)
@@ -153,7 +151,9 @@ class DvcStageOperator(DvcOperator):
                 if entry is None:
                     cache.fetch_inputs()
             key = self.stage.rpartition(":")[2]
-            outcome, reason = _judge(before, entry, inputs, lock_file, key, lock)
+            history = History(self.cache_dir())
+            last, maker = history.last(self.dag_id, self.stage), history.maker(entry) if entry else None
+            outcome, reason = judge(last and last["entry"], entry, inputs, _outputs(lock), maker)
             self.log.info("Stage %s: %s (%s)", self.stage, outcome, reason)
             if entry is None:
                 self.run_bash(context, workspace)
@@ -165,51 +165,19 @@ class DvcStageOperator(DvcOperator):
             "outcome": outcome,
             "reason": reason,
             "seconds": round(time.monotonic() - started, 2),
-            "executed_in": _executed_in(outcome, before, context["run_id"]),
+            "executed_in": context["run_id"] if outcome == "executed" else maker and maker["run_id"],
             "lock": {lock_file: {key: entry}},
             "published": published,
         }
+        history.record(self.dag_id, context["run_id"], self.stage, entry, executed=outcome == "executed")
         if outcome == "executed":
             return result
         context["ti"].xcom_push(key="return_value", value=result)  # a skipped task returns nothing by itself
         raise AirflowSkipException(f"stage {self.stage} is {outcome}: {reason}")
 
-    def _result_before(self, context: "Context") -> dict[str, Any] | None:
-        """What this task returned in the latest run that was not after this one."""
-        # Without map_indexes Airflow would fetch this task's results of all runs there ever were.
-        found = context["ti"].xcom_pull(task_ids=self.task_id, map_indexes=-1, include_prior_dates=True)
-        return found if isinstance(found, dict) and "lock" in found else None
 
-
-def _executed_in(outcome: str, before: dict[str, Any] | None, run_id: str) -> str | None:
-    if outcome == "executed":
-        return run_id
-    return before["executed_in"] if before and outcome == "unchanged" else None
-
-
-def _judge(
-    before: dict[str, Any] | None,
-    entry: Mapping[str, Any] | None,
-    inputs: Mapping[str, Any],
-    lock_file: str,
-    key: str,
-    upstream: Lock,
-) -> tuple[str, str]:
-    """Outcome and reason of a stage."""
-    if before is None:
-        return ("restored", "seen before, though not in this DAG") if entry else ("executed", "no earlier run is known")
-    last = before["lock"].get(lock_file, {}).get(key, {})
-    if entry is not None and entry == last:
-        return "unchanged", f"same inputs as in the run before{_of_run(before)}"
-    produced = frozenset(out["path"] for stages in upstream.values() for e in stages.values() for out in e["outs"])
-    differences = "; ".join(changes(last, inputs, produced))
-    if entry is not None:
-        return "restored", f"{differences or 'another result'}; seen before"
-    return "executed", differences or "the earlier result is gone from the cache and the store"
-
-
-def _of_run(before: Mapping[str, Any]) -> str:
-    return f", executed in {before['executed_in']}" if before["executed_in"] else ""
+def _outputs(lock: Lock) -> frozenset[str]:
+    return frozenset(out["path"] for stages in lock.values() for entry in stages.values() for out in entry["outs"])
 
 
 def _lock_file(dvc_yaml: str, workspace: Workspace) -> str:

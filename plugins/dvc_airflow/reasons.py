@@ -1,7 +1,34 @@
-"""Why a stage ran: what differs between its inputs and those of the run before."""
+"""Why a stage runs or does not: what differs between its inputs and those of the time before."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+
+def judge(
+    last: Mapping[str, Any] | None,
+    found: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any],
+    produced: frozenset[str],
+    maker: Mapping[str, Any] | None,
+) -> tuple[str, str]:
+    """What is to become of a stage, and why.
+
+    :param last: the lock entry with which it ended last time in this DAG, if that is known.
+    :param found: the lock entry of an earlier run with the same inputs, if there is one.
+    :param inputs: the lock entry of this run, without outputs.
+    :param produced: paths that stages make.
+    :param maker: which run made ``found`` (``run_id``, ``at``), if that is known.
+    :return: the outcome (executed, restored, unchanged) and the reason.
+    """
+    made = f"made by {maker['run_id']} at {maker['at']}" if maker else "made outside this DAG"
+    if found is not None and found == last:
+        return "unchanged", f"same inputs as last time; {made}"
+    differences = "; ".join(changes(last, inputs, produced)) if last else ""
+    if found is not None:
+        return "restored", f"{f'{differences}; ' if differences else ''}{made}"
+    if last is None:
+        return "executed", "no earlier run is known"
+    return "executed", differences or "the earlier result is gone from the cache and the store"
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], produced: frozenset[str] = frozenset()) -> list[str]:

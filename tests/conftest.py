@@ -1,0 +1,55 @@
+"""What all tests share: a copy of the project to work in, so that no test touches the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dvc_airflow.project import project_files
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what a shell with `make env-vars`, or CI, may have set."""
+    foreign = ("AIRFLOW", "AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_ENDPOINT", "AWS_DEFAULT", "MLFLOW_", "DVC_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    programs = str(Path(sys.executable).parent)
+    return {**kept, "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])}
+
+
+@pytest.fixture(scope="session")
+def copy_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Make a copy of the project's code, a git checkout like a fresh clone."""
+
+    def copy() -> Path:
+        target = tmp_path_factory.mktemp("project")
+        for name in project_files(ROOT):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+        (target / ".dvc").mkdir()
+        for name in ("config", ".gitignore"):
+            shutil.copy2(ROOT / ".dvc" / name, target / ".dvc" / name)
+        git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+        for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "copy"]):
+            subprocess.run([*git, *arguments], check=True)
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def project(copy_project: Callable[[], Path]) -> Path:
+    """A copy that tests only read, or whose changes they take back."""
+    return copy_project()
+
+
+@pytest.fixture
+def config_document() -> Iterator[dict]:
+    """config/config.yaml as it stands, to change and validate."""
+    from include.config_file import read_config_document
+
+    yield read_config_document()

@@ -1,0 +1,193 @@
+"""What users get wrong: one clear message, no retry in vain, and nothing of the last good run lost."""
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+from include.stages.get_data import load_builtin
+
+STAGES = ("get_data", "preprocess", "train_and_evaluate")
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    """A site with a good run, its results checked out."""
+    site = make_site("bad-input")
+    (good,) = site.dag({})
+    assert good["state"] == "success"
+    code = (
+        "import os, sys; from include.checkout import *; "
+        f"m = read_manifest(load_config(), load_runtime_settings(), {good['run_id']!r}); "
+        "assert materialise(PROJECT_DIR, m, dict(os.environ)) == {}"
+    )
+    done = site.python("-c", code)
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def state_of(site) -> dict:
+    """All that a failed run must leave as it was."""
+    files = [
+        site.project / "dvc.lock",
+        *(f for folder in ("data", "models", "reports") for f in (site.project / folder).rglob("*")),
+    ]
+    return {
+        "files": {str(file): hashlib.md5(file.read_bytes()).hexdigest() for file in files if file.is_file()},
+        "aliases": site.mlflow.get_registered_model(site.model).aliases,
+        "versions": len(site.mlflow.search_model_versions(f"name = '{site.model}'")),
+        "bucket": site.objects(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def untouched(site):
+    before = state_of(site)
+    assert len(before["files"]) == 8
+    assert before["aliases"] == {"champion": "1"}
+    yield
+    assert state_of(site) == before
+
+
+@pytest.fixture(scope="module")
+def bad_data(site):
+    """One run per kind of bad data, all in one process; by name."""
+    iris = load_builtin("iris", "target")
+    folder = site.project / "incoming"
+    folder.mkdir()
+    tables = {
+        "no_target": iris.drop(columns="target"),
+        "text": iris.astype({"petal_width_cm": object}).replace({"petal_width_cm": {0.2: "wide"}}),
+        "one_class": iris[iris["target"] == "setosa"],
+        "too_few": iris.iloc[[0, 1, 50, 51, 100]],
+        "no_row": iris[:0],
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "empty.csv").write_text("")
+    (folder / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    names = [*tables, "empty", "binary", "absent"]
+    results = site.dag(*({"conf": {"data.source": f"incoming/{name}.csv"}} for name in names))
+    return dict(zip(names, results, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("absent", "resolve_config", ["data.source: no file at ", "incoming/absent.csv. Put it there"]),
+        ("empty", "pipeline.get_data", ["data.source: incoming/empty.csv is empty"]),
+        ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv is no csv table"]),
+        ("no_row", "pipeline.get_data", ["data.source: incoming/no_row.csv holds no row"]),
+        ("no_target", "pipeline.preprocess", ["data/raw/dataset.csv: no column 'target' (data.target)"]),
+        ("text", "pipeline.preprocess", ["feature 'petal_width_cm' is not numeric (holds 'wide')"]),
+        ("one_class", "pipeline.preprocess", ["the target 'target' has 1 class"]),
+        ("too_few", "pipeline.preprocess", ["too few rows for the split", "'virginica' (1)"]),
+    ],
+)
+def test_bad_data_fail_at_once_with_what_and_where(bad_data, name, task, said):
+    run = bad_data[name]
+
+    assert run["state"] == "failed"
+    assert run["tasks"][task] == "failed"
+    assert run["tries"][task] == 1
+    for words in said:
+        assert words in run["failures"][task]
+    assert "Traceback" not in run["failures"][task]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]  # bound, but nobody listens: a connection is refused
+
+
+def test_a_store_that_is_away_is_retried_and_named(site, closed_port):
+    (run,) = site.dag({"env": {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}"}})
+
+    assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 2)
+    said = run["failures"]["setup_bucket"]
+    assert said.startswith(
+        f"storage.bucket: {site.bucket}: the object store at http://127.0.0.1:{closed_port} does not answer"
+    )
+    assert "AWS_ENDPOINT_URL" in said
+
+
+@pytest.mark.parametrize("wrong", [{"AWS_SECRET_ACCESS_KEY": "wrong"}, {"AWS_ACCESS_KEY_ID": "nobody"}])
+def test_wrong_credentials_fail_at_once_and_are_not_shown(site, wrong):
+    (run,) = site.dag({"env": wrong})
+
+    assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 1)
+    assert "refuses the credentials" in run["failures"]["setup_bucket"]
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in run["failures"]["setup_bucket"]
+    assert site.env["AWS_SECRET_ACCESS_KEY"] not in str(run)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({"storage": {"bucket": "No_Such_Name"}}, "storage.bucket: Value error, S3 forbids this name"),
+        ({"model": {"C": -1}}, "model.C: Input should be greater than 0 (is -1)"),
+        ({"split": {"test_sise": 0.2}}, "unknown key 'split.test_sise'; did you mean 'split.test_size'"),
+        ({"data.source": "{run_id}.csv"}, "only {date:...} may stand in braces"),
+    ],
+)
+def test_a_wrong_conf_fails_at_once(site, conf, said):
+    (run,) = site.dag({"conf": conf})
+
+    assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
+    assert said in run["failures"]["resolve_config"]
+
+
+def test_an_mlflow_that_is_away_is_retried_and_named(site, closed_port):
+    address = f"http://127.0.0.1:{closed_port}"
+    (run,) = site.dag({"conf": {"model.C": 7.0}, "env": {"MLFLOW_TRACKING_URI": address}})
+
+    task = "pipeline.train_and_evaluate"
+    assert (run["state"], run["tasks"][task], run["tries"][task]) == ("failed", "failed", 2)
+    assert (
+        f"error: MLflow at {address} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?"
+        in run["failures"][task]
+    )
+
+
+def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_the_mlflow_run_is_failed(site):
+    (run,) = site.dag({"conf": {"model.solver": "liblinear"}})
+
+    task = "pipeline.train_and_evaluate"
+    assert (run["tasks"][task], run["tries"][task]) == ("failed", 1)
+    assert "error: config/config.yaml, model: " in run["failures"][task]
+    assert sorted(run.info.status for run in site.mlflow_runs())[0] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("C: 1.0", "C: -1", "config/config.yaml: model.C: Input should be greater than 0 (is -1)"),
+        ("test_size: 0.2", "test_sise: 0.2", "split.test_sise: unknown key; did you mean 'split.test_size'?"),
+        ("  tol: 0.0001", "\ttol: 0.0001", "not valid YAML"),
+        ("bucket: ml-bad-input", "bucket: Bad_Bucket", "storage.bucket: Value error, S3 forbids this name"),
+        (None, None, "config/config.yaml is missing in"),
+    ],
+)
+def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error_in_airflow(site, old, new, said):
+    file = site.project / "config" / "config.yaml"
+    text = file.read_text()
+    try:
+        if old is None:
+            file.unlink()
+        else:
+            site.edit_config(old, new)
+        by_hand = site.python("-m", "include.stages.preprocess")
+        by_make = site.python("-m", "include.embedded", "run", EMBEDDED_DIR=str(site.project / ".embedded" / "never"))
+        in_airflow = site.run("airflow", "dags", "list-import-errors", "--local", "--output", "plain")
+    finally:
+        file.write_text(text)
+
+    for done in (by_hand, by_make):
+        assert done.returncode == 78
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert in_airflow.returncode != 0
+    assert "ConfigError" in in_airflow.stdout
+    assert not Path(site.project / ".embedded" / "never" / "postgres").exists()

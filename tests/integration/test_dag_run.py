@@ -1,0 +1,256 @@
+"""The DAG from end to end, against a real store, MLflow and Airflow: what runs, what does not, what is left behind."""
+
+import json
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+STAGES = ("get_data", "preprocess", "train_and_evaluate")
+
+
+def outcomes(run: dict[str, Any]) -> dict[str, str]:
+    return {stage: run["returned"][f"pipeline.{stage}"]["outcome"] for stage in STAGES}
+
+
+def reason(run: dict[str, Any], stage: str) -> str:
+    return run["returned"][f"pipeline.{stage}"]["reason"]
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    return make_site("dag-run")
+
+
+@pytest.fixture(scope="module")
+def runs(site):
+    """One run after another, as a user would try it."""
+    names = {
+        "first": {},
+        "second": {},
+        "no_date": {"logical_date": None},
+        "other_test_size": {"conf": {"split": {"test_size": 0.3}}},
+        "other_C": {"conf": {"model.C": 2.5}},
+        "back": {},
+        "other_bucket": {"conf": {"storage": {"bucket": "ml-dag-run-other"}}},
+        "high_minimum": {"conf": {"registry.minimum": 1.0, "model.C": 3.5}},
+    }
+    return dict(zip(names, site.dag(*names.values()), strict=True))
+
+
+def test_every_run_succeeds(runs):
+    assert {name: run["state"] for name, run in runs.items()} == dict.fromkeys(runs, "success")
+
+
+def test_the_first_run_executes_every_stage(runs):
+    assert outcomes(runs["first"]) == dict.fromkeys(STAGES, "executed")
+    assert set(runs["first"]["tasks"].values()) == {"success"}
+
+
+def test_the_second_run_executes_no_stage_and_says_why(runs):
+    assert outcomes(runs["second"]) == dict.fromkeys(STAGES, "unchanged")
+    assert {runs["second"]["tasks"][f"pipeline.{stage}"] for stage in STAGES} == {"skipped"}
+    said = f"same inputs as last time; made by {runs['first']['run_id']} at "
+    assert reason(runs["second"], "preprocess").startswith(said)
+
+
+def test_a_run_without_a_logical_date_does_the_same(runs):
+    assert outcomes(runs["no_date"]) == dict.fromkeys(STAGES, "unchanged")
+
+
+def test_another_test_size_runs_preprocess_and_training_again(runs):
+    assert outcomes(runs["other_test_size"]) == {
+        "get_data": "unchanged",
+        "preprocess": "executed",
+        "train_and_evaluate": "executed",
+    }
+    assert reason(runs["other_test_size"], "preprocess") == "split.test_size 0.2 -> 0.3"
+    assert "data/processed/train.csv changed upstream" in reason(runs["other_test_size"], "train_and_evaluate")
+
+
+def test_another_C_runs_the_training_alone(runs):
+    found = outcomes(runs["other_C"])
+
+    assert found["train_and_evaluate"] == "executed"
+    assert "executed" not in (found["get_data"], found["preprocess"])
+    assert "model.C 1.0 -> 2.5" in reason(runs["other_C"], "train_and_evaluate")
+
+
+def test_values_seen_before_are_restored(runs):
+    assert outcomes(runs["back"])["train_and_evaluate"] == "restored"
+    assert reason(runs["back"], "train_and_evaluate").startswith(
+        "model.C 2.5 -> 1.0; made by " + runs["first"]["run_id"]
+    )
+    lock = ("returned", "pipeline.train_and_evaluate", "lock")
+    first, back = runs["first"], runs["back"]
+    for key in lock:
+        first, back = first[key], back[key]
+    assert first == back
+
+
+def test_another_bucket_runs_no_stage_and_gets_all_objects(runs, site):
+    assert "executed" not in outcomes(runs["other_bucket"]).values()
+    first, other = runs["first"]["returned"]["dvc_push"], runs["other_bucket"]["returned"]["dvc_push"]
+    assert (other["objects"], other["bytes"]) == (first["objects"], first["bytes"])
+    data = {key for key in site.objects() if key.startswith("dvc/files/")}
+    assert {key for key in site.objects("ml-dag-run-other") if key.startswith("dvc/files/")} < data
+
+
+def test_one_mlflow_run_and_one_version_per_training(runs, site):
+    trained = {"first", "other_test_size", "other_C", "high_minimum"}
+    versions = site.mlflow.search_model_versions(f"name = '{site.model}'")
+
+    assert len(site.mlflow_runs()) == len(trained)
+    assert len(versions) == len(trained)
+    assert {version.run_id for version in versions} == {run.info.run_id for run in site.mlflow_runs()}
+    assert (
+        runs["second"]["returned"]["register_model"]["version"]
+        == runs["first"]["returned"]["register_model"]["version"]
+    )
+
+
+def test_the_mlflow_run_has_all_that_is_to_be_known(runs, site):
+    identity = runs["first"]["returned"]["register_model"]
+    run = site.mlflow.get_run(identity["run_id"])
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.C"] == "1.0"
+    assert run.data.params["model.solver"] == "lbfgs"
+    assert run.data.params["split.test_size"] == "0.2"
+    assert run.data.metrics["test_accuracy"] >= 0.9
+    assert {name.partition("_")[0] for name in run.data.metrics} == {"train", "test"}
+    artifacts = {item.path for item in site.mlflow.list_artifacts(run.info.run_id)}
+    assert {"classification_report.json", "confusion_matrix.png"} <= artifacts
+    assert [used.tags[0].value for used in run.inputs.dataset_inputs] == ["training", "test"]
+    assert run.data.tags["airflow.run_id"] == runs["first"]["run_id"]
+    assert len(run.data.tags["lock_sha256"]) == 64
+    assert run.data.tags["md5.model"] == _out(runs["first"], "train_and_evaluate", "models/log_reg_model.pkl")["md5"]
+    model = site.mlflow.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert model.status == "READY"
+
+
+def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(runs, site, monkeypatch):
+    import mlflow
+    import pandas as pd
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", site.env["MLFLOW_TRACKING_URI"])
+    version = runs["first"]["returned"]["register_model"]["version"]
+    model = mlflow.pyfunc.load_model(f"models:/{site.model}/{version}")
+
+    assert len(model.metadata.signature.inputs) == 4
+    assert model.metadata.signature.outputs is not None
+    flower = pd.DataFrame([[5.1, 3.5, 1.4, 0.2]], columns=model.metadata.signature.inputs.input_names())
+    assert list(model.predict(flower)) == ["setosa"]
+
+
+def test_the_version_is_tagged_with_what_it_came_from(runs, site):
+    registered = runs["first"]["returned"]["register_model"]
+    version = site.mlflow.get_model_version(site.model, registered["version"])
+
+    assert version.tags["data.source"] == "sklearn:iris"
+    assert version.tags["airflow.run_id"] == runs["first"]["run_id"]
+    assert len(version.tags["git_sha"]) >= 40
+
+
+def test_a_model_that_meets_the_minimum_is_champion_and_one_that_does_not_is_challenger(runs, site):
+    good, bad = runs["first"]["returned"]["promote_model"], runs["high_minimum"]["returned"]["promote_model"]
+
+    assert (good["passed"], good["alias"], good["champion"]) == (True, "champion", good["version"])
+    assert (bad["passed"], bad["alias"]) == (False, "challenger")
+    aliases = site.mlflow.get_registered_model(site.model).aliases
+    champion = runs["other_bucket"]["returned"]["promote_model"]["version"]
+    assert aliases == {"champion": champion, "challenger": bad["version"]}
+
+
+def test_the_manifest_in_the_store_has_the_facts(runs, site):
+    run = runs["first"]
+    key = run["returned"]["record_lineage"]["key"]
+    manifest = json.loads(site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read())
+
+    assert manifest["airflow"]["run_id"] == run["run_id"]
+    assert [stage["outcome"] for stage in manifest["stages"]] == ["executed"] * 3
+    assert manifest["metrics"]["test_accuracy"] >= 0.9
+    assert manifest["code"]["git_sha"]
+    assert manifest["config"]["model"]["C"] == 1.0
+    for stage in STAGES:
+        assert (
+            manifest["lock"]["dvc.lock"]["stages"][stage]
+            == run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]
+        )
+
+
+def test_every_object_of_the_lineage_is_in_the_store_with_its_hash_as_etag(runs, site):
+    objects = site.objects()
+    key = runs["first"]["returned"]["record_lineage"]["key"]
+    manifest = json.loads(site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read())
+    outputs = [file for file in manifest["files"] if file["role"] == "output"]
+
+    assert len(outputs) == 7
+    for file in outputs:
+        assert objects[f"dvc/files/md5/{file['md5'][:2]}/{file['md5'][2:]}"] == f'"{file["md5"]}"'
+
+
+def test_each_run_has_a_lineage_of_its_own(runs, site):
+    folders = {key.split("/")[1] for key in site.objects() if key.startswith("lineage/")}
+
+    assert len(folders) == len(runs) - 1  # other_bucket's is in the other bucket
+    first = MlflowClient.list_artifacts(site.mlflow, runs["first"]["returned"]["register_model"]["run_id"], "lineage")
+    assert len(first) == 5  # the run that trained, and the four that used its result
+
+
+def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(runs, site):
+    identity = runs["first"]["returned"]["record_lineage"]["mlflow_run"]
+    page = f"{site.env['MLFLOW_TRACKING_URI']}/#/experiments/{identity['experiment_id']}/runs/{identity['run_id']}"
+
+    for name in ("first", "second"):
+        links = {key: value for key, value in runs[name]["xcoms"].items() if "Link" in key}
+        assert links["pipeline.train_and_evaluate:_link_MlflowRunLink"] == page
+        assert links["record_lineage:_link_MlflowRunLink"] == page
+        assert links["setup_bucket:_link_StoreLink"] == f"{site.env['AWS_ENDPOINT_URL']}/{site.bucket}"
+        assert links["register_model:_link_ModelVersionLink"].endswith(f"/#/models/{site.model}/versions/1")
+
+
+def test_no_secret_is_in_an_xcom(runs, site):
+    secrets = [
+        value for name, value in site.env.items() if name.endswith(("SECRET_ACCESS_KEY", "FERNET_KEY", "JWT_SECRET"))
+    ]
+
+    assert len(secrets) == 3
+    for secret in secrets:
+        assert secret not in json.dumps(runs)
+
+
+def test_the_tasks_leave_the_checkout_and_the_temporary_folder_as_they_were(runs, site, tmp_path):
+    from pathlib import Path
+    from tempfile import gettempdir
+
+    assert site.run("git", "status", "--porcelain").stdout == " M config/config.yaml\n"
+    assert not (site.project / "models").exists()
+    assert [path for path in Path(gettempdir()).glob("dvc-task-*") if path.is_dir()] == []
+
+
+def test_another_schedule_runs_no_stage(runs, site):
+    site.edit_config("max_active_runs: 4", "max_active_runs: 2")
+    site.edit_config("cron: null", 'cron: "0 6 * * *"')
+
+    (run,) = site.dag({})
+
+    assert "executed" not in outcomes(run).values()
+    assert run["state"] == "success"
+
+
+def test_changed_code_runs_its_stage_again(runs, site):
+    file = site.project / "include" / "stages" / "preprocess.py"
+    file.write_text(file.read_text() + "# changed\n")
+
+    (run,) = site.dag({})
+
+    assert outcomes(run) == {"get_data": "unchanged", "preprocess": "executed", "train_and_evaluate": "unchanged"}
+    assert reason(run, "preprocess") == "include/stages/preprocess.py changed"
+
+
+def _out(run: dict[str, Any], stage: str, path: str) -> dict[str, Any]:
+    (entry,) = [
+        out for out in run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]["outs"] if out["path"] == path
+    ]
+    return entry

@@ -1,0 +1,84 @@
+"""Reading and overriding config/config.yaml."""
+
+import pytest
+from include.config_file import apply_overrides, dump_yaml, load_config, parse_yaml, read_config_document
+from include.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str):
+        (tmp_path / "config").mkdir(exist_ok=True)
+        (tmp_path / "config" / "config.yaml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_a_missing_file_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(ConfigError, match=r"config/config\.yaml is missing in .*git checkout"):
+        load_config(tmp_path)
+
+
+def test_broken_yaml_is_named_with_line_and_column(write):
+    with pytest.raises(ConfigError, match=r"config/config\.yaml, line 3, column 6: not valid YAML"):
+        load_config(write("model:\n  C: [1\nsplit: 2\n"))
+
+
+def test_a_key_that_stands_twice_is_refused(write):
+    with pytest.raises(ConfigError, match='line 2.*found duplicate key "a"'):
+        load_config(write("a: 1\na: 2\n"))
+
+
+def test_an_empty_file_is_refused(write):
+    with pytest.raises(ConfigError, match="must be a mapping of sections"):
+        load_config(write(""))
+
+
+def test_a_file_that_is_no_text_is_refused(write):
+    folder = write("")
+    (folder / "config" / "config.yaml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read"):
+        load_config(folder)
+
+
+def test_a_date_without_quotes_is_refused_because_dvc_would(write):
+    with pytest.raises(ConfigError, match=r'schedule\.start_date: put the date in quotes: "2026-01-01"'):
+        read_config_document(write("schedule:\n  start_date: 2026-01-01\n"))
+
+
+def test_numbers_are_read_as_dvc_reads_them():
+    assert parse_yaml("a: 1e-4\nb: on\n", "x") == {"a": 1e-4, "b": "on"}
+
+
+def test_what_is_dumped_reads_back_the_same(config_document):
+    assert parse_yaml(dump_yaml(config_document), "x") == config_document
+    assert list(parse_yaml(dump_yaml(config_document), "x")) == list(config_document)
+
+
+@pytest.mark.parametrize("overrides", [{"model": {"C": 2.5}}, {"model.C": 2.5}])
+def test_an_override_changes_its_value_and_nothing_else(config_document, overrides):
+    merged = apply_overrides(config_document, overrides, "conf")
+
+    assert merged["model"] == {**config_document["model"], "C": 2.5}
+    assert {**merged, "model": None} == {**config_document, "model": None}
+    assert config_document["model"]["C"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"model": {"c": 2.5}}, "conf: unknown key 'model.c'; did you mean 'model.C'"),
+        ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
+        ({"model": 3}, "conf: model must be a mapping"),
+        ({"": 1}, "conf: unknown key ''"),
+        ({"paths.model": "x"}, "conf: paths.model is the same for all runs"),
+        ({"schedule": {"retries": 0}}, "conf: schedule.retries is the same for all runs"),
+    ],
+)
+def test_a_wrong_override_is_refused(config_document, overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides(config_document, overrides, "conf")
+
+    assert str(caught.value).startswith(said)

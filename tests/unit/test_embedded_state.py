@@ -1,0 +1,76 @@
+"""State of the embedded parts: secrets, ports, who holds the lock."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from include.embedded.state import HOST, State, choose_port, free_ports
+from include.errors import ConfigError, PipelineError
+
+
+def test_secrets_are_made_once_and_are_for_their_owner_alone(tmp_path):
+    state = State(tmp_path)
+    first = state.secrets()
+
+    assert State(tmp_path).secrets() == first
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+    assert all(len(value) >= 16 for value in first.values())
+    assert state.secrets() != State(tmp_path / "other").secrets()
+
+
+def test_the_password_file_of_airflow_is_private(tmp_path):
+    file = State(tmp_path).passwords_file()
+
+    assert file.stat().st_mode & 0o077 == 0
+    assert json.loads(file.read_text()) == {"admin": State(tmp_path).secrets()["airflow_admin_password"]}
+
+
+def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
+    state = State(tmp_path)
+    assert state.running() is None
+    holder = state.hold("run")
+
+    assert state.running() == {"mode": "run", "pid": os.getpid(), "addresses": {}}
+    with pytest.raises(PipelineError, match="another process is using"):
+        state.hold("serve")
+    holder.tell({"store": "here"})
+    assert state.running()["addresses"] == {"store": "here"}
+    holder.close()
+    assert state.running() is None
+
+
+def test_a_lock_ends_with_its_process(tmp_path):
+    code = f"from pathlib import Path; from include.embedded.state import State; h = State(Path({str(tmp_path)!r})).hold('run'); import os; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120
+
+    assert State(tmp_path).running() is None
+
+
+def test_a_port_in_use_is_named_with_the_variable_to_set(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("STORE_PORT", str(port))
+        with pytest.raises(
+            ConfigError, match=rf"port {port} on 127\.0\.0\.1 cannot be used \(Address already in use\)\. .*STORE_PORT="
+        ):
+            choose_port("STORE_PORT")
+        monkeypatch.delenv("STORE_PORT")
+        with pytest.raises(ConfigError, match="cannot be used"):
+            choose_port("STORE_PORT", port)
+
+
+@pytest.mark.parametrize("value", ["x", "70000", "-1"])
+def test_what_is_no_port_number_is_refused(monkeypatch, value):
+    monkeypatch.setenv("STORE_PORT", value)
+
+    with pytest.raises(ConfigError, match="STORE_PORT="):
+        choose_port("STORE_PORT")
+
+
+def test_free_ports_are_all_different():
+    assert len(set(free_ports(20))) == 20

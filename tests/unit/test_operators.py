@@ -1,0 +1,38 @@
+"""What needs no running Airflow of the operators: messages, environment, outcome."""
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from dvc_airflow.environment import base_environment
+from dvc_airflow.operators import failure
+
+
+def test_a_failure_ends_with_the_last_lines_of_the_output():
+    output = "\n".join(f"line {number}" for number in range(100))
+
+    error = failure("dvc repro", 255, output)
+
+    assert str(error).startswith("dvc repro failed with exit code 255.")
+    assert str(error).endswith("line 98\nline 99")
+    assert "line 50" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ("ERROR: failed to run: python -m x, exited with 65", AirflowFailException),
+        ("ERROR: failed to run: python -m x, exited with 77", AirflowFailException),
+        ("ERROR: failed to run: python -m x, exited with 78", AirflowFailException),
+        ("ERROR: failed to run: python -m x, exited with 69", AirflowException),
+        ("ERROR: failed to run: python -m x, exited with -9", AirflowException),
+        ("", AirflowException),
+    ],
+)
+def test_only_what_may_pass_is_retried(output, kind):
+    assert type(failure("dvc repro", 255, output)) is kind
+
+
+def test_a_stage_gets_no_airflow_setting_and_no_secret(monkeypatch):
+    for name in ("AIRFLOW__API_AUTH__JWT_SECRET", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "MY_TOKEN"):
+        monkeypatch.setenv(name, "hunter2")
+
+    assert "hunter2" not in str(base_environment())

@@ -1,0 +1,71 @@
+"""Why a stage ran, in words."""
+
+import pytest
+from dvc_airflow.reasons import changes, judge
+
+BEFORE = {
+    "cmd": "python -m x",
+    "params": {"config/config.yaml": {"model": {"C": 1.0, "tol": 0.1}, "data.target": "y"}},
+    "deps": [{"path": "x.py", "md5": "1"}, {"path": "data.csv", "md5": "2"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (BEFORE, []),
+        ({**BEFORE, "cmd": "python -m y"}, ["the command changed"]),
+        (
+            {**BEFORE, "params": {"config/config.yaml": {"model": {"C": 2.5, "tol": 0.1}, "data.target": "y"}}},
+            ["model.C 1.0 -> 2.5"],
+        ),
+        (
+            {**BEFORE, "params": {"config/config.yaml": {"model": {"C": 1.0}, "n": 3}}},
+            ["data.target is gone", "model.tol is gone", "n is new (3)"],
+        ),
+        ({**BEFORE, "deps": [{"path": "x.py", "md5": "9"}, {"path": "data.csv", "md5": "2"}]}, ["x.py changed"]),
+        (
+            {**BEFORE, "deps": [{"path": "x.py", "md5": "1"}, {"path": "data.csv", "md5": "9"}]},
+            ["data.csv changed upstream"],
+        ),
+        (
+            {**BEFORE, "deps": [{"path": "z.py", "md5": "1"}, {"path": "data.csv", "md5": "2"}]},
+            ["x.py is no dependency any more", "z.py is a new dependency"],
+        ),
+    ],
+)
+def test_each_difference_is_named(now, said):
+    assert changes(BEFORE, now, frozenset({"data.csv"})) == said
+
+
+def test_a_long_value_is_cut():
+    now = {
+        **BEFORE,
+        "params": {"config/config.yaml": {**BEFORE["params"]["config/config.yaml"], "data.target": "z" * 500}},
+    }
+
+    (said,) = changes(BEFORE, now)
+
+    assert len(said) < 100
+    assert said.endswith("...")
+
+
+INPUTS = {"cmd": "c", "params": {"p": {"C": 2}}, "deps": []}
+LAST = {"cmd": "c", "params": {"p": {"C": 1}}, "deps": [], "outs": []}
+FOUND = {**INPUTS, "outs": []}
+MAKER = {"run_id": "r1", "at": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("last", "found", "inputs", "maker", "outcome", "reason"),
+    [
+        (None, None, INPUTS, None, "executed", "no earlier run is known"),
+        (None, FOUND, INPUTS, None, "restored", "made outside this DAG"),
+        (LAST, LAST, LAST, MAKER, "unchanged", "same inputs as last time; made by r1 at 2026-01-01"),
+        (LAST, FOUND, INPUTS, MAKER, "restored", "C 1 -> 2; made by r1 at 2026-01-01"),
+        (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),
+        (LAST, None, LAST, None, "executed", "the earlier result is gone from the cache and the store"),
+    ],
+)
+def test_outcome_and_reason(last, found, inputs, maker, outcome, reason):
+    assert judge(last, found, inputs, frozenset(), maker) == (outcome, reason)

@@ -1,0 +1,142 @@
+"""The models of the configuration: bounds, choices, unknown keys, secrets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from include.config_file import validate_config
+from include.errors import ConfigError
+from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings
+
+
+def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    section, name = key.split(".")
+    return {**document, section: {**document[section], name: value}}
+
+
+def test_the_file_of_the_project_is_valid(config_document):
+    config = validate_config(config_document)
+
+    assert config.data.source == "sklearn:iris"
+    assert config.remote_url == "s3://ml-pipeline/dvc"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("model.C", 0, "model.C: Input should be greater than 0"),
+        ("model.C", "strong", "model.C: Input should be a valid number"),
+        ("model.max_iter", 0, "model.max_iter: Input should be greater than or equal to 1"),
+        ("model.max_iter", 1.5, "model.max_iter"),
+        ("model.solver", "adam", "model.solver: Input should be 'lbfgs'"),
+        ("model.class_weight", "heavy", "model.class_weight"),
+        ("split.test_size", 1, "split.test_size: Input should be less than 1"),
+        ("split.test_size", 0, "split.test_size: Input should be greater than 0"),
+        ("split.random_state", -1, "split.random_state"),
+        ("data.max_missing_share", 1.2, "data.max_missing_share"),
+        ("data.format", "xml", "data.format"),
+        ("data.source", "", "data.source"),
+        ("data.source", "a\nb", "must not hold control characters"),
+        ("data.target", "x" * 2000, "data.target"),
+        ("registry.minimum", 2, "registry.minimum"),
+        ("registry.metric", "test_speed", "registry.metric"),
+        ("registry.model_name", "a/b", "registry.model_name"),
+        ("schedule.max_active_runs", 0, "schedule.max_active_runs"),
+        ("schedule.start_date", "soon", "schedule.start_date"),
+        ("paths.model", "/etc/passwd", "paths.model"),
+        ("paths.model", "../model.pkl", "paths.model"),
+        ("paths.model", "models/$(id).pkl", "paths.model"),
+        ("paths.model", "reports/metrics.json", "is the same file as paths.m"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_key_file_and_rule(config_document, key, value, said):
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: ") as caught:
+        validate_config(changed(config_document, key, value))
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bucket", ["ab", "a" * 64, "Upper", "under_score", "-dash", "dash-", "a..b", "192.168.0.1", "a/b", "$(id)", "a b"]
+)
+def test_a_bucket_name_that_s3_forbids_is_refused(config_document, bucket):
+    with pytest.raises(ConfigError, match=r"config\.yaml: storage\.bucket: "):
+        validate_config(changed(config_document, "storage.bucket", bucket))
+
+
+@pytest.mark.parametrize("bucket", ["abc", "my-bucket", "a.b-c.1", "0" * 63])
+def test_a_bucket_name_that_s3_allows_is_accepted(config_document, bucket):
+    assert validate_config(changed(config_document, "storage.bucket", bucket)).storage.bucket == bucket
+
+
+def test_an_unknown_key_is_refused_and_the_nearest_one_named(config_document):
+    with pytest.raises(ConfigError, match=r"split\.test_sise: unknown key; did you mean 'split\.test_size'\?"):
+        validate_config(changed(config_document, "split.test_sise", 0.2))
+
+
+def test_an_unknown_section_is_refused(config_document):
+    with pytest.raises(ConfigError, match="modle: unknown key; did you mean 'model'"):
+        validate_config({**config_document, "modle": {}})
+
+
+def test_a_missing_section_is_named(config_document):
+    del config_document["split"]
+
+    with pytest.raises(ConfigError, match="split: is missing"):
+        validate_config(config_document)
+
+
+def test_every_field_has_a_description():
+    bare = [
+        f"{section}.{name}"
+        for section, field in PipelineConfig.model_fields.items()
+        for name, inner in field.annotation.model_fields.items()
+        if not inner.description
+    ]
+
+    assert bare == []
+
+
+def test_runtime_settings_have_loopback_defaults_and_no_secret(tmp_path, monkeypatch):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+    settings = load_runtime_settings(tmp_path)
+
+    assert settings.aws_endpoint_url == "http://127.0.0.1:9000"
+    assert settings.mlflow_tracking_uri == "http://127.0.0.1:5000"
+    assert settings.aws_access_key_id is None
+    assert settings.aws_secret_access_key is None
+
+
+def test_the_environment_wins_over_the_env_file_and_the_file_over_the_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / ".env").write_text(
+        "AWS_ENDPOINT_URL=http://from-file\nMLFLOW_TRACKING_URI=http://from-file\nSOMETHING_ELSE=1\n"
+    )
+
+    settings = load_runtime_settings(tmp_path)
+
+    assert settings.aws_endpoint_url == "http://from-file"
+    assert settings.mlflow_tracking_uri == "http://from-environment"
+
+
+def test_a_secret_does_not_show_in_print_or_log():
+    settings = RuntimeSettings(
+        aws_access_key_id="me", aws_secret_access_key="hunter2", mlflow_tracking_password="hunter2"
+    )
+
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert settings.store_environment()["AWS_SECRET_ACCESS_KEY"] == "hunter2"
+    assert settings.tracking_environment()["MLFLOW_TRACKING_PASSWORD"] == "hunter2"
+
+
+def test_the_example_env_file_lists_every_variable_once():
+    from include.settings import PROJECT_DIR
+
+    lines = Path(PROJECT_DIR / "config" / ".env.example").read_text().splitlines()
+    named = sorted(line.removeprefix("#").partition("=")[0].strip() for line in lines if "=" in line)
+
+    assert named == sorted(name.upper() for name in RuntimeSettings.model_fields)
