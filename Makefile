@@ -47,9 +47,9 @@ lock: $(VENV)/.installed ## compile requirements*.in into requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 
-clean: ## remove the environment, the state of the embedded parts and all results
+clean: ## remove the environment and the state of the embedded parts
 	@if [ -x $(BIN)/python ]; then $(EMBEDDED) stop; fi
-	rm -rf $(VENV) .embedded build data models reports dvc_plots dvc.lock
+	rm -rf $(VENV) .embedded build dvc_plots
 
 # pip itself would take minutes to resolve and install all this; uv, inside the environment, takes seconds.
 # Everything goes to stderr: stdout belongs to the command (`eval "$$(make -s env-vars)"`).

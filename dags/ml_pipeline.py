@@ -78,6 +78,7 @@ with DAG(
     record_lineage = RecordLineageOperator(
         task_id="record_lineage",
         config=resolved,
+        code=resolve_config.output["code"],
         stage_task_ids=stages.stage_task_ids,
     )
     register_model = RegisterModelOperator(task_id="register_model", config=resolved, lineage=record_lineage.output)

@@ -1,5 +1,6 @@
 """The project's own folder as a DVC checkout: set it up for working by hand, and bring a run's results into it."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from configobj import ConfigObj
+
 from include import lineage
 from include.config_file import dump_yaml, load_config
 from include.errors import PipelineError, exit_with_message
-from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.stages.files import write_bytes
-from include.store import client, error_code, explained
+from include.store import client, ensure_bucket, explained
 
 LOCK = "dvc.lock"
 
@@ -22,12 +25,16 @@ def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSetting
 
     With it ``dvc repro``, ``dvc push`` and the rest work by hand, given AWS_* in the environment.
     """
-    lines = ["['remote \"store\"']", f"    url = {config.remote_url}", "    verify = true"]
+    file = project_dir / ".dvc" / "config.local"
+    local = ConfigObj(str(file), encoding="utf-8")  # the format of DVC's configuration; what else stands there stays
+    local["'remote \"store\"'"] = {**local.get("'remote \"store\"'", {}), "url": config.remote_url, "verify": "true"}
     if runtime.dvc_cache_dir:
-        lines += ["[cache]", f"    dir = {runtime.dvc_cache_dir}"]
+        local["cache"] = {**local.get("cache", {}), "dir": str(runtime.dvc_cache_dir)}
     if not (project_dir / ".git").exists():
-        lines += ["[core]", "    no_scm = true"]
-    write_bytes(project_dir / ".dvc" / "config.local", ("\n".join(lines) + "\n").encode())
+        local["core"] = {**local.get("core", {}), "no_scm": "true"}
+    content = io.BytesIO()
+    local.write(content)
+    write_bytes(file, content.getvalue())
 
 
 def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
@@ -35,17 +42,9 @@ def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
 
     :raises AccessError, ServiceError: see `include.store.explained`.
     """
-    from botocore.exceptions import ClientError
-
     bucket = config.storage.bucket
     with explained(runtime, f"storage.bucket: {bucket}"):
-        s3 = client(runtime)
-        try:
-            s3.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error_code(error) not in ("404", "NoSuchBucket"):
-                raise
-            s3.create_bucket(Bucket=bucket)
+        ensure_bucket(client(runtime), bucket, runtime)
 
 
 def read_manifest(config: PipelineConfig, runtime: RuntimeSettings, run_id: str) -> lineage.Manifest:
@@ -58,7 +57,8 @@ def read_manifest(config: PipelineConfig, runtime: RuntimeSettings, run_id: str)
 def materialise(project_dir: Path, manifest: lineage.Manifest, environment: dict[str, str]) -> dict[str, Any]:
     """Bring a run's dvc.lock and outputs into the checkout, all or nothing.
 
-    :return: what ``dvc status`` still finds changed; empty if the checkout is that run's.
+    :return: what ``dvc status`` still finds changed, but for the source's date and version, which the run filled in
+        where config/config.yaml leaves them open; empty if the checkout is that run's.
     :raises PipelineError: DVC refuses, as when an output was edited by hand; dvc.lock is then as it was.
     """
     file = project_dir / LOCK
@@ -74,7 +74,15 @@ def materialise(project_dir: Path, manifest: lineage.Manifest, environment: dict
     status = _dvc(project_dir, environment, "status", "--json")
     if status.returncode:
         raise PipelineError(f"dvc status failed: {status.stderr.strip()}")
-    return json.loads(status.stdout or "{}")
+    return {stage: changes for stage, changes in json.loads(status.stdout or "{}").items() if not _only_pins(changes)}
+
+
+def _only_pins(changes: Any) -> bool:
+    deps = [change.get("changed deps") for change in changes if isinstance(change, dict)]
+    pins = {"data.source", "data.version"}
+    return len(deps) == len(changes) and all(
+        dep and dep.keys() == {str(CONFIG_FILE)} and dep[str(CONFIG_FILE)].keys() <= pins for dep in deps
+    )
 
 
 def _dvc(project_dir: Path, environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":

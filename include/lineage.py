@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from include.config_file import dump_yaml
+from include.mlflow_client import require_run
 from include.settings import CONFIG_FILE, PipelineConfig
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Manifest(_Part):
 def build(
     config: PipelineConfig,
     airflow: AirflowRun,
-    results: list[Mapping[str, Any]],
-    project_dir: Path,
+    results: Sequence[Mapping[str, Any]],
+    code: Code,
 ) -> Manifest:
     """Put the facts of a run together.
 
@@ -99,7 +100,7 @@ def build(
     lock = {file: {"schema": "2.0", "stages": entries} for file, entries in stages.items()}
     return Manifest(
         airflow=airflow,
-        code=code_state(project_dir),
+        code=code,
         config=config.model_dump(mode="json"),
         lock=lock,
         lock_sha256=hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest(),
@@ -142,8 +143,11 @@ def tag_mlflow_run(manifest: Manifest, client: "MlflowClient") -> None:
     """Put the lineage on the MLflow run too.
 
     A run that restored the model adds its own folder of artifacts; the tags stay those of the run that trained.
+
+    :raises DataError: the MLflow run is gone.
     """
     mlflow_run_id = manifest.mlflow_run["run_id"]
+    require_run(client, mlflow_run_id)
     for file, text in documents(manifest).items():
         client.log_text(mlflow_run_id, text, key(manifest.airflow.run_id, file))
     have = client.get_run(mlflow_run_id).data.tags

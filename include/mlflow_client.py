@@ -1,12 +1,13 @@
 """The connection to the MLflow tracking server, with bounded waiting and errors for people."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from include.errors import AccessError, ServiceError
-from include.settings import RuntimeSettings
+from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
+from include.settings import CONFIG_FILE, RuntimeSettings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,19 +22,42 @@ def connect(runtime: RuntimeSettings) -> "MlflowClient":
     return mlflow.MlflowClient()
 
 
+def require_run(client: "MlflowClient", run_id: str) -> None:
+    """Make sure that the MLflow run is there, and not in the bin.
+
+    :raises DataError: it is gone.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if client.get_run(run_id).info.lifecycle_stage == "active":
+            return
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    raise DataError(
+        f"MLflow run {run_id}, which trained this model, was deleted. Bring it back with "
+        f"`mlflow runs restore --run-id {run_id}`, or change a param so that the model is trained again."
+    )
+
+
 @contextmanager
 def explained(runtime: RuntimeSettings) -> Iterator[None]:
     """Turn the MLflow client's errors into ours.
 
     :raises AccessError: the server refuses the credentials.
+    :raises ConfigError: the server will never accept what it was asked.
     :raises ServiceError: it does not answer, or answers with a fault.
     """
+    import requests
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        raise _explain(str(error), runtime.mlflow_tracking_uri) from None
+        raise _explain(str(error), error.error_code, runtime.mlflow_tracking_uri) from None
+    except requests.RequestException as error:  # of artifacts, which do not go through MLflow's own client
+        raise _explain(str(error), "", runtime.mlflow_tracking_uri) from None
 
 
 def run_url(runtime: RuntimeSettings, experiment_id: str, run_id: str) -> str:
@@ -53,12 +77,17 @@ def ui_url(runtime: RuntimeSettings) -> str:
     return (runtime.mlflow_ui_url or runtime.mlflow_tracking_uri).rstrip("/")
 
 
-def _explain(text: str, uri: str) -> ServiceError | AccessError:
-    if any(f"error code {status}" in text for status in (401, 403)):
+def _explain(text: str, code: str, uri: str) -> PipelineError:
+    if re.search(r"error code (401|403)|\b(401|403) Client Error", text):
         return AccessError(
             f"MLflow at {uri} refuses access. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
             "(environment or config/.env), and the server's allowed hosts."
         )
     if any(sign in text for sign in ("Max retries exceeded", "Connection", "timed out")):
         return ServiceError(f"MLflow at {uri} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?")
-    return ServiceError(f"MLflow at {uri}: {text.partition(chr(10))[0]}")
+    first_line = text.partition("\n")[0]
+    if code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"):
+        return ConfigError(
+            f"MLflow at {uri} refuses what it is asked: {first_line} See mlflow and registry in {CONFIG_FILE}."
+        )
+    return ServiceError(f"MLflow at {uri}: {first_line}")

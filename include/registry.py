@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from include.errors import DataError
+from include.mlflow_client import require_run
 from include.settings import RegistryConfig
 
 if TYPE_CHECKING:
@@ -40,20 +40,11 @@ def register(client: "MlflowClient", name: str, mlflow_run: Mapping[str, str], t
     :raises DataError: the MLflow run is gone.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     known = client.search_model_versions(f"name = '{_quoted(name)}' and run_id = '{mlflow_run['run_id']}'")
     if known:
         return str(min(known, key=lambda version: int(version.version)).version)
-    try:
-        client.get_run(mlflow_run["run_id"])
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise DataError(
-                f"MLflow run {mlflow_run['run_id']} is gone, so its model cannot be registered. Bring it back with "
-                f"`mlflow runs restore --run-id {mlflow_run['run_id']}`, or change a param so that it is trained again."
-            ) from None
-        raise
+    require_run(client, mlflow_run["run_id"])
     registered = mlflow.register_model(mlflow_run["model_uri"], name, tags=dict(tags))
     return str(registered.version)
 

@@ -4,10 +4,12 @@ What changes a result is in the first, what differs from place to place in the s
 `include.config_file` reads the first.
 """
 
+import os
 import re
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +17,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from include.errors import ConfigError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+# https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html
+ROLE_VARIABLES = (
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)
 CONFIG_FILE = Path("config/config.yaml")
 ENV_FILE = Path("config/.env")
 
@@ -39,8 +50,18 @@ Line = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_sing
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of the random generator")]
 
 
+def _without_credentials(value: str) -> str:
+    parts = urlsplit(value) if value.startswith(("http://", "https://")) else None
+    if parts and (
+        "@" in parts.netloc or re.search(r"(?i)(^|&)(x-amz-|[^=]*(token|sig|key|password)[^=]*=)", parts.query)
+    ):
+        raise ValueError("must hold no credentials, for it is logged and recorded; use a file, or s3:// and AWS_*")
+    return value
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a quoted number, or yes for a bool, is a slip of the pen that DVC would hash as something else.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class PathsConfig(_Section):
@@ -66,7 +87,7 @@ class PathsConfig(_Section):
 class DataConfig(_Section):
     """Where the data come from, and what they must look like."""
 
-    source: Line = Field(
+    source: Annotated[Line, AfterValidator(_without_credentials)] = Field(
         description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}"
     )
     version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
@@ -138,7 +159,18 @@ class ScheduleConfig(_Section):
     cron: Line | None = Field(
         None, description="Cron expression or preset like @daily; null: by hand and backfills only"
     )
-    start_date: date = Field(description="First date that catch-up and the schedule consider (UTC)")
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_that_airflow_knows(cls, value: str | None) -> str | None:
+        from croniter import croniter
+
+        presets = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@continuous", "@once")
+        if value is not None and value not in presets and not croniter.is_valid(value):
+            raise ValueError(f"is neither a cron expression nor one of {', '.join(presets)}")
+        return value
+
+    start_date: date = Field(strict=False, description="First date that catch-up and the schedule consider (UTC)")
     catchup: bool = Field(False, description="Whether dates missed since start_date are run")
     max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
     retries: int = Field(2, ge=0, le=10, description="Further tries of a task whose fault may pass")
@@ -184,7 +216,10 @@ class RuntimeSettings(BaseSettings):
 
     def store_environment(self) -> dict[str, str]:
         """The variables with which boto3, DVC and the AWS tools reach the store. Holds secrets."""
+        # Where no keys are set, boto3 finds a role by these.
+        roles = {name: os.environ.get(name) for name in ROLE_VARIABLES}
         values = {
+            **roles,
             "AWS_ENDPOINT_URL": self.aws_endpoint_url,
             "AWS_ACCESS_KEY_ID": self.aws_access_key_id,
             "AWS_SECRET_ACCESS_KEY": _reveal(self.aws_secret_access_key),

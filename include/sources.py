@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from include.errors import AccessError, ConfigError, DataError, ServiceError
 from include.settings import RuntimeSettings
@@ -77,6 +76,15 @@ def current_version(source: str, runtime: RuntimeSettings, base_dir: Path) -> st
             return _s3_version(source, runtime)
 
 
+def require_resolved(source: str) -> None:
+    """Make sure that no date is to be filled in any more.
+
+    :raises ConfigError: there is; only a run of the DAG has a date.
+    """
+    if "{date" in source:
+        raise ConfigError(f"data.source: {source!r} needs a date, which only a run of the DAG has. Fill it in by hand.")
+
+
 def read_bytes(source: str, version: str | None, runtime: RuntimeSettings, base_dir: Path) -> bytes:
     """Fetch the bytes of a file, HTTP or S3 source.
 
@@ -110,7 +118,7 @@ def _sklearn_name(source: str) -> str:
 
 
 def _read_file(source: str, base_dir: Path) -> bytes:
-    path = base_dir / Path(source).expanduser()
+    path = base_dir / source
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -157,9 +165,8 @@ def _check_status(source: str, status: int) -> None:
 
 
 def _bare(source: str) -> str:
-    """The address without query and user part, which may hold a token."""
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """The address without its query, which may hold a token."""
+    return source.partition("?")[0].partition("#")[0]
 
 
 def _s3_place(source: str) -> tuple[str, str]:

@@ -18,28 +18,62 @@ _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNo
 
 
 def client(runtime: RuntimeSettings) -> "S3Client":
-    """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles)."""
+    """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles).
+
+    :raises ConfigError: the endpoint is no address.
+    """
     import boto3
     from botocore.config import Config
 
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value else None
 
-    return boto3.client(
-        "s3",
-        endpoint_url=runtime.aws_endpoint_url or None,
-        aws_access_key_id=runtime.aws_access_key_id,
-        aws_secret_access_key=secret(runtime.aws_secret_access_key),
-        aws_session_token=secret(runtime.aws_session_token),
-        region_name=runtime.aws_default_region,
-        config=Config(
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-            retries={"total_max_attempts": 2},
-            # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
-            s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
-        ),
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"total_max_attempts": 2},
+        # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
+        s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
     )
+    try:
+        return boto3.client(
+            "s3",
+            endpoint_url=runtime.aws_endpoint_url or None,
+            aws_access_key_id=runtime.aws_access_key_id,
+            aws_secret_access_key=secret(runtime.aws_secret_access_key),
+            aws_session_token=secret(runtime.aws_session_token),
+            region_name=runtime.aws_default_region,
+            config=config,
+        )
+    except ValueError as error:
+        raise ConfigError(f"AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r} is no address: {error}") from None
+
+
+def ensure_bucket(s3: Any, bucket: str, runtime: RuntimeSettings) -> bool:
+    """Make the bucket if there is none.
+
+    :param s3: a client of `client`, or of the Amazon provider's hook.
+    :return: whether it was made now.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.head_bucket(Bucket=bucket)
+        return False
+    except ClientError as error:
+        if error_code(error) not in ("404", "NoSuchBucket"):
+            raise
+    # AWS wants the region named, but for us-east-1, where it must not be.
+    elsewhere = not runtime.aws_endpoint_url and runtime.aws_default_region != "us-east-1"
+    place = {"CreateBucketConfiguration": {"LocationConstraint": runtime.aws_default_region}} if elsewhere else {}
+    try:
+        s3.create_bucket(Bucket=bucket, **place)
+    except ClientError as error:
+        if error_code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+        s3.head_bucket(Bucket=bucket)  # another run was faster; is it ours?
+        return False
+    return True
 
 
 def error_code(error: Any) -> str:
@@ -58,6 +92,7 @@ def explained(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
+        EndpointConnectionError,
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
@@ -69,7 +104,7 @@ def explained(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
         yield
     except (NoCredentialsError, PartialCredentialsError):
         raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {variables}.") from None
-    except HTTPClientError as error:
+    except (EndpointConnectionError, HTTPClientError) as error:
         raise ServiceError(
             f"{doing}: the object store at {endpoint} does not answer ({type(error).__name__}). "
             "Is it running, and is AWS_ENDPOINT_URL right?"
@@ -81,7 +116,5 @@ def explained(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
                 f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {variables}."
             ) from None
         raise ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}") from None
-    except ValueError as error:  # botocore's word for an endpoint that is no address
-        raise ConfigError(f"{doing}: AWS_ENDPOINT_URL={endpoint!r} is no address: {error}") from None
     except BotoCoreError as error:
         raise ServiceError(f"{doing}: the object store at {endpoint}: {error}") from None

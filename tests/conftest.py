@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from dvc_airflow.project import project_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +49,8 @@ def project(copy_project: Callable[[], Path]) -> Path:
 
 
 @pytest.fixture
-def config_document() -> Iterator[dict]:
+def config_document() -> dict:
     """config/config.yaml as it stands, to change and validate."""
     from include.config_file import read_config_document
 
-    yield read_config_document()
+    return read_config_document()

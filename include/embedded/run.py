@@ -1,15 +1,17 @@
 """``make run``: the whole job once, on embedded parts, and what came of it in a few lines."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from include.checkout import materialise, read_manifest
-from include.config_file import load_config
+from include.config_file import apply_overrides, load_config, read_config_document, validate_config
 from include.embedded.dag_run import DagRun, run_dag
 from include.embedded.environment import process_environment
 from include.embedded.parts import running
 from include.embedded.state import State
-from include.errors import PipelineError
+from include.errors import ConfigError, PipelineError
 from include.lineage import Manifest
 from include.mlflow_client import connect
 from include.registry import CHAMPION
@@ -26,14 +28,16 @@ def run(state: State) -> int:
 
     :return: 0 if the run succeeded.
     """
-    config = load_config()  # first of all: nothing need be started to see that it is wrong
+    # First of all: nothing need be started to see that this is wrong.
+    conf = os.environ.get("CONF") or None
+    config = validate_config(apply_overrides(read_config_document(), _parse(conf), "CONF")) if conf else load_config()
     print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
     with running(state, "run") as addresses:
         environment = process_environment(state, addresses)
         os.environ.update(environment)
         print(f"Running the DAG {DAG_ID}:", flush=True)
         log = state.log(DAG_ID)
-        result = run_dag(DAG_ID, os.environ.get("CONF") or None, environment, log)
+        result = run_dag(DAG_ID, conf, environment, log)
         if not result.succeeded or not result.run_id:
             _explain_failure(result, log)
             return 1
@@ -41,6 +45,16 @@ def run(state: State) -> int:
         changed = materialise(PROJECT_DIR, manifest, environment)
         print(_summary(config, load_runtime_settings(), manifest, list(changed)))
     return 0
+
+
+def _parse(conf: str) -> dict[str, Any]:
+    try:
+        document = json.loads(conf)
+    except ValueError as error:
+        raise ConfigError(f'CONF is no JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
+    if not isinstance(document, dict):
+        raise ConfigError('CONF must be a JSON object like \'{"model": {"C": 2}}\'.')
+    return document
 
 
 def _explain_failure(result: DagRun, log: Path) -> None:

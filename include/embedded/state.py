@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,10 @@ class State:
         with self._open_lock() as lock:
             if _try_lock(lock):
                 return None
-            text = lock.read()
-            return json.loads(text) if text else {"mode": "starting"}
+            try:
+                return dict(json.loads(lock.read()))
+            except ValueError:  # it is being written
+                return {"mode": "starting"}
 
     def hold(self, mode: str) -> "Holder":
         """Take the lock for as long as this process runs the parts.
@@ -85,7 +88,12 @@ class State:
         """
         self.make()
         lock = self._open_lock()
-        if not _try_lock(lock):
+        # Who only asks whether it runs (`running`) holds the lock for a moment too.
+        for _ in range(20):
+            if _try_lock(lock):
+                break
+            time.sleep(0.1)
+        else:
             lock.close()
             raise PipelineError(
                 f"another process is using {self.root} (see `make status`). Wait for it, or end it with `make stop`."

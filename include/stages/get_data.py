@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from include.config_file import load_config
 from include.errors import ConfigError, DataError, exit_with_message
 from include.settings import DataConfig, RuntimeSettings, load_runtime_settings
-from include.sources import kind, read_bytes
+from include.sources import kind, read_bytes, require_resolved
 from include.stages.files import write_csv
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def fetch(data: DataConfig, runtime: RuntimeSettings, base_dir: Path) -> "pd.Dat
     :return: one row per sample; columns as in the source.
     :raises DataError: absent, empty, changed since it was pinned, or no table.
     """
+    require_resolved(data.source)
     if kind(data.source) == "sklearn":
         return load_builtin(data.source.removeprefix("sklearn:"), data.target)
     return parse(read_bytes(data.source, data.version, runtime, base_dir), data)
@@ -31,6 +32,7 @@ def load_builtin(name: str, target: str) -> "pd.DataFrame":
     """Load one of scikit-learn's bundled data sets.
 
     :return: its features, and its classes by name in the column ``target``.
+    :raises ConfigError: a feature has that name already.
     """
     from sklearn import datasets
 
@@ -38,6 +40,8 @@ def load_builtin(name: str, target: str) -> "pd.DataFrame":
     bunch = loader(as_frame=True)
     frame: pd.DataFrame = bunch.data.copy()
     frame.columns = [column.replace(" (cm)", "_cm").replace(" ", "_") for column in frame.columns]
+    if target in frame.columns:
+        raise ConfigError(f"data.target: sklearn:{name} has a feature of that name, {target!r}; choose another.")
     frame[target] = [str(bunch.target_names[number]) for number in bunch.target]
     return frame
 
@@ -70,7 +74,7 @@ def format_of(source: str) -> str:
     path = source.partition("?")[0].lower()
     if path.endswith((".parquet", ".pq")):
         return "parquet"
-    if path.endswith((".csv", ".csv.gz", ".txt", ".data")):
+    if path.endswith((".csv", ".txt", ".data")):
         return "csv"
     raise ConfigError(f"data.format: cannot tell the format of {source!r} by its ending; set it to csv or parquet.")
 

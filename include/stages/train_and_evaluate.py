@@ -84,20 +84,20 @@ def main() -> None:
 
     config = load_config(Path.cwd())
     train, test = _read_parts(config)
-    with tracking.run(config, load_runtime_settings()) as tracked:
-        pipeline = fit(*train, config.model)
-        predicted = pipeline.predict(test[0])
-        scores = {"train": score(pipeline, *train), "test": score(pipeline, *test)}
-        details = report(test[1], predicted)
-        confusion = pd.DataFrame({"actual": test[1].to_numpy(), "predicted": predicted})
-        tracked.log(config, pipeline, train, test, scores, details, confusion)
-
+    pipeline = fit(*train, config.model)
+    predicted = pipeline.predict(test[0])
+    scores = {"train": score(pipeline, *train), "test": score(pipeline, *test)}
+    details = report(test[1], predicted)
+    confusion = pd.DataFrame({"actual": test[1].to_numpy(), "predicted": predicted})
     model = io.BytesIO()
     joblib.dump(pipeline, model)
-    write_bytes(config.paths.model, model.getvalue())
-    write_json(config.paths.metrics, {**scores, "classification_report": details})
-    write_csv(config.paths.confusion_matrix, confusion)
-    write_json(config.paths.mlflow_run, tracked.identity)
+    with tracking.run(config, load_runtime_settings()) as tracked:
+        tracked.log(config, pipeline, train, test, scores, details, confusion)
+        # Inside the block: an MLflow run whose results could not be written is a failed one.
+        write_bytes(config.paths.model, model.getvalue())
+        write_json(config.paths.metrics, {**scores, "classification_report": details})
+        write_csv(config.paths.confusion_matrix, confusion)
+        write_json(config.paths.mlflow_run, tracked.identity)
     print(f"test accuracy {scores['test']['accuracy']:.4f}, MLflow run {tracked.identity['run_id']}")
 
 

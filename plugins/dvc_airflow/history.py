@@ -1,13 +1,14 @@
 """What earlier runs left to know about a stage: its last result in a DAG, and which run made which result.
 
-Small files beside the DVC cache. Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logical date
-comes before all others for ever.
+Small files beside the DVC cache. Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logical
+date comes before all others for ever.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,11 @@ class History:
         path = self._path(*names)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(part, path)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{os.getpid()}.part")
+            part.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(part, path)
 
 
 def _digest(entry: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 OUTPUT_FILE = ".dvc/tmp/output.log"
 LAST_LINES = 20
-PUBLISHED_BYTES = 64 * 1024
+PUBLISHED_BYTES = 512 * 1024
 # sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG. The same command would end the same way again.
 FINAL_EXIT_CODES = frozenset({65, 77, 78})
+# What S3 clients print when a store refuses the credentials.
+REFUSED = r"\b(Forbidden|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch)\b"
 
 Environment = Callable[[], Mapping[str, str]]
 
@@ -43,8 +45,9 @@ class DvcOperator(BashOperator):
     :param extra_links: buttons on the task in the web UI.
     """
 
-    template_fields: Sequence[str] = ("bash_command", "files", "remote_url")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"bash_command": "bash"}
+    # Not bash_command: a stage's name is no template, and no value that a run brings may reach a shell.
+    template_fields: Sequence[str] = ("files", "remote_url")
+    template_ext: Sequence[str] = ()
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class DvcOperator(BashOperator):
         self.upstream_stages = list(upstream_stages)
         self.files = files
         self.remote_url = remote_url
+        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
         self.cache_dir = cache_dir
         self.environment = environment
         self.credentials = credentials
@@ -85,7 +89,15 @@ class DvcOperator(BashOperator):
         return results
 
     def workspace(self, lock: Lock) -> Workspace:
-        """A workspace with these lock entries."""
+        """A workspace with these lock entries.
+
+        :raises AirflowFailException: a task that was to give ``files`` or ``remote_url`` gave nothing.
+        """
+        for name in self._required:
+            if getattr(self, name) is None:
+                raise AirflowFailException(
+                    f"no {name}: the task that gives them left nothing. Clear it, to run it again."
+                )
         return Workspace(
             self.project_dir, files=self.files, lock=lock, cache_dir=self.cache_dir(), remote_url=self.remote_url
         )
@@ -111,9 +123,10 @@ class DvcOperator(BashOperator):
 
 def failure(what: str, exit_code: int, output: str) -> AirflowException:
     """The exception for a failed command; one that Airflow does not retry if trying again cannot help."""
-    codes = {exit_code, *map(int, re.findall(r"exited with (\d+)", output))}
     lines = output.strip().splitlines()[-LAST_LINES:]
-    kind = AirflowFailException if codes & FINAL_EXIT_CODES else AirflowException
+    codes = [int(code) for code in re.findall(r"failed to run: .*, exited with (\d+)", output)]
+    final = (codes or [exit_code])[-1] in FINAL_EXIT_CODES or re.search(REFUSED, "\n".join(lines))
+    kind = AirflowFailException if final else AirflowException
     return kind(f"{what} failed with exit code {exit_code}. It printed last:\n" + "\n".join(lines))
 
 
@@ -158,6 +171,10 @@ class DvcStageOperator(DvcOperator):
             if entry is None:
                 self.run_bash(context, workspace)
                 entry = _read_entry(workspace, lock_file, key)
+                if differing := cache.differs(entry):
+                    raise AirflowException(
+                        f"stage {self.stage} did not read what the stages before it made: {differing}"
+                    )
             with open_repo(workspace) as repo:
                 published = {path: _read_output(repo, entry, path) for path in self.publish}
         result = {

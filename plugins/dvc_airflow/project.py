@@ -15,6 +15,8 @@ IGNORE_FILES = (".gitignore", ".dvcignore")
 NEVER_COPIED = frozenset({".git", ".dvc", "__pycache__", "dvc.lock"})
 DESCRIBE_TIMEOUT = 120  # seconds
 
+IgnoreSpec = tuple[str, GitIgnoreSpec]  # the folder with the ignore file, and its rules
+
 
 class DvcProjectError(Exception):
     """The DVC project cannot be read. The message is DVC's own, with the file and line."""
@@ -33,22 +35,28 @@ class StageSpec:
     upstream: tuple[str, ...]
 
 
-def project_files(project_dir: Path) -> Iterator[str]:
-    """All files that belong to the code: what neither .gitignore nor .dvcignore excludes, and no lock.
+def project_files(project_dir: Path, folder: str = "", specs: tuple[IgnoreSpec, ...] = ()) -> Iterator[str]:
+    """All files that belong to the code: what no .gitignore or .dvcignore excludes, nested ones included, and no lock.
 
+    :param folder: where to look, ``""`` or a path that ends in a slash; with the rules of the folders above it.
     :return: POSIX paths relative to ``project_dir``, sorted within each folder.
     """
-    lines = [line for name in IGNORE_FILES for line in _lines(project_dir / name)]
-    ignored = GitIgnoreSpec.from_lines(lines)
-    for folder, folders, files in os.walk(project_dir):
-        base = Path(folder).relative_to(project_dir).as_posix()
-        prefix = "" if base == "." else f"{base}/"
-        folders[:] = sorted(
-            name for name in folders if name not in NEVER_COPIED and not ignored.match_file(f"{prefix}{name}/")
+    here = project_dir / folder
+    lines = [line for name in IGNORE_FILES for line in _lines(here / name)]
+    if lines:
+        specs = (*specs, (folder, GitIgnoreSpec.from_lines(lines)))
+    for entry in sorted(os.scandir(here), key=lambda entry: entry.name):
+        path = f"{folder}{entry.name}"
+        is_folder = entry.is_dir(follow_symlinks=False)
+        ignored = any(
+            spec.match_file(f"{path}/"[len(base) :] if is_folder else path[len(base) :]) for base, spec in specs
         )
-        for name in sorted(files):
-            if name not in NEVER_COPIED and not ignored.match_file(prefix + name):
-                yield prefix + name
+        if entry.name in NEVER_COPIED or ignored:
+            continue
+        if is_folder:
+            yield from project_files(project_dir, f"{path}/", specs)
+        elif entry.is_file():
+            yield path
 
 
 def load_stages(project_dir: Path, cache_dir: Path) -> list[StageSpec]:

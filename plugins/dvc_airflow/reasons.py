@@ -20,7 +20,7 @@ def judge(
     :param maker: which run made ``found`` (``run_id``, ``at``), if that is known.
     :return: the outcome (executed, restored, unchanged) and the reason.
     """
-    made = f"made by {maker['run_id']} at {maker['at']}" if maker else "made outside this DAG"
+    made = f"made by {maker['run_id']} at {maker['at']}" if maker else "which run made it is not known"
     if found is not None and found == last:
         return "unchanged", f"same inputs as last time; {made}"
     differences = "; ".join(changes(last, inputs, produced)) if last else ""

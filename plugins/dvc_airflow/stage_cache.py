@@ -80,9 +80,8 @@ class StageCache:
 
     def fetch_inputs(self) -> None:
         """Bring the outputs of earlier stages that this one reads into the workspace, from the cache or the remote."""
-        targets = [
-            dep.fs_path for dep in self.stage.deps if not _is_param(dep) and dep.protocol == "local" and not dep.exists
-        ]
+        # Also what lies there already: it may be a left-over of the project's folder that no ignore file names.
+        targets = [dep.fs_path for dep in self.stage.deps if not _is_param(dep) and self._output_at(dep.fs_path)]
         if not targets:
             return
         if self._has_remote:
@@ -92,6 +91,15 @@ class StageCache:
     @property
     def _has_remote(self) -> bool:
         return bool(self.repo.config["core"].get("remote"))
+
+    def differs(self, entry: LockEntry) -> list[str]:
+        """Inputs that the stage, by its new lock entry, read in another version than the upstream stages made."""
+        used = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
+        return [
+            dep.def_path
+            for dep in self.stage.deps
+            if not _is_param(dep) and self._output_at(dep.fs_path) and used.get(dep.def_path) != dep.hash_info.value
+        ]
 
     def _fill_dependencies(self, stage: "PipelineStage") -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
@@ -141,7 +149,8 @@ class StageCache:
         for path in remote.fs.find(remote.fs.join(remote.path, "runs", key[:2], key)):
             local = Path(self.repo.stage_cache._get_cache_path(key, remote.fs.name(path)))
             local.parent.mkdir(parents=True, exist_ok=True)
-            part = local.with_suffix(f".{os.getpid()}.part")
+            # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
+            part = local.parent.with_name(f".{key}.{os.getpid()}.part")
             remote.fs.get_file(path, str(part))
             os.replace(part, local)
         return self._local_entry()

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import TaskGroup
 
 from dvc_airflow.operators import DvcStageOperator, Environment
-from dvc_airflow.project import load_stages
+from dvc_airflow.project import DvcProjectError, load_stages
 
 
 class DvcTaskGroup(TaskGroup):
@@ -16,10 +16,11 @@ class DvcTaskGroup(TaskGroup):
 
     :param project_dir: root of the DVC project.
     :param stage_environment: per stage, what its process gets beside the base environment.
-    :param stage_options: per stage, further arguments of its operator (``publish``, ``operator_extra_links``, ...).
+    :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
     :param files, remote_url, cache_dir, credentials: of every stage's operator, see `DvcOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
-    :raises DvcProjectError: the project cannot be read; Airflow shows it as the DAG's import error.
+    :raises DvcProjectError: the project cannot be read, or has no stage of a name given here; Airflow shows it as the
+        DAG's import error.
     """
 
     def __init__(
@@ -38,6 +39,11 @@ class DvcTaskGroup(TaskGroup):
     ) -> None:
         super().__init__(group_id, **kwargs)
         stages = load_stages(project_dir, graph_cache_dir or _graph_cache_dir())
+        unknown = {*(stage_environment or {}), *(stage_options or {})} - {stage.name for stage in stages}
+        if unknown:
+            raise DvcProjectError(
+                f"{project_dir}: dvc.yaml has no stage {', '.join(sorted(unknown))}, but the DAG names it."
+            )
         self.stage_tasks: dict[str, DvcStageOperator] = {}
         for stage in stages:
             upstream = [self.stage_tasks[name] for name in stage.upstream]

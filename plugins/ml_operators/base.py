@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.log import mask_secret
+from pydantic import SecretStr
 
 from include.config_file import validate_config
 from include.errors import AccessError, ConfigError, DataError
@@ -28,13 +30,38 @@ class PipelineOperator(BaseOperator):
 
     @property
     def pipeline_config(self) -> PipelineConfig:
-        """The run's configuration, checked."""
+        """The run's configuration, checked.
+
+        :raises ConfigError: `resolve_config` left none, as when it was marked a success by hand.
+        """
+        self.require("config")
         return validate_config(self.config, "XCom of resolve_config")
+
+    def require(self, *names: str) -> None:
+        """Make sure that these XComs were there.
+
+        :raises ConfigError: one is missing.
+        """
+        for name in names:
+            if getattr(self, name) is None:
+                raise ConfigError(
+                    f"task {self.task_id} got no {name}: the task that gives it left nothing. Clear that one."
+                )
 
     @property
     def runtime(self) -> RuntimeSettings:
         """Addresses and secrets, read in the worker."""
-        return load_runtime_settings()
+        return runtime_settings()
+
+
+def runtime_settings() -> RuntimeSettings:
+    """Read addresses and secrets in the worker, and have Airflow mask the secrets wherever they might be printed."""
+    settings = load_runtime_settings()
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            mask_secret(value.get_secret_value())
+    return settings
 
 
 def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
@@ -54,12 +81,12 @@ def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
 
 def store_environment() -> dict[str, str]:
     """For a process that uses the object store. Called in the worker; holds secrets."""
-    return {**load_runtime_settings().store_environment(), "PIPELINE_PROJECT_DIR": str(PROJECT_DIR)}
+    return {**runtime_settings().store_environment(), "PIPELINE_PROJECT_DIR": str(PROJECT_DIR)}
 
 
 def tracking_environment() -> dict[str, str]:
     """For a process that uses MLflow. Called in the worker; holds secrets."""
-    return load_runtime_settings().tracking_environment()
+    return runtime_settings().tracking_environment()
 
 
 def store_credentials() -> dict[str, str]:
@@ -71,7 +98,7 @@ def store_credentials() -> dict[str, str]:
         "AWS_SESSION_TOKEN": "session_token",
         "AWS_DEFAULT_REGION": "region",
     }
-    values = load_runtime_settings().store_environment()
+    values = runtime_settings().store_environment()
     return {option: values[name] for name, option in names.items() if name in values}
 
 

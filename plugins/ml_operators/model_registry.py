@@ -30,6 +30,7 @@ class RegisterModelOperator(PipelineOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Register, or find what is registered."""
+        self.require("lineage")
         name, mlflow_run = self.pipeline_config.registry.model_name, self.lineage["mlflow_run"]
         client = connect(self.runtime)
         with explained(self.runtime):
@@ -54,6 +55,7 @@ class PromoteModelOperator(PipelineOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Apply the gate."""
+        self.require("model")
         client = connect(self.runtime)
         with explained(self.runtime):
             verdict = registry.promote(

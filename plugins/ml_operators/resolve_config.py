@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from include.config_file import apply_overrides, dump_yaml, read_config_document, validate_config
-from include.settings import CONFIG_FILE, PROJECT_DIR, load_runtime_settings
+from include.lineage import code_state
+from include.settings import CONFIG_FILE, PROJECT_DIR
 from include.sources import current_version, fill_date
+from ml_operators.base import runtime_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,7 +18,8 @@ class ResolveConfigOperator(BaseOperator):
     """Lay the run's conf over config/config.yaml, fill in the run's date, pin the version of the source.
 
     Returns (as separate XComs) ``config``: the checked configuration; ``files``: the text that takes the place of
-    config/config.yaml in the stages' workspaces; ``remote_url``: the DVC remote.
+    config/config.yaml in the stages' workspaces; ``remote_url``: the DVC remote; ``code``: git's commit, and whether
+    there were changes beside it.
     """
 
     ui_color = "#e8f3d6"
@@ -35,9 +38,14 @@ class ResolveConfigOperator(BaseOperator):
         config = validate_config(document, f"{CONFIG_FILE} with the run's conf" if run.conf else CONFIG_FILE)
         # A manual run may have no logical date; run_after is always there.
         source = fill_date(config.data.source, run.logical_date or run.run_after)
-        version = config.data.version or current_version(source, load_runtime_settings(), PROJECT_DIR)
+        version = config.data.version or current_version(source, runtime_settings(), PROJECT_DIR)
         data = config.data.model_copy(update={"source": source, "version": version})
         config = config.model_copy(update={"data": data})
         self.log.info("Source %s, version %s", source, version or "built-in")
         resolved = config.model_dump(mode="json")
-        return {"config": resolved, "files": {str(CONFIG_FILE): dump_yaml(resolved)}, "remote_url": config.remote_url}
+        return {
+            "config": resolved,
+            "files": {str(CONFIG_FILE): dump_yaml(resolved)},
+            "remote_url": config.remote_url,
+            "code": code_state(PROJECT_DIR).model_dump(),
+        }

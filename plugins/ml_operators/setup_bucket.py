@@ -9,7 +9,7 @@ from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionW
 from airflow.sdk import Connection
 
 from include.settings import RuntimeSettings
-from include.store import CONNECT_TIMEOUT, READ_TIMEOUT, error_code, explained
+from include.store import CONNECT_TIMEOUT, READ_TIMEOUT, ensure_bucket, explained
 from ml_operators.base import PipelineOperator
 from ml_operators.links import StoreLink
 
@@ -71,7 +71,7 @@ class SetupBucketOperator(PipelineOperator):
         runtime, bucket = self.runtime, self.pipeline_config.storage.bucket
         with explained(runtime, f"storage.bucket: {bucket}"):
             client: Any = StoreHook(runtime).get_conn()
-            created = self._make(client, bucket)
+            created = ensure_bucket(client, bucket, runtime)
             client.list_objects_v2(Bucket=bucket, MaxKeys=1)
             client.put_object(Bucket=bucket, Key=PROBE, Body=b"")
             client.delete_object(Bucket=bucket, Key=PROBE)
@@ -79,22 +79,3 @@ class SetupBucketOperator(PipelineOperator):
             "Bucket %s at %s: %s", bucket, runtime.aws_endpoint_url or "AWS", "made" if created else "is there"
         )
         return {"bucket": bucket, "endpoint": runtime.aws_endpoint_url, "created": created}
-
-    def _make(self, client: Any, bucket: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        try:
-            client.head_bucket(Bucket=bucket)
-            return False
-        except ClientError as error:
-            if error_code(error) not in ("404", "NoSuchBucket"):
-                raise
-        try:
-            client.create_bucket(Bucket=bucket)
-        except ClientError as error:
-            # Another run was faster.
-            if error_code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise
-            client.head_bucket(Bucket=bucket)
-            return False
-        return True

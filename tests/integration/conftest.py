@@ -1,4 +1,4 @@
-"""Real parts for the integration tests: PostgreSQL, an S3 store, MLflow and Airflow, started once, stopped at the end."""
+"""Real parts for the integration tests: PostgreSQL, an S3 store and MLflow, started once, stopped at the end."""
 
 import json
 import subprocess

@@ -22,9 +22,9 @@ def main() -> None:
     dag = bag.dags["ml_pipeline"]
     failures: dict[str, str] = {}
     for task in dag.tasks:
-        task.on_failure_callback = task.on_retry_callback = lambda context: failures.update(
-            {context["ti"].task_id: str(context["exception"])}
-        )
+        task.on_failure_callback = task.on_retry_callback = [
+            lambda context: failures.update({context["ti"].task_id: str(context["exception"])})
+        ]
 
     results = []
     for step in json.loads(sys.argv[1]):

@@ -5,6 +5,7 @@ import json
 
 import joblib
 import pytest
+
 from include.config_file import parse_yaml
 
 STAGES = ("get_data", "preprocess", "train_and_evaluate")

@@ -68,7 +68,7 @@ def test_another_test_size_runs_preprocess_and_training_again(runs):
     assert "data/processed/train.csv changed upstream" in reason(runs["other_test_size"], "train_and_evaluate")
 
 
-def test_another_C_runs_the_training_alone(runs):
+def test_another_c_runs_the_training_alone(runs):
     found = outcomes(runs["other_C"])
 
     assert found["train_and_evaluate"] == "executed"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 import pytest
+
 from include.config_file import validate_config
 from include.errors import AccessError, DataError, ServiceError
 from include.settings import RuntimeSettings

@@ -1,6 +1,7 @@
 """Reading and overriding config/config.yaml."""
 
 import pytest
+
 from include.config_file import apply_overrides, dump_yaml, load_config, parse_yaml, read_config_document
 from include.errors import ConfigError
 
@@ -26,7 +27,7 @@ def test_broken_yaml_is_named_with_line_and_column(write):
 
 
 def test_a_key_that_stands_twice_is_refused(write):
-    with pytest.raises(ConfigError, match='line 2.*found duplicate key "a"'):
+    with pytest.raises(ConfigError, match=r'line 2.*found duplicate key "a"'):
         load_config(write("a: 1\na: 2\n"))
 
 

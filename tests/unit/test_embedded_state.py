@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from include.embedded.state import HOST, State, choose_port, free_ports
 from include.errors import ConfigError, PipelineError
 
@@ -43,7 +44,10 @@ def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
-    code = f"from pathlib import Path; from include.embedded.state import State; h = State(Path({str(tmp_path)!r})).hold('run'); import os; os.kill(os.getpid(), 9)"
+    code = (
+        "import os; from pathlib import Path; from include.embedded.state import State\n"
+        f"holder = State(Path({str(tmp_path)!r})).hold('run'); os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120
 
     assert State(tmp_path).running() is None

@@ -4,6 +4,7 @@ import io
 
 import pandas as pd
 import pytest
+
 from include.config_file import validate_config
 from include.errors import ConfigError, DataError
 from include.settings import RuntimeSettings

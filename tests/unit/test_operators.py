@@ -2,6 +2,7 @@
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
 from dvc_airflow.environment import base_environment
 from dvc_airflow.operators import failure
 

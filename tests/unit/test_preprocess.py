@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from include.config_file import validate_config
 from include.errors import DataError
 from include.settings import SplitConfig

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dvc_airflow.project import DvcProjectError, StageSpec, load_stages, project_files
 
 
@@ -111,7 +112,7 @@ def test_a_dvc_yaml_that_is_wrong_is_refused_in_dvcs_own_words(dvc_project, tmp_
 
 
 def test_a_folder_without_dvc_yaml_is_refused(tmp_path):
-    with pytest.raises(DvcProjectError, match="no dvc.yaml there"):
+    with pytest.raises(DvcProjectError, match=r"no dvc\.yaml there"):
         load_stages(tmp_path, tmp_path / "cache")
 
 

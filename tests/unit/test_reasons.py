@@ -1,6 +1,7 @@
 """Why a stage ran, in words."""
 
 import pytest
+
 from dvc_airflow.reasons import changes, judge
 
 BEFORE = {
@@ -60,7 +61,7 @@ MAKER = {"run_id": "r1", "at": "2026-01-01"}
     ("last", "found", "inputs", "maker", "outcome", "reason"),
     [
         (None, None, INPUTS, None, "executed", "no earlier run is known"),
-        (None, FOUND, INPUTS, None, "restored", "made outside this DAG"),
+        (None, FOUND, INPUTS, None, "restored", "which run made it is not known"),
         (LAST, LAST, LAST, MAKER, "unchanged", "same inputs as last time; made by r1 at 2026-01-01"),
         (LAST, FOUND, INPUTS, MAKER, "restored", "C 1 -> 2; made by r1 at 2026-01-01"),
         (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),

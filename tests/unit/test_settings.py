@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from include.config_file import validate_config
 from include.errors import ConfigError
 from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+
 from include.errors import ConfigError, DataError
 from include.settings import RuntimeSettings
 from include.sources import current_version, fill_date, kind, read_bytes

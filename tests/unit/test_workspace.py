@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dvc_airflow.workspace import Workspace, WorkspaceError, merge_locks
+
+PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ def test_a_full_disk_is_named_with_the_folder_and_the_remedy(code, tmp_path):
     mount = f'mount -t tmpfs -o size=64k tmpfs {small} && exec {sys.executable} -c "$SCRIPT"'
     done = subprocess.run(
         [shutil.which("unshare") or "unshare", "--map-root-user", "--mount", "sh", "-c", mount],
-        env={"SCRIPT": script, "TMPDIR": str(small), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[2] / "plugins")},
+        env={"SCRIPT": script, "TMPDIR": str(small), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": PLUGINS},
         capture_output=True,
         text=True,
     )  # fmt: skip
