@@ -18,6 +18,7 @@ from include.stages.files import write_bytes
 from include.store import client, ensure_bucket, explained
 
 LOCK = "dvc.lock"
+REMOTE = 'remote "store"'
 
 
 def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSettings) -> None:
@@ -27,7 +28,7 @@ def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSetting
     """
     file = project_dir / ".dvc" / "config.local"
     local = ConfigObj(str(file), encoding="utf-8")  # the format of DVC's configuration; what else stands there stays
-    local["'remote \"store\"'"] = {**local.get("'remote \"store\"'", {}), "url": config.remote_url, "verify": "true"}
+    local[REMOTE] = {**local.get(REMOTE, {}), "url": config.remote_url, "verify": "true"}
     if runtime.dvc_cache_dir:
         local["cache"] = {**local.get("cache", {}), "dir": str(runtime.dvc_cache_dir)}
     if not (project_dir / ".git").exists():

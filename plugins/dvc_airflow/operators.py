@@ -253,6 +253,6 @@ class DvcPushOperator(DvcOperator):
                         f"{self.remote_url} lacks {len(missing)} objects after dvc push: "
                         f"{', '.join(sorted(missing.values())[:10])}. Clear the stages that make them."
                     )
-                push_run_cache(repo, {stage: entry for stages in lock.values() for stage, entry in stages.items()})
+                push_run_cache(repo, [entry for stages in lock.values() for entry in stages.values()])
         self.log.info("%s objects (%s bytes) of this run are in %s", count, size, self.remote_url)
         return {"objects": count, "bytes": size, "remote_url": self.remote_url}

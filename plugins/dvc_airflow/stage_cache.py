@@ -4,7 +4,7 @@ DVC calls `Repo` and below internal; tests/integration/test_dvc_contract.py hold
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +156,7 @@ class StageCache:
         return self._local_entry()
 
 
-def push_run_cache(repo: "Repo", entries: Mapping[str, LockEntry]) -> int:
+def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
     """Copy the run-cache entries that these lock entries stand for to the remote: one small object each.
 
     `dvc push --run-cache` would copy all that the cache has ever seen.
@@ -167,7 +167,7 @@ def push_run_cache(repo: "Repo", entries: Mapping[str, LockEntry]) -> int:
 
     remote = repo.cloud.get_remote_odb(None, "push", hash_name="md5-dos2unix")
     pushed = 0
-    for entry in entries.values():
+    for entry in entries:
         key, value = _get_cache_hash({**entry}, key=True), _get_cache_hash({**entry})
         local = repo.stage_cache._get_cache_path(key, value)
         if repo.cache.legacy.fs.exists(local):
@@ -226,7 +226,7 @@ def _files_of(repo: "Repo", info: "HashInfo") -> list[tuple[str, str]]:
     from dvc_data.hashfile.tree import Tree
 
     tree = Tree.load(repo.cache.local, info)
-    return [(f"{info.obj_name}{'/'.join(key)}", file.value) for key, (_, file) in tree.iteritems()]
+    return [("/".join([str(info.obj_name).rstrip("/"), *key]), file.value) for key, (_, file) in tree.iteritems()]
 
 
 def _is_param(dep: Any) -> bool:
