@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def clean_environment() -> dict[str, str]:
     """The environment without what a shell with `make env-vars`, or CI, may have set."""
-    foreign = ("AIRFLOW", "AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_ENDPOINT", "AWS_DEFAULT", "MLFLOW_", "DVC_")
+    aws = ("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_ENDPOINT", "AWS_DEFAULT")
+    foreign = ("AIRFLOW", *aws, "MLFLOW_", "DVC_", "STORE_", "EMBEDDED_DIR", "CONF", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     programs = str(Path(sys.executable).parent)
     return {**kept, "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])}

@@ -14,6 +14,15 @@ from include.settings import PROJECT_DIR, RuntimeSettings
 
 Addresses = dict[str, Any]
 
+CLOSE_ABANDONED_RUNS = (
+    """UPDATE task_instance SET state = 'failed', end_date = now()
+       WHERE (state IS NULL OR state NOT IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))
+       AND (dag_id, run_id) IN
+         (SELECT dag_id, run_id FROM dag_run WHERE state IN ('queued', 'running') AND triggered_by = 'TEST')""",
+    """UPDATE dag_run SET state = 'failed', end_date = now()
+       WHERE state IN ('queued', 'running') AND triggered_by = 'TEST'""",
+)
+
 
 @contextmanager
 def running(
@@ -50,9 +59,24 @@ def _started(state: State, holder: Holder, mlflow_port: int | None, airflow_port
         make_bucket(config, runtime)
         configure(PROJECT_DIR, config, runtime)
         _migrate_airflow(state, addresses)
+        _fail_abandoned_runs(databases["airflow"])
         services.wait_for_mlflow(state, mlflow)
         holder.tell(addresses)
         yield addresses
+
+
+def _fail_abandoned_runs(database: str) -> None:
+    """Close the runs of ``airflow dags test`` that were killed: nobody goes on with them, but they count as active.
+
+    We have only just started the database, so none of them can be alive.
+    """
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        for statement in CLOSE_ABANDONED_RUNS:
+            connection.execute(text(statement))
+    engine.dispose()
 
 
 def _migrate_airflow(state: State, addresses: Addresses) -> None:

@@ -1,0 +1,128 @@
+"""The DAG as Airflow sees it: its tasks and edges come from dvc.yaml, its schedule from config.yaml."""
+
+import json
+
+import pytest
+
+DESCRIBE = """
+import json, os
+from airflow.dag_processing.dagbag import BundleDagBag
+folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
+bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
+dag = bag.dags.get("ml_pipeline")
+print(json.dumps({
+    "errors": bag.import_errors,
+    "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+    "types": {task.task_id: [cls.__name__ for cls in type(task).__mro__] for task in dag.tasks},
+    "commands": {task.task_id: getattr(task, "bash_command", None) for task in dag.tasks},
+    "retries": sorted({(task.retries, task.retry_delay.total_seconds()) for task in dag.tasks}),
+    "schedule": str(dag.schedule),
+    "max_active_runs": dag.max_active_runs,
+    "catchup": dag.catchup,
+    "start_date": dag.start_date.isoformat(),
+    "doc": dag.doc_md,
+} if dag else {"errors": bag.import_errors}))
+"""
+
+
+def described(site) -> dict:
+    done = site.python("-c", DESCRIBE)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    return make_site("structure")
+
+
+@pytest.fixture(scope="module")
+def dag(site):
+    return described(site)
+
+
+def test_the_dag_imports_without_an_error(site, dag):
+    assert dag["errors"] == {}
+    assert site.run("airflow", "dags", "list-import-errors", "--local").returncode == 0
+
+
+def test_the_tasks_and_edges_are_those_of_the_design(dag):
+    assert dag["edges"] == {
+        "resolve_config": [
+            "dvc_push",
+            "pipeline.get_data",
+            "pipeline.preprocess",
+            "pipeline.train_and_evaluate",
+            "promote_model",
+            "record_lineage",
+            "register_model",
+            "setup_bucket",
+        ],
+        "setup_bucket": ["pipeline.get_data"],
+        "pipeline.get_data": ["pipeline.preprocess"],
+        "pipeline.preprocess": ["pipeline.train_and_evaluate"],
+        "pipeline.train_and_evaluate": ["dvc_push"],
+        "dvc_push": ["record_lineage"],
+        "record_lineage": ["register_model"],
+        "register_model": ["promote_model"],
+        "promote_model": [],
+    }
+
+
+def test_stages_and_push_are_bash_operators_with_commands_to_paste(dag):
+    commands = {name: command for name, command in dag["commands"].items() if command}
+
+    assert commands == {
+        "pipeline.get_data": "dvc repro --single-item get_data",
+        "pipeline.preprocess": "dvc repro --single-item preprocess",
+        "pipeline.train_and_evaluate": "dvc repro --single-item train_and_evaluate",
+        "dvc_push": "dvc push",
+    }
+    assert {"BashOperator"} == {name for task in commands for name in dag["types"][task] if name == "BashOperator"}
+    assert all("BashOperator" in dag["types"][task] for task in commands)
+
+
+def test_schedule_and_retries_come_from_the_configuration(site, dag):
+    assert (dag["schedule"], dag["max_active_runs"], dag["catchup"]) == ("None", 4, False)
+    assert dag["retries"] == [[1, 1.0]]
+    assert dag["start_date"] == "2026-01-01T00:00:00+00:00"
+    assert "resolve_config" in dag["doc"]
+
+
+def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(site, dag):
+    file = site.project / "dvc.yaml"
+    text = file.read_text()
+    extra = "  explain: {cmd: wc -l reports/metrics.json > lines.txt, deps: ['${paths.metrics}'], outs: [lines.txt]}\n"
+    try:
+        file.write_text(text + extra)
+        site.edit_config("cron: null", 'cron: "0 6 * * *"')
+        site.edit_config("max_active_runs: 4", "max_active_runs: 7")
+        changed = described(site)
+    finally:
+        file.write_text(text)
+
+    assert changed["edges"]["pipeline.train_and_evaluate"] == ["pipeline.explain"]
+    assert changed["edges"]["pipeline.explain"] == ["dvc_push"]
+    assert (changed["schedule"], changed["max_active_runs"]) == ("0 6 * * *", 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: [", "dvc.yaml"),
+        ("stages: {a: {cmd: x, outs: ['${no.such}']}}", "no.such"),
+        (None, "no dvc.yaml there"),
+    ],
+)
+def test_a_dvc_yaml_that_is_wrong_is_an_import_error_with_the_reason(site, text, said):
+    file = site.project / "dvc.yaml"
+    good = file.read_text()
+    try:
+        file.write_text(text) if text else file.unlink()
+        errors = described(site)["errors"]
+    finally:
+        file.write_text(good)
+
+    (message,) = errors.values()
+    assert "DvcProjectError" in message
+    assert said in message
