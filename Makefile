@@ -38,7 +38,7 @@ test-unit: $(VENV)/.installed ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/yamllint --strict .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=.:plugins $(BIN)/lint-imports && $(BIN)/yamllint --strict .
 
 format: $(VENV)/.linters ## let ruff format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
