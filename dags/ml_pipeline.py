@@ -10,6 +10,7 @@ from include.settings import PROJECT_DIR
 from ml_operators.base import cache_dir, retry_arguments, store_credentials, store_environment, tracking_environment
 from ml_operators.links import MlflowRunLink, StoreLink
 from ml_operators.model_registry import PromoteModelOperator, RegisterModelOperator
+from ml_operators.params import trigger_form
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.resolve_config import ResolveConfigOperator
 from ml_operators.setup_bucket import SetupBucketOperator
@@ -29,7 +30,8 @@ A stage whose inputs were seen before is **skipped**; its log says why.
 | `record_lineage` | writes manifest, `dvc.lock` and configuration into the store and onto the MLflow run |
 | `register_model`, `promote_model` | one version per MLflow run; alias `champion` if it meets the gate |
 
-Change a value for one run with the conf, for instance `{"model": {"C": 0.5}}`; for all runs in `config/config.yaml`.
+Change a value for one run in the trigger form, or with a conf like `{"model": {"C": 0.5}}`; for all runs in
+`config/config.yaml`.
 """
 
 config = load_config()
@@ -39,6 +41,7 @@ with DAG(
     "ml_pipeline",
     description="Iris, logistic regression: DVC stages on Airflow",
     doc_md=DOC,
+    params=trigger_form(config),
     schedule=config.schedule.cron,
     start_date=datetime(start.year, start.month, start.day, tz="UTC"),
     catchup=config.schedule.catchup,
