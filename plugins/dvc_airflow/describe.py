@@ -28,6 +28,7 @@ def describe(project_dir: Path) -> dict[str, Any]:
                 {
                     "name": name,
                     "task_id": task_id(name),
+                    "command": stage.cmd,
                     "description": stage.desc,
                     "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
                 }

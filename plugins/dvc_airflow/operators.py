@@ -138,16 +138,19 @@ class DvcStageOperator(DvcOperator):
     A stage that need not run is *skipped*, with the same return value.
 
     :param stage: the stage's name, as ``dvc repro`` takes it.
+    :param command: what the stage runs by the project's own files. A run whose values would make it run something else
+        is refused: a command is code, and values from users never reach a shell.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     """
 
     ui_color = "#d5ecf4"
 
-    def __init__(self, *, stage: str, publish: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *, stage: str, command: str | list[str], publish: Sequence[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
         kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
         super().__init__(**kwargs)
         self.stage = stage
+        self.command = command
         self.publish = list(publish)
 
     def execute(self, context: "Context") -> dict[str, Any]:
@@ -159,6 +162,11 @@ class DvcStageOperator(DvcOperator):
         with self.workspace(lock) as workspace:
             with open_repo(workspace, self.credentials()) as repo:
                 cache = StageCache(repo, self.stage)
+                if cache.stage.cmd != self.command:
+                    raise AirflowFailException(
+                        f"stage {self.stage}: the values of this run would change its command in dvc.yaml, which is "
+                        "refused. Let the command read the value from a params file instead of ${...}."
+                    )
                 inputs, entry = cache.inputs(), cache.find()
                 lock_file = _lock_file(cache.stage.path, workspace)
                 if entry is None:

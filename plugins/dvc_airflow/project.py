@@ -26,11 +26,13 @@ class DvcProjectError(Exception):
 class StageSpec:
     """A stage as dvc.yaml defines it, `foreach` and `matrix` expanded.
 
-    ``name`` is what ``dvc repro`` takes; ``upstream`` are the names of the stages whose outputs it reads.
+    ``name`` is what ``dvc repro`` takes; ``command`` is what it then runs, one command or several; ``upstream`` are the
+    names of the stages whose outputs it reads.
     """
 
     name: str
     task_id: str
+    command: str | list[str]
     description: str | None
     upstream: tuple[str, ...]
 

@@ -51,6 +51,7 @@ class DvcTaskGroup(TaskGroup):
                 task_id=stage.task_id,
                 task_group=self,
                 stage=stage.name,
+                command=stage.command,
                 project_dir=project_dir,
                 upstream_stages=[other.task_id for other in upstream],
                 doc=stage.description,

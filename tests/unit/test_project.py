@@ -44,8 +44,8 @@ def test_variables_are_filled_in_and_the_order_is_one_in_which_stages_can_run(dv
     folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
 
     assert load_stages(folder, tmp_path / "cache") == [
-        StageSpec("first", "first", "The first", ()),
-        StageSpec("second", "second", None, ("first",)),
+        StageSpec("first", "first", "echo 1 > a", "The first", ()),
+        StageSpec("second", "second", "cat a > b", None, ("first",)),
     ]
 
 
