@@ -58,13 +58,19 @@ def _note(run: DagRun, event: dict[str, Any], task: str) -> str:
         run.outcomes[task] = (match[2], match[3])
     elif text.startswith("Task failed with exception"):
         run.failures[task] = _cause(event)
-        _tell(MARKS["failed"], task, run.failures[task])
+        _tell(MARKS["failed"], task, brief(run.failures[task]))
     elif text.startswith("[DAG TEST] end task") and task not in run.failures:
         outcome, reason = run.outcomes.get(task, ("executed", ""))
         _tell(MARKS.get(outcome, " "), task, f"{outcome}: {reason}" if reason else "")
     elif match := re.search(r"DagRun Finished:.*\brun_id=([^,]+),", text):
         run.run_id = match[1]
     return task
+
+
+def brief(cause: str) -> str:
+    """The line of a failure that says what is wrong: that of the stage itself where there is one, else the first."""
+    lines = cause.splitlines() or [""]
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[0]).removeprefix("error: ")
 
 
 def _cause(event: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from include.checkout import materialise, read_manifest
 from include.config_file import apply_overrides, load_config, read_config_document, validate_config
-from include.embedded.dag_run import DagRun, run_dag
+from include.embedded.dag_run import DagRun, brief, run_dag
 from include.embedded.environment import process_environment
 from include.embedded.parts import running
 from include.embedded.state import State
@@ -60,7 +60,8 @@ def _parse(conf: str) -> dict[str, Any]:
 def _explain_failure(result: DagRun, log: Path) -> None:
     print("\nThe run failed. The results of the last good run are as they were.")
     for task, cause in result.failures.items():
-        print(f"\n{task}: {cause}")
+        if cause != brief(cause):  # else it has been told already
+            print(f"\n{task}: {cause}")
     if not result.failures:
         lines = [line for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("{")]
         print("\n".join(lines[-15:]))
