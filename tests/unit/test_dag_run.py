@@ -26,7 +26,7 @@ def test_a_stage_is_told_when_it_has_ended_with_its_outcome_and_reason(capsys):
 
 
 def test_a_failed_task_is_told_in_one_line_and_its_whole_message_is_kept(capsys):
-    cause = "dvc repro failed with exit code 255. It printed last:\n> python -m x\nerror: a.csv: no column 'y'.\nERROR: failed"
+    cause = "dvc repro failed:\n> python -m x\nerror: a.csv: no column 'y'.\nERROR: failed"
     run, said = told(
         capsys,
         {"event": "[DAG TEST] starting task_id=pipeline.train map_index=-1"},
