@@ -1,6 +1,7 @@
 """``make serve``: everything kept up, with the web UIs, until Ctrl-C."""
 
 import shlex
+import signal
 import threading
 from collections.abc import Mapping
 
@@ -28,7 +29,7 @@ PROCESSES = {
 def serve(state: State) -> int:
     """Run Airflow beside the parts, print the addresses when it answers.
 
-    :return: 0 after Ctrl-C, else the exit code of the process that ended by itself.
+    :return: 0 after Ctrl-C, else the exit code of the process that ended by itself (1 if that was 0).
     """
     print("Starting PostgreSQL, the object store, MLflow and Airflow (half a minute or so) ...", flush=True)
     with (
@@ -41,9 +42,11 @@ def serve(state: State) -> int:
             manager.add_process(name, shlex.join(command), env=environment, cwd=str(PROJECT_DIR))
         threading.Thread(target=_announce, args=(state, addresses), daemon=True).start()
         manager.loop()
-    if manager.returncode:
-        print(f"Airflow ended by itself; see {state.log('serve')}")
-    return int(manager.returncode or 0)
+    if manager.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        print("All stopped.")  # Ctrl-C is the way to end it, and no failure
+        return 0
+    print(f"Airflow ended by itself; see {state.log('serve')}")
+    return int(manager.returncode or 1)
 
 
 def _announce(state: State, addresses: Mapping[str, Addresses]) -> None:

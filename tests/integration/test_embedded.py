@@ -232,8 +232,9 @@ def test_serve_keeps_all_up_on_loopback_and_a_triggered_run_succeeds(home, secon
         run = _trigger(airflow, password, {"conf": {"model": {"C": 0.25}}, "logical_date": None})
     finally:
         front.send_signal(signal.SIGINT)
-        front.communicate(timeout=PATIENCE)
+        last, _ = front.communicate(timeout=PATIENCE)
 
+    assert (front.returncode, last.strip()) == (0, "All stopped.")
     assert run["state"] == "success"
     assert run["tasks"]["pipeline.train_and_evaluate"] == "success"
     assert run["tasks"]["pipeline.get_data"] == "skipped"
