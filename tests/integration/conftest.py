@@ -108,13 +108,18 @@ def parts(copy_project: Callable[[], Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def make_site(copy_project: Callable[[], Path], parts: Site) -> Callable[[str], Site]:
+def make_site(
+    copy_project: Callable[[], Path], parts: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Site]:
     """Set up another copy of the project against the running parts."""
 
     def make(name: str) -> Site:
         project = copy_project()
         env = {key: value.replace(str(parts.project), str(project)) for key, value in parts.env.items()}
-        site = Site(project, {**env, "DVC_CACHE_DIR": str(project / ".embedded" / "cache")}, name)
+        # A temporary folder of its own, so that a test can see what a run leaves there.
+        temporary = tmp_path_factory.mktemp("temporary")
+        env |= {"DVC_CACHE_DIR": str(project / ".embedded" / "cache"), "TMPDIR": str(temporary)}
+        site = Site(project, env, name)
         site.edit_config("bucket: ml-pipeline", f"bucket: {site.bucket}")
         site.edit_config("experiment: iris-logistic-regression", f"experiment: experiment-{name}")
         site.edit_config("model_name: iris-classifier", f"model_name: {site.model}")

@@ -1,6 +1,7 @@
 """The DAG from end to end, against a real store, MLflow and Airflow: what runs, what does not, what is left behind."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,13 +221,10 @@ def test_no_secret_is_in_an_xcom(runs, site):
         assert secret not in json.dumps(runs)
 
 
-def test_the_tasks_leave_the_checkout_and_the_temporary_folder_as_they_were(runs, site, tmp_path):
-    from pathlib import Path
-    from tempfile import gettempdir
-
+def test_the_tasks_leave_the_checkout_and_the_temporary_folder_as_they_were(runs, site):
     assert site.run("git", "status", "--porcelain").stdout == " M config/config.yaml\n"
     assert not (site.project / "models").exists()
-    assert [path for path in Path(gettempdir()).glob("dvc-task-*") if path.is_dir()] == []
+    assert list(Path(site.env["TMPDIR"]).glob("dvc-task-*")) == []
 
 
 def test_another_schedule_runs_no_stage(runs, site):
