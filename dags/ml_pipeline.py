@@ -1,5 +1,7 @@
 """The DAG `ml_pipeline`: the stages of dvc.yaml as tasks, between what prepares a run and what becomes of its model."""
 
+from functools import partial
+
 from airflow.sdk import DAG
 from pendulum import datetime
 
@@ -9,6 +11,7 @@ from include.config_file import load_config
 from include.settings import PROJECT_DIR
 from ml_operators.base import cache_dir, retry_arguments, store_credentials, store_environment, tracking_environment
 from ml_operators.links import MlflowRunLink, StoreLink
+from ml_operators.mlflow_runs import mlflow_run_gone
 from ml_operators.model_registry import PromoteModelOperator, RegisterModelOperator
 from ml_operators.params import trigger_form
 from ml_operators.record_lineage import RecordLineageOperator
@@ -62,11 +65,13 @@ with DAG(
     }
     stages = DvcTaskGroup(
         "pipeline",
+        force=resolve_config.output["force"],
         stage_environment={"get_data": store_environment, "train_and_evaluate": tracking_environment},
         stage_options={
             "train_and_evaluate": {
                 "publish": [config.paths.mlflow_run, config.paths.metrics],
                 "extra_links": [MlflowRunLink()],
+                "check_restored": partial(mlflow_run_gone, config.paths.mlflow_run),
             }
         },
         **dvc,

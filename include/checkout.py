@@ -29,7 +29,7 @@ def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSetting
     file = project_dir / ".dvc" / "config.local"
     local = ConfigObj(str(file), encoding="utf-8")  # the format of DVC's configuration; what else stands there stays
     local[REMOTE] = {**local.get(REMOTE, {}), "url": config.remote_url, "verify": "true"}
-    if runtime.dvc_cache_dir:
+    if runtime.dvc_cache_dir and runtime.dvc_cache_dir != "none":
         local["cache"] = {**local.get("cache", {}), "dir": str(runtime.dvc_cache_dir)}
     if not (project_dir / ".git").exists():
         local["core"] = {**local.get("core", {}), "no_scm": "true"}

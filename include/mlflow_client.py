@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,9 @@ from include.settings import CONFIG_FILE, RuntimeSettings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+REQUEST_TIMEOUT = (5, 15)  # seconds: to connect, and between two pieces of the answer
 
 
 def connect(runtime: RuntimeSettings) -> "MlflowClient":
@@ -41,6 +44,50 @@ def require_run(client: "MlflowClient", run_id: str) -> None:
     )
 
 
+def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:
+    """Whether the MLflow run is gone, or in the bin.
+
+    One request, without MLflow's own client: importing that takes seconds.
+
+    :raises AccessError: the server refuses the credentials.
+    :raises ServiceError: it does not answer.
+    """
+    import requests
+
+    if not runtime.mlflow_tracking_uri.startswith(("http://", "https://")):
+        try:
+            require_run(connect(runtime), run_id)
+            return False
+        except DataError:
+            return True
+    password = runtime.mlflow_tracking_password
+    with explained(runtime):
+        answer = requests.get(
+            f"{runtime.mlflow_tracking_uri.rstrip('/')}/api/2.0/mlflow/runs/get",
+            params={"run_id": run_id},
+            auth=(runtime.mlflow_tracking_username, password.get_secret_value() if password else "")
+            if runtime.mlflow_tracking_username
+            else None,
+            timeout=REQUEST_TIMEOUT,
+        )
+        if answer.status_code == 404 and "RESOURCE_DOES_NOT_EXIST" in answer.text:
+            return True
+        answer.raise_for_status()
+        return answer.json()["run"]["info"].get("lifecycle_stage") != "active"
+
+
+def running_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "list[Run]":
+    """The MLflow runs of an experiment that are RUNNING and have these tags."""
+    found = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    return [run for run in found if all(run.data.tags.get(name) == value for name, value in tags.items())]
+
+
+def close_runs(client: "MlflowClient", run_ids: Iterable[str]) -> None:
+    """Set these runs, with which nobody goes on, to KILLED."""
+    for run_id in run_ids:
+        client.set_terminated(run_id, status="KILLED")
+
+
 @contextmanager
 def explained(runtime: RuntimeSettings) -> Iterator[None]:
     """Turn the MLflow client's errors into ours.
@@ -56,7 +103,7 @@ def explained(runtime: RuntimeSettings) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise _explain(str(error), error.error_code, runtime.mlflow_tracking_uri) from None
-    except requests.RequestException as error:  # of artifacts, which do not go through MLflow's own client
+    except requests.RequestException as error:  # of artifacts and our own, which do not go through MLflow's client
         raise _explain(str(error), "", runtime.mlflow_tracking_uri) from None
 
 

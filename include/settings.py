@@ -210,8 +210,8 @@ class RuntimeSettings(BaseSettings):
     mlflow_tracking_username: str | None = None
     mlflow_tracking_password: SecretStr | None = None
     mlflow_ui_url: str | None = Field(None, description="MLflow as a browser reaches it; default: the tracking URI")
-    dvc_cache_dir: Path | None = Field(
-        None, description="DVC cache that tasks share; default: .dvc/cache of the project"
+    dvc_cache_dir: Literal["none"] | Path | None = Field(
+        None, description="DVC cache that tasks share, none if they share no disk; default: .dvc/cache of the project"
     )
 
     def store_environment(self) -> dict[str, str]:

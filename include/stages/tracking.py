@@ -1,12 +1,15 @@
 """The one MLflow run of a training: everything that is logged to it, in as few requests as possible."""
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from include.mlflow_client import connect, explained
+from include.mlflow_client import close_runs, connect, explained, running_runs
 from include.settings import PipelineConfig, RuntimeSettings
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     Part = tuple[pd.DataFrame, pd.Series]
 
+AIRFLOW_TASK = ("airflow.dag_id", "airflow.run_id", "airflow.task_id")
 # What a scorer needs to load the model. MLflow would otherwise find out in a process of its own (5 to 12 s).
 REQUIREMENTS = ("scikit-learn", "pandas", "numpy", "scipy", "joblib", "skops", "mlflow")
 
@@ -60,18 +64,45 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
     :raises AccessError: the tracking server refuses the credentials.
     :raises ServiceError: it does not answer.
     """
-    connect(runtime)
+    client = connect(runtime)
     import mlflow
 
     with explained(runtime):
         experiment = mlflow.set_experiment(config.mlflow.experiment)
-        with mlflow.start_run() as active:
+        tags = _airflow_tags()
+        if tags:  # earlier tries of this task were killed, or they would not be tried again
+            same_task = {name: tags[name] for name in AIRFLOW_TASK}
+            left = running_runs(client, experiment.experiment_id, same_task)
+            close_runs(client, [run.info.run_id for run in left])
+        with _ended_by_sigterm(), mlflow.start_run(tags=tags) as active:
             identity = {
                 "run_id": active.info.run_id,
                 "experiment_id": experiment.experiment_id,
                 "experiment": experiment.name,
             }
             yield TrackedRun(identity)
+
+
+def _airflow_tags() -> dict[str, str]:
+    """Which task logs here; empty outside Airflow."""
+    names = {f"airflow.{name.lower()}": f"AIRFLOW_CTX_{name}" for name in ("DAG_ID", "TASK_ID", "TRY_NUMBER")}
+    names["airflow.run_id"] = "AIRFLOW_CTX_DAG_RUN_ID"
+    found = {tag: os.environ.get(variable, "") for tag, variable in names.items()}
+    return found if all(found.values()) else {}
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, with which Airflow ends a task, unwind the block, so that the MLflow run does not stay RUNNING."""
+
+    def stop(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parameters(config: PipelineConfig) -> dict[str, Any]:

@@ -1,28 +1,84 @@
 """What earlier runs left to know about a stage: its last result in a DAG, and which run made which result.
 
-Small files beside the DVC cache. Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logical
-date comes before all others for ever.
+Small files in the folder `airflow` beside DVC's objects: in the shared cache, or in the remote where there is none.
+Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logical date comes before all others.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
+
+from dvc_airflow.remote import RemoteError, explained, remote_odb
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+log = logging.getLogger(__name__)
+
+FOLDER = "airflow"
+
+
+class Folder(Protocol):
+    """Where small files are kept."""
+
+    def read(self, *names: str) -> bytes:
+        """The content. :raises OSError: there is none, or it cannot be had."""
+
+    def write(self, content: bytes, *names: str) -> None:
+        """Keep the content, whole or not at all. :raises OSError: it cannot be kept."""
+
+
+class CacheFolder:
+    """In the DVC cache that tasks share."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.path = cache_dir / FOLDER
+
+    def read(self, *names: str) -> bytes:
+        """See `Folder`."""
+        return self.path.joinpath(*map(_quoted, names)).read_bytes()
+
+    def write(self, content: bytes, *names: str) -> None:
+        """See `Folder`."""
+        path = self.path.joinpath(*map(_quoted, names))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        os.replace(part, path)
+
+
+class RemoteFolder:
+    """In the DVC remote, for tasks that share no cache."""
+
+    def __init__(self, repo: "Repo") -> None:
+        self.repo = repo
+
+    def read(self, *names: str) -> bytes:
+        """See `Folder`."""
+        with explained(self.repo):
+            remote = remote_odb(self.repo, algorithm="md5-dos2unix")
+            return bytes(remote.fs.cat_file(remote.fs.join(remote.path, FOLDER, *map(_quoted, names))))
+
+    def write(self, content: bytes, *names: str) -> None:
+        """See `Folder`."""
+        with explained(self.repo):
+            remote = remote_odb(self.repo, algorithm="md5-dos2unix")
+            path = remote.fs.join(remote.path, FOLDER, *map(_quoted, names))
+            remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
+            remote.fs.pipe_file(path, content)
 
 
 class History:
-    """The history in one cache.
+    """The history in one folder. It only explains: where it is gone or broken, runs go on without it."""
 
-    :param cache_dir: the DVC cache that the tasks share; None knows nothing and keeps nothing.
-    """
-
-    def __init__(self, cache_dir: Path | None) -> None:
-        self._folder = cache_dir / "airflow" if cache_dir else None
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
 
     def last(self, dag_id: str, stage: str) -> dict[str, Any] | None:
         """The lock entry with which the stage ended most recently in this DAG, as ``entry``."""
@@ -30,35 +86,32 @@ class History:
 
     def maker(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
         """Who executed the stage with this result: ``dag_id``, ``run_id`` and ``at`` (ISO 8601, UTC)."""
-        return self._read("made", _digest(entry))
+        return self._read("made", digest(entry))
 
     def record(self, dag_id: str, run_id: str, stage: str, entry: Mapping[str, Any], *, executed: bool) -> None:
         """Remember how the stage ended in this run."""
         if executed:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            self._write({"dag_id": dag_id, "run_id": run_id, "at": now}, "made", _digest(entry))
+            self._write({"dag_id": dag_id, "run_id": run_id, "at": now}, "made", digest(entry))
         self._write({"entry": entry}, "last", dag_id, stage)
 
-    def _path(self, *names: str) -> Path | None:
-        return self._folder.joinpath(*(quote(name, safe="") for name in names)) if self._folder else None
-
     def _read(self, *names: str) -> dict[str, Any] | None:
-        path = self._path(*names)
         try:
-            return json.loads(path.read_text(encoding="utf-8")) if path else None
-        except (OSError, ValueError):
-            return None  # it only explains: a history that is gone or broken must not stop a run
+            return dict(json.loads(self._folder.read(*names)))
+        except (OSError, ValueError, TypeError, RemoteError):
+            return None
 
     def _write(self, content: Mapping[str, Any], *names: str) -> None:
-        path = self._path(*names)
-        if path is None:
-            return
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(content), encoding="utf-8")
-            os.replace(part, path)
+        try:
+            self._folder.write(json.dumps(content).encode(), *names)
+        except (OSError, RemoteError) as error:
+            log.warning("The history of this stage is not kept: %s", error)
 
 
-def _digest(entry: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+def digest(value: Any) -> str:
+    """SHA-256 of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pathspec import GitIgnoreSpec
 
@@ -27,7 +28,7 @@ class StageSpec:
     """A stage as dvc.yaml defines it, `foreach` and `matrix` expanded.
 
     ``name`` is what ``dvc repro`` takes; ``command`` is what it then runs, one command or several; ``upstream`` are the
-    names of the stages whose outputs it reads.
+    names of the stages whose outputs it reads; a ``frozen`` one has its outputs by the project's dvc.lock.
     """
 
     name: str
@@ -35,6 +36,18 @@ class StageSpec:
     command: str | list[str]
     description: str | None
     upstream: tuple[str, ...]
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class Project:
+    """What DVC says of a project: its stages, in an order in which they can run, and what it worked them out of.
+
+    ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
+    """
+
+    stages: tuple[StageSpec, ...]
+    definitions: tuple[str, ...]
 
 
 def project_files(project_dir: Path, folder: str = "", specs: tuple[IgnoreSpec, ...] = ()) -> Iterator[str]:
@@ -49,7 +62,7 @@ def project_files(project_dir: Path, folder: str = "", specs: tuple[IgnoreSpec, 
         specs = (*specs, (folder, GitIgnoreSpec.from_lines(lines)))
     for entry in sorted(os.scandir(here), key=lambda entry: entry.name):
         path = f"{folder}{entry.name}"
-        is_folder = entry.is_dir(follow_symlinks=False)
+        is_folder = entry.is_dir(follow_symlinks=False)  # a link to a folder is copied as a link
         ignored = any(
             spec.match_file(f"{path}/"[len(base) :] if is_folder else path[len(base) :]) for base, spec in specs
         )
@@ -57,36 +70,43 @@ def project_files(project_dir: Path, folder: str = "", specs: tuple[IgnoreSpec, 
             continue
         if is_folder:
             yield from project_files(project_dir, f"{path}/", specs)
-        elif entry.is_file():
+        elif entry.is_file() or (entry.is_symlink() and entry.is_dir()):
             yield path
 
 
-def load_stages(project_dir: Path, cache_dir: Path) -> list[StageSpec]:
-    """Read the project's stages, in an order in which they can run.
+def load_project(project_dir: Path, cache_dir: Path) -> Project:
+    """Read the project's stages.
 
     DVC itself reads them, in a process of its own: the DAG processor imports no DVC. The answer is cached by the
     content of all files that it depends on.
 
     :param cache_dir: where answers are kept between calls.
-    :raises DvcProjectError: dvc.yaml is missing or wrong.
+    :raises DvcProjectError: there is no dvc.yaml, or one is wrong.
     """
-    if not (project_dir / "dvc.yaml").is_file():
+    if not project_dir.is_dir():
+        raise DvcProjectError(f"{project_dir}: no such folder.")
+    own = [path for path in project_files(project_dir) if path.endswith((".dvc", "dvc.yaml", *IGNORE_FILES))]
+    if not any(path.endswith("dvc.yaml") for path in own):
         raise DvcProjectError(f"{project_dir}: no dvc.yaml there. Is project_dir the root of a DVC project?")
-    definitions = [path for path in project_files(project_dir) if path.endswith((".dvc", "dvc.yaml", ".dvcignore"))]
-    cached = cache_dir / f"{_digest(project_dir, definitions)}.json"
-    if (stages := _read_cached(cached, project_dir)) is not None:
-        return stages
+    cached = cache_dir / f"{_digest(project_dir, own)}.json"
+    if answer := _read_cached(cached, project_dir):
+        return _project(answer, own)
     answer = _describe(project_dir)
-    stages = [StageSpec(**{**stage, "upstream": tuple(stage["upstream"])}) for stage in answer["stages"]]
-    _write_cached(cached, stages, {path: _file_digest(project_dir / path) for path in answer["variable_files"]})
-    return stages
+    answer["variable_files"] = {path: _file_digest(project_dir / path) for path in answer["variable_files"]}
+    _write_cached(cached, answer)
+    return _project(answer, own)
+
+
+def _project(answer: dict[str, Any], own: list[str]) -> Project:
+    stages = tuple(StageSpec(**{**stage, "upstream": tuple(stage["upstream"])}) for stage in answer["stages"])
+    return Project(stages, tuple(sorted({*own, *answer["variable_files"]})))
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-def _describe(project_dir: Path) -> dict:
+def _describe(project_dir: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "dvc_airflow.describe", str(project_dir)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT, env=environment)
@@ -105,18 +125,19 @@ def _file_digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _read_cached(cached: Path, project_dir: Path) -> list[StageSpec] | None:
+def _read_cached(cached: Path, project_dir: Path) -> dict[str, Any] | None:
     try:
-        entry = json.loads(cached.read_text(encoding="utf-8"))
-        if any(_file_digest(project_dir / path) != digest for path, digest in entry["variable_files"].items()):
+        answer = json.loads(cached.read_text(encoding="utf-8"))
+        if any(_file_digest(project_dir / path) != digest for path, digest in answer["variable_files"].items()):
             return None
-        return [StageSpec(**{**stage, "upstream": tuple(stage["upstream"])}) for stage in entry["stages"]]
+        _project(answer, [])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return None  # none, or of another version of this module
+    return answer
 
 
-def _write_cached(cached: Path, stages: list[StageSpec], variable_files: dict[str, str | None]) -> None:
+def _write_cached(cached: Path, answer: dict[str, Any]) -> None:
     cached.parent.mkdir(parents=True, exist_ok=True)
     part = cached.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps({"stages": [asdict(stage) for stage in stages], "variable_files": variable_files}))
+    part.write_text(json.dumps(answer), encoding="utf-8")
     os.replace(part, cached)

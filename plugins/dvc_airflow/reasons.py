@@ -10,25 +10,39 @@ def judge(
     inputs: Mapping[str, Any],
     produced: frozenset[str],
     maker: Mapping[str, Any] | None,
+    because: str | None = None,
 ) -> tuple[str, str]:
     """What is to become of a stage, and why.
 
     :param last: the lock entry with which it ended last time in this DAG, if that is known.
-    :param found: the lock entry of an earlier run with the same inputs, if there is one.
+    :param found: the lock entry of an earlier run with the same inputs, if there is one that may be used.
     :param inputs: the lock entry of this run, without outputs.
     :param produced: paths that stages make.
     :param maker: which run made ``found`` (``run_id``, ``at``), if that is known.
+    :param because: why it has to run whatever changed.
     :return: the outcome (executed, restored, unchanged) and the reason.
     """
-    made = f"made by {maker['run_id']} at {maker['at']}" if maker else "which run made it is not known"
-    if found is not None and found == last:
-        return "unchanged", f"same inputs as last time; {made}"
     differences = "; ".join(changes(last, inputs, produced)) if last else ""
-    if found is not None:
-        return "restored", f"{f'{differences}; ' if differences else ''}{made}"
-    if last is None:
-        return "executed", "no earlier run is known"
-    return "executed", differences or "the earlier result is gone from the cache and the store"
+    if found is None:
+        known = because or ("no earlier run is known" if last is None else "the earlier result is not known any more")
+        return "executed", differences if differences and not because else _joined(differences, known)
+    made = f"made by {maker['run_id']} at {maker['at']}" if maker else "which run made it is not known"
+    if found == last:
+        return "unchanged", f"same inputs as last time; {made}"
+    return "restored", _joined(differences, made)
+
+
+def compare(known: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """Whether a stage that ran again came to what is known of the same inputs."""
+    if known is None:
+        return "no earlier result is known to compare with"
+    before = {out["path"]: out.get("md5") for out in known.get("outs", [])}
+    other = sorted(out["path"] for out in now.get("outs", []) if before.get(out["path"]) != out.get("md5"))
+    return f"not reproduced: {', '.join(other)}" if other else "reproduced: all outputs are the same"
+
+
+def _joined(*phrases: str) -> str:
+    return "; ".join(phrase for phrase in phrases if phrase)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], produced: frozenset[str] = frozenset()) -> list[str]:

@@ -1,20 +1,26 @@
-"""The one module that touches DVC's internals: a stage's key, and what the run-cache knows of it.
+"""A stage's key, and what the run-cache knows of it. With `objects` and `describe`, all that touches DVC's internals.
 
-DVC calls `Repo` and below internal; tests/integration/test_dvc_contract.py holds on to what is used here (DVC 3.67).
+DVC calls `Repo` and below internal; tests/unit/test_dvc_contract.py holds on to what is used here (DVC 3.67).
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc_airflow.workspace import Workspace
+from dvc_airflow.objects import LostError, Object, Objects
+from dvc_airflow.remote import explained, remote_odb
+from dvc_airflow.workspace import REMOTE, Workspace
 
 if TYPE_CHECKING:
+    from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
-    from dvc_data.hashfile.hash_info import HashInfo
+
+log = logging.getLogger(__name__)
 
 LockEntry = dict[str, Any]
 
@@ -27,7 +33,7 @@ def open_repo(workspace: Workspace, credentials: Mapping[str, Any] | None = None
     """
     from dvc.repo import Repo
 
-    remote = {"remote": {"store": dict(credentials)}} if credentials and workspace.remote_url else {}
+    remote = {"remote": {REMOTE: dict(credentials)}} if credentials and workspace.remote_url else {}
     with chdir(workspace.path), Repo(str(workspace.path), config=remote) as repo:  # DVC resolves paths by the cwd
         yield repo
 
@@ -35,15 +41,18 @@ def open_repo(workspace: Workspace, credentials: Mapping[str, Any] | None = None
 class StageCache:
     """What is known of one stage, given the lock entries of the stages before it. Needs none of their data.
 
-    :param repo: the opened workspace; its dvc.lock holds the upstream entries.
+    :param objects: of the opened workspace, whose dvc.lock holds the upstream entries.
     :param name: the stage as ``dvc repro`` takes it.
+    :raises LostError: the list of a folder that tells a dependency's hash is nowhere.
     """
 
-    def __init__(self, repo: "Repo", name: str) -> None:
-        file, _, short_name = name.rpartition(":")
-        self.stage: PipelineStage = repo.stage.load_one(str(Path(repo.root_dir) / (file or "dvc.yaml")), short_name)
-        self.repo = repo
-        self._fill_dependencies(self.stage)
+    def __init__(self, objects: Objects, name: str) -> None:
+        self.objects, self.repo = objects, objects.repo
+        self._address = name
+        self.stage = self._load()
+        self._fill_dependencies()
+        #: names of what an earlier result consisted of, and what is nowhere to be had any more
+        self.lost: list[str] = []
 
     def inputs(self) -> LockEntry:
         """The stage's lock entry without outputs: command, hashes of the dependencies, values of the params."""
@@ -53,44 +62,53 @@ class StageCache:
         entry.pop("outs", None)
         return entry
 
+    def always_runs(self) -> str | None:
+        """Why DVC runs this stage whatever is known of it; None if it does not."""
+        if self.stage.always_changed:
+            return "always_changed in dvc.yaml"
+        if not self.stage.deps:
+            return "it has no dependencies, so DVC cannot tell whether it would do something else"
+        if any(out.persist for out in self.stage.outs):
+            return "it has outputs with persist in dvc.yaml"
+        return None
+
     def find(self) -> LockEntry | None:
         """The complete lock entry of an earlier run with the same inputs, if all its outputs can still be had.
 
-        Looks in the cache, then by one look-up of the key in the remote. Moves no data but missing outputs.
-        """
-        from dvc.exceptions import DvcException
+        Looks in the cache, then by one listing of the key's folder in the remote. Moves no data.
 
+        :raises RemoteError: the remote cannot be asked.
+        """
         if not self._is_restorable():
             return None
-        cached = self._local_entry() or self._fetch_entry()
-        if not cached:
-            return None
-        known = self.repo.stage_cache._create_stage(cached, wdir=self.stage.wdir)
-        if not known.outs_cached():
-            if not self._has_remote:
-                return None
-            try:
-                for objects in known.get_used_objs().values():
-                    self.repo.cloud.pull(objects)
-            except (DvcException, FileNotFoundError):  # an object is gone: the stage has to run
-                return None
-            if not known.outs_cached():
-                return None
-        return dict(cached)
+        for entry in self._entries():
+            lost = [one for out in self.outputs(entry) for one in self.objects.lost(out)]
+            if not lost:
+                return entry
+            self.lost = sorted(one.name for one in lost)
+            log.warning("An earlier result cannot be used: %s", LostError(lost))
+        return None
 
-    def fetch_inputs(self) -> None:
-        """Bring the outputs of earlier stages that this one reads into the workspace, from the cache or the remote."""
-        # Also what lies there already: it may be a left-over of the project's folder that no ignore file names.
-        targets = [dep.fs_path for dep in self.stage.deps if not _is_param(dep) and self._output_at(dep.fs_path)]
-        if not targets:
-            return
-        if self._has_remote:
-            self.repo.fetch(targets=targets)
-        self.repo.checkout(targets=targets, force=True)
+    def outputs(self, entry: LockEntry) -> list["Output"]:
+        """The stage's outputs as this lock entry has them."""
+        from dvc.stage.loader import StageLoader
 
-    @property
-    def _has_remote(self) -> bool:
-        return bool(self.repo.config["core"].get("remote"))
+        stage = self._load()
+        StageLoader.fill_from_lock(stage, entry)
+        return [out for out in stage.outs if out.hash_info]
+
+    def bring_inputs(self) -> None:
+        """Put the outputs of earlier stages that this one reads, and no others, into the workspace.
+
+        Their content is hashed first.
+
+        :raises LostError: neither the cache nor the remote has them whole.
+        :raises RemoteError: the remote cannot be asked.
+        """
+        for dep in self.stage.deps:
+            if not _is_param(dep):
+                for out, part in self._sources(dep):
+                    self._place(out, part)
 
     def differs(self, entry: LockEntry) -> list[str]:
         """Inputs that the stage, by its new lock entry, read in another version than the upstream stages made."""
@@ -98,62 +116,138 @@ class StageCache:
         return [
             dep.def_path
             for dep in self.stage.deps
-            if not _is_param(dep) and self._output_at(dep.fs_path) and used.get(dep.def_path) != dep.hash_info.value
+            if not _is_param(dep) and self._sources(dep) and used.get(dep.def_path) != dep.hash_info.value
         ]
 
-    def _fill_dependencies(self, stage: "PipelineStage") -> None:
+    def files(self) -> list[str] | None:
+        """The project's files and folders that are dependencies of this stage, params files included.
+
+        :return: paths relative to the project; None if it has dependencies outside.
+        """
+        root = Path(self.repo.root_dir)
+        paths = [Path(dep.fs_path) for dep in self.stage.deps if _is_param(dep) or not self._sources(dep)]
+        if not all(dep.protocol == "local" for dep in self.stage.deps) or not all(
+            path.is_relative_to(root) for path in paths
+        ):
+            return None
+        return sorted({path.relative_to(root).as_posix() for path in paths})
+
+    def _load(self) -> "PipelineStage":
+        file, _, short_name = self._address.rpartition(":")
+        return self.repo.stage.load_one(str(Path(self.repo.root_dir) / (file or "dvc.yaml")), short_name)
+
+    def _fill_dependencies(self) -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
-        for dep in stage.deps:
-            made_by = None if _is_param(dep) else self._output_at(dep.fs_path)
-            if made_by is not None and made_by.hash_info:
-                dep.hash_name, dep.hash_info, dep.meta = made_by.hash_name, made_by.hash_info, made_by.meta
-            elif _is_param(dep) or dep.exists:
+        for dep in self.stage.deps:
+            sources = [] if _is_param(dep) else self._sources(dep)
+            if len(sources) == 1 and self._take_hash(dep, *sources[0]):
+                continue
+            for out, part in sources:  # it is made up of several outputs, or has its hash by another rule
+                if out.hash_info:
+                    self._place(out, part)
+            if _is_param(dep) or dep.exists:
                 dep.save()
 
-    def _output_at(self, path: str) -> Any:
+    def _take_hash(self, dep: Any, out: "Output", part: str | None) -> bool:
+        """Give the dependency the hash that an output, or a part of one, has by its lock entry."""
+        if out.hash_name != dep.hash_name or not out.hash_info or self._is_around(dep, out):
+            return False
+        if part is None:
+            dep.hash_info, dep.meta = out.hash_info, out.meta
+            return True
+        prefix = out.fs.relparts(part, out.fs_path)
+        with whose(out):
+            tree = self.objects.tree(out)
+        found = tree.get_obj(out.cache, prefix)
+        if found is None or found.hash_info is None:
+            return False
+        meta, _ = tree.get(tuple(prefix)) or (None, None)
+        dep.hash_info = found.hash_info
+        dep.meta = meta or _folder_meta(found)
+        return True
+
+    def _is_around(self, dep: Any, out: "Output") -> bool:
+        return dep.fs_path != out.fs_path and self.repo.fs.isin(out.fs_path, dep.fs_path)
+
+    def _sources(self, dep: Any) -> list[tuple["Output", str | None]]:
+        """The outputs that make up a dependency, each with the part of it that is meant (None: all)."""
         from dvc.exceptions import OutputNotFoundError
 
+        if dep.protocol != "local":
+            return []
         try:
-            (out,) = self.repo.find_outs_by_path(path, strict=True)
+            outs = self.repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
         except OutputNotFoundError:
-            return None
-        return out
+            return []
+        inside = [(out, dep.fs_path) for out in outs if self.repo.fs.isin(dep.fs_path, out.fs_path)]
+        return inside or [(out, None) for out in outs]
+
+    def _place(self, out: "Output", part: str | None) -> None:
+        with whose(out):
+            self.objects.bring(self.objects.of(out, part))
+        out.use_cache = True  # what is not cached by dvc.yaml is in the run-cache's way all the same; DVC does as we do
+        out.checkout(force=True, filter_info=part, allow_missing=False)
 
     def _is_restorable(self) -> bool:
         """DVC's own rule (`dvc.stage.cache._can_hash`), but by the hashes at hand instead of the files."""
         stage = self.stage
-        if stage.is_callback or stage.always_changed or not (stage.cmd and stage.deps and stage.outs):
+        if self.always_runs() or not (stage.cmd and stage.outs):
             return False
         return all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps) and all(
-            out.protocol == "local" and out.def_path and out.is_in_repo and not out.persist for out in stage.outs
+            out.protocol == "local" and out.def_path and out.is_in_repo for out in stage.outs
         )
 
     @property
-    def _key(self) -> str:
+    def key(self) -> str:
+        """The run-cache's key of the stage with these inputs."""
         from dvc.stage.cache import _get_cache_hash
         from dvc.stage.serialize import to_single_stage_lockfile
 
         return _get_cache_hash(to_single_stage_lockfile(self.stage), key=True)
 
-    def _local_entry(self) -> LockEntry | None:
-        folder = Path(self.repo.stage_cache._get_cache_dir(self._key))
-        # Several results of the same inputs are possible where a stage is not deterministic: the newest counts.
-        values = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime) if folder.is_dir() else []
-        return self.repo.stage_cache._load_cache(self._key, values[-1].name) if values else None
+    def _entries(self) -> Iterator[LockEntry]:
+        """Results of the same inputs, newest first; several where a stage is not deterministic."""
+        folder = Path(self.repo.stage_cache._get_cache_dir(self.key))
+        seen = set()
+        for file in _newest_first(folder):
+            seen.add(file.name)
+            if entry := self.repo.stage_cache._load_cache(self.key, file.name):
+                yield dict(entry)
+        if self.objects.has_remote:
+            for value, text in self._remote_entries(seen):
+                if entry := self._keep(value, text):
+                    yield entry
 
-    def _fetch_entry(self) -> LockEntry | None:
-        """Copy the key's entries from the remote's run-cache to the local one. One listing of one folder."""
-        if not self._has_remote:
+    def _remote_entries(self, seen: set[str]) -> Iterator[tuple[str, bytes]]:
+        with explained(self.repo):
+            remote = remote_odb(self.repo, algorithm="md5-dos2unix")
+            found = list(remote.fs.find(_run_folder(remote, self.key)))
+            if len(found) > 1:
+                found.sort(key=lambda path: _written_at(remote.fs.info(path)), reverse=True)
+            for path in found:
+                if (name := remote.fs.name(path)) not in seen:
+                    yield name, remote.fs.cat_file(path)
+
+    def _keep(self, value: str, text: bytes) -> LockEntry | None:
+        """Take an entry over from the remote, unless it was cut short or changed: its name is its hash."""
+        from dvc.stage.cache import _get_cache_hash
+        from ruamel.yaml import YAML, YAMLError
+
+        try:
+            entry = dict(YAML(typ="safe", pure=True).load(text))
+            right = _get_cache_hash({**entry}) == value and _get_cache_hash({**entry}, key=True) == self.key
+        except (YAMLError, TypeError, ValueError, KeyError, AttributeError):
+            right = False
+        if not right:
+            log.warning("The run-cache entry %s/%s in the remote was cut short or changed; not used", self.key, value)
             return None
-        remote, key = self.repo.cloud.get_remote_odb(None, "fetch", hash_name="md5-dos2unix"), self._key
-        for path in remote.fs.find(remote.fs.join(remote.path, "runs", key[:2], key)):
-            local = Path(self.repo.stage_cache._get_cache_path(key, remote.fs.name(path)))
-            local.parent.mkdir(parents=True, exist_ok=True)
-            # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
-            part = local.parent.with_name(f".{key}.{os.getpid()}.part")
-            remote.fs.get_file(path, str(part))
-            os.replace(part, local)
-        return self._local_entry()
+        local = Path(self.repo.stage_cache._get_cache_path(self.key, value))
+        local.parent.mkdir(parents=True, exist_ok=True)
+        # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
+        part = local.parent.with_name(f".{self.key}.{os.getpid()}.part")
+        part.write_bytes(text)
+        os.replace(part, local)
+        return entry
 
 
 def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
@@ -165,68 +259,89 @@ def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
     """
     from dvc.stage.cache import _get_cache_hash
 
-    remote = repo.cloud.get_remote_odb(None, "push", hash_name="md5-dos2unix")
     pushed = 0
-    for entry in entries:
-        key, value = _get_cache_hash({**entry}, key=True), _get_cache_hash({**entry})
-        local = repo.stage_cache._get_cache_path(key, value)
-        if repo.cache.legacy.fs.exists(local):
-            remote.fs.put_file(local, remote.fs.join(remote.path, "runs", key[:2], key, value))
-            pushed += 1
+    with explained(repo):
+        remote = remote_odb(repo, algorithm="md5-dos2unix")
+        for entry in entries:
+            key, value = _get_cache_hash({**entry}, key=True), _get_cache_hash({**entry})
+            local = repo.stage_cache._get_cache_path(key, value)
+            if repo.cache.legacy.fs.exists(local):
+                folder = _run_folder(remote, key)
+                remote.fs.makedirs(folder, exist_ok=True)
+                remote.fs.put_file(local, remote.fs.join(folder, value))
+                pushed += 1
     return pushed
 
 
-def missing_in_remote(repo: "Repo") -> tuple[dict[str, str], int, int]:
-    """Ask the remote for every object that the workspace's lock names, folders expanded, one by one.
+def outputs_to_push(repo: "Repo", stages: Iterable[str] | None = None) -> list["Output"]:
+    """The outputs that the workspace's lock names and that may leave this machine (``push: false`` may not).
 
-    A remote that has a folder's list is taken by `dvc push` to have its files too (dvc#11011); this is the proof.
+    Also those with ``cache: false``, which `dvc push` leaves out: a restored stage would lack them.
 
-    :return: what is missing (hash -> what it is), the number of objects, and their bytes.
+    :param stages: only of these, as ``dvc repro`` takes them.
     """
-    missing: dict[str, str] = {}
-    sizes: dict[str, int] = {}
-    for odb, objects in _used_objects(repo).items():
-        remote = odb or repo.cloud.get_remote_odb()
-        for name, oid in objects:
-            if oid in sizes:
-                continue
-            path = remote.oid_to_path(oid)
-            here = repo.cache.local.oid_to_path(oid)
-            expected = repo.cache.local.fs.size(here) if repo.cache.local.fs.exists(here) else None
-            try:
-                sizes[oid] = remote.fs.size(path)
-            except FileNotFoundError:
-                missing[oid] = name
-                continue
-            if expected is not None and sizes[oid] != expected:
-                missing[oid] = name
-    return missing, len(sizes), sum(sizes.values())
+    from dvc.stage import PipelineStage
+
+    def is_meant(stage: Any) -> bool:
+        return stages is None or (isinstance(stage, PipelineStage) and _name(repo, stage) in stages)
+
+    return [
+        out
+        for stage in repo.index.stages
+        if is_meant(stage) and not stage.is_repo_import
+        for out in stage.outs
+        if out.hash_info and out.can_push and out.protocol == "local"
+    ]
 
 
-def push_again(repo: "Repo", oids: list[str]) -> None:
-    """Push single objects whose presence `dvc push` took for granted."""
-    remote, cache = repo.cloud.get_remote_odb(), repo.cache.local
-    for oid in oids:
-        if cache.fs.exists(cache.oid_to_path(oid)):
-            remote.fs.put_file(cache.oid_to_path(oid), remote.oid_to_path(oid))
+@contextmanager
+def whose(out: "Output") -> Iterator[None]:
+    """Let a `LostError` about an output say which stage makes it."""
+    from dvc.stage import PipelineStage
+
+    try:
+        yield
+    except LostError as error:
+        if isinstance(out.stage, PipelineStage):
+            error.maker = _name(out.repo, out.stage)
+        raise
 
 
-def _used_objects(repo: "Repo") -> dict[Any, list[tuple[str, str]]]:
-    used: dict[Any, list[tuple[str, str]]] = {}
-    for odb, infos in repo.used_objs().items():
-        names = used.setdefault(odb, [])
-        for info in infos:
-            names.append((str(info.obj_name or info.value), info.value))
-            if info.isdir:
-                names += _files_of(repo, info)
-    return used
+def objects_of(objects: Objects, outs: Iterable["Output"]) -> list[Object]:
+    """All objects of these outputs.
+
+    :raises LostError: the lists of folders are nowhere.
+    """
+    found: dict[Object, None] = {}
+    for out in outs:
+        with whose(out):
+            found |= dict.fromkeys(objects.of(out))
+    return list(found)
 
 
-def _files_of(repo: "Repo", info: "HashInfo") -> list[tuple[str, str]]:
-    from dvc_data.hashfile.tree import Tree
+def _name(repo: "Repo", stage: "PipelineStage") -> str:
+    from dvc_airflow.describe import stage_name
 
-    tree = Tree.load(repo.cache.local, info)
-    return [("/".join([str(info.obj_name).rstrip("/"), *key]), file.value) for key, (_, file) in tree.iteritems()]
+    return stage_name(stage, repo.root_dir)
+
+
+def _run_folder(remote: Any, key: str) -> str:
+    return str(remote.fs.join(remote.path, "runs", key[:2], key))
+
+
+def _written_at(info: Any) -> float:
+    at = info.get("LastModified") or info.get("mtime") or 0
+    return at.timestamp() if isinstance(at, datetime) else float(at)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True) if folder.is_dir() else []
+
+
+def _folder_meta(tree: Any) -> Any:
+    from dvc_data.hashfile.meta import Meta
+
+    return Meta(isdir=True, nfiles=len(tree)) if hasattr(tree, "digest") else Meta()
 
 
 def _is_param(dep: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import TaskGroup
 
 from dvc_airflow.operators import DvcStageOperator, Environment
-from dvc_airflow.project import DvcProjectError, load_stages
+from dvc_airflow.project import DvcProjectError, load_project
 
 
 class DvcTaskGroup(TaskGroup):
@@ -17,7 +17,7 @@ class DvcTaskGroup(TaskGroup):
     :param project_dir: root of the DVC project.
     :param stage_environment: per stage, what its process gets beside the base environment.
     :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
-    :param files, remote_url, cache_dir, credentials: of every stage's operator, see `DvcOperator`.
+    :param files, remote_url, force, cache_dir, credentials: of every stage's operator, see `DvcOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
     :raises DvcProjectError: the project cannot be read, or has no stage of a name given here; Airflow shows it as the
         DAG's import error.
@@ -32,26 +32,30 @@ class DvcTaskGroup(TaskGroup):
         stage_options: Mapping[str, Mapping[str, Any]] | None = None,
         files: Any = None,
         remote_url: Any = None,
+        force: Any = False,
         cache_dir: Callable[[], Path | None] = lambda: None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         graph_cache_dir: Path | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id, **kwargs)
-        stages = load_stages(project_dir, graph_cache_dir or _graph_cache_dir())
-        unknown = {*(stage_environment or {}), *(stage_options or {})} - {stage.name for stage in stages}
+        project = load_project(project_dir, graph_cache_dir or _graph_cache_dir())
+        unknown = {*(stage_environment or {}), *(stage_options or {})} - {stage.name for stage in project.stages}
         if unknown:
             raise DvcProjectError(
                 f"{project_dir}: dvc.yaml has no stage {', '.join(sorted(unknown))}, but the DAG names it."
             )
         self.stage_tasks: dict[str, DvcStageOperator] = {}
-        for stage in stages:
+        for stage in project.stages:
             upstream = [self.stage_tasks[name] for name in stage.upstream]
             task = DvcStageOperator(
                 task_id=stage.task_id,
                 task_group=self,
                 stage=stage.name,
                 command=stage.command,
+                frozen=stage.frozen,
+                force=force,
+                definitions=project.definitions,
                 project_dir=project_dir,
                 upstream_stages=[other.task_id for other in upstream],
                 doc=stage.description,

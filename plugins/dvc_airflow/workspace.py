@@ -1,11 +1,16 @@
 """A throw-away copy of a project's code, in which one task runs: nothing of an earlier task is in it."""
 
 import errno
+import fcntl
 import io
 import json
+import logging
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +18,15 @@ from typing import Any, Self
 from ruamel.yaml import YAML
 
 from dvc_airflow.project import project_files
+from dvc_airflow.remote import CONNECT_TIMEOUT, READ_TIMEOUT
+
+log = logging.getLogger(__name__)
 
 PREFIX = "dvc-task-"
+REMOTE = "airflow"  # the name of `remote_url` in a workspace's DVC configuration
+OWNER = ".dvc/owner"  # locked (flock) for as long as the task lives that made the workspace
+UNOWNED_SECONDS = 3600  # after which a workspace without that file is nobody's
+YOUNG_SECONDS = 10  # in which a workspace's owner may not have locked that file yet
 
 
 class WorkspaceError(Exception):
@@ -50,7 +62,7 @@ class Workspace:
     :param files: texts that take the place of the project's own files, by relative POSIX path.
     :param lock: entries of the stages whose outputs the task reads.
     :param cache_dir: DVC cache to share with other tasks; None gives the workspace a cache of its own.
-    :param remote_url: where DVC pushes to and pulls from.
+    :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
     :raises WorkspaceError: no room, or no right to write there.
     """
 
@@ -69,13 +81,16 @@ class Workspace:
         self.cache_dir = cache_dir
         self.remote_url = remote_url
         self.path = Path()
+        self._owner = -1
 
     def __enter__(self) -> Self:
         try:
+            remove_abandoned(Path(tempfile.gettempdir()))
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         except OSError as error:
             raise _no_room(tempfile.gettempdir(), error) from None
         try:
+            self._own()
             self._fill()
         except OSError as error:
             self._remove()
@@ -90,20 +105,34 @@ class Workspace:
     ) -> None:
         self._remove()
 
+    def _own(self) -> None:
+        (self.path / OWNER).parent.mkdir()
+        self._owner = os.open(self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._owner, fcntl.LOCK_EX)
+
     def _remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
 
     def _fill(self) -> None:
         for name in project_files(self.project_dir):
             if name not in self.files:
                 target = self.path / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(self.project_dir / name, target)
+                source = self.project_dir / name
+                # A link to a folder stays a link, to where it led.
+                target.symlink_to(source.resolve()) if source.is_dir() else shutil.copy2(source, target)
         for name, text in self.files.items():
             self._write(name, text)
-        for name, stages in self.lock.items():
-            self._write(name, lock_text(stages))
+        self.write_lock(self.lock)
         self._write(".dvc/config", self._dvc_config())
+
+    def write_lock(self, lock: Lock) -> None:
+        """Let the workspace's lock files hold these entries, and no others."""
+        for name, stages in lock.items():
+            self._write(name, lock_text(stages))
 
     def _write(self, name: str, text: str) -> None:
         path = PurePosixPath(name)
@@ -114,25 +143,92 @@ class Workspace:
         target.write_text(text, encoding="utf-8")
 
     def _dvc_config(self) -> str:
-        lines = [
-            "[core]",
-            "    no_scm = true",
-            "    analytics = false",
-            "    check_update = false",
-            f"    site_cache_dir = {self.path / '.dvc' / 'tmp' / 'site'}",
-        ]
-        if self.remote_url:
-            lines += [
-                "    remote = store",
-                "['remote \"store\"']",
-                f"    url = {_one_line(self.remote_url)}",
-                "    verify = true",  # else DVC takes a corrupted object for good
-            ]
-            if self.remote_url.startswith("s3://"):  # DVC's defaults wait for minutes (seconds here)
-                lines += ["    connect_timeout = 5", "    read_timeout = 15"]
+        """The project's own .dvc/config, but for what belongs to one place; config.local, with its secrets, is left."""
+        config = _project_config(self.project_dir)
+        core = config.setdefault("core", {})
+        core |= {"no_scm": "true", "analytics": "false", "check_update": "false"}
+        core["site_cache_dir"] = str(self.path / ".dvc" / "tmp" / "site")
+        config["cache"] = {name: value for name, value in config.get("cache", {}).items() if name != "dir"}
         if self.cache_dir:
-            lines += ["[cache]", f"    dir = {self.cache_dir}"]
-        return "\n".join(lines) + "\n"
+            config["cache"]["dir"] = str(self.cache_dir)
+        if self.remote_url:
+            core["remote"] = REMOTE
+            config[_section(REMOTE)] = {"url": _one_line(self.remote_url)}
+        elif _section(core.get("remote", "")) not in config:
+            core.pop("remote", None)
+        for name, options in config.items():
+            if name.startswith("'remote"):
+                options["verify"] = "true"  # else DVC takes a corrupted object for good
+                if options.get("url", "").startswith("s3://"):
+                    options |= {"connect_timeout": str(CONNECT_TIMEOUT), "read_timeout": str(READ_TIMEOUT)}
+        return "".join(
+            f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
+            for name, options in config.items()
+        )
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the workspaces of tasks that are dead (SIGKILL, a lost worker), and end what still runs in them."""
+    for path in folder.glob(f"{PREFIX}*"):
+        try:
+            owner = os.open(path / OWNER, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # it is just being made or removed, or has been left half made
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > UNOWNED_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+            continue
+        except OSError:  # another user's
+            continue
+        try:
+            if time.time() - os.fstat(owner).st_mtime < YOUNG_SECONDS:
+                continue
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # its task lives
+        finally:
+            os.close(owner)
+        log.info("Removing %s, which a dead task left", path)
+        _end_processes_in(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _end_processes_in(folder: Path) -> None:
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder.resolve()):
+                log.warning("Ending process %s, which a dead task left in %s", process.pid, folder)
+                process.kill()
+
+
+def _project_config(project_dir: Path) -> dict[str, dict[str, str]]:
+    from configobj import ConfigObj, ConfigObjError
+
+    file = project_dir / ".dvc" / "config"
+    try:
+        # A copy without ConfigObj's own types; interpolation is not DVC's way.
+        config = {
+            _section_name(name): dict(options)
+            for name, options in ConfigObj(str(file), interpolation=False, list_values=False, encoding="utf-8").items()
+        }
+    except (ConfigObjError, UnicodeDecodeError) as error:
+        raise WorkspaceError(f"{file}: {error}") from None
+    except ValueError:
+        raise WorkspaceError(f"{file}: every option belongs into a section like [core].") from None
+    for name, options in config.items():
+        url = options.get("url", "")
+        if name.startswith("'remote") and url and "://" not in url and not Path(url).is_absolute():
+            options["url"] = str((file.parent / url).resolve())  # DVC counts it from the folder of the file
+    return config
+
+
+def _section(remote: str) -> str:
+    return f"'remote \"{remote}\"'"
+
+
+def _section_name(name: str) -> str:
+    return f"'{name}'" if " " in name else name
 
 
 def _one_line(value: str) -> str:

@@ -103,5 +103,8 @@ def store_credentials() -> dict[str, str]:
 
 
 def cache_dir() -> Path | None:
-    """The DVC cache that the tasks share. Called in the worker."""
-    return load_runtime_settings().dvc_cache_dir or PROJECT_DIR / ".dvc" / "cache"
+    """The DVC cache that the tasks share, None if they share none. Called in the worker."""
+    configured = load_runtime_settings().dvc_cache_dir
+    if configured == "none":
+        return None
+    return configured or PROJECT_DIR / ".dvc" / "cache"

@@ -22,12 +22,22 @@ SHOWN = (
 )
 
 
+FORCE = "force"
+
+
 def trigger_form(config: PipelineConfig) -> dict[str, Param]:
-    """One Param per value that a run may change, by key (``model.C``), its default from config/config.yaml.
+    """One Param per value that a run may change, by key (``model.C``), default from config/config.yaml; and `FORCE`.
 
     What the form sends is the run's conf; `include.config_file.apply_overrides` and the model check it again.
     """
-    return {key: _param(key, value, schema) for key, value, schema in _values(config)}
+    force = Param(
+        False,
+        type="boolean",
+        title="Run every stage",
+        description="Also those whose result is known; each then says whether it came to the same",
+        section="Run",
+    )
+    return {**{key: _param(key, value, schema) for key, value, schema in _values(config)}, FORCE: force}
 
 
 def _values(config: PipelineConfig) -> Iterator[tuple[str, Any, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from include.mlflow_client import explained as mlflow_explained
 from include.store import client, explained
 from ml_operators.base import PipelineOperator
 from ml_operators.links import MlflowRunLink
+from ml_operators.mlflow_runs import close_abandoned_runs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,6 +60,8 @@ class RecordLineageOperator(PipelineOperator):
         mlflow_client = connect(runtime)
         with mlflow_explained(runtime):
             lineage.tag_mlflow_run(manifest, mlflow_client)
+            for closed in close_abandoned_runs(mlflow_client, manifest.mlflow_run["experiment_id"], context):
+                self.log.warning("MLflow run %s was left running by a task that is not; closed as KILLED", closed)
         with explained(runtime, f"storage.bucket: {config.storage.bucket}"):
             lineage.store(manifest, client(runtime), config.storage.bucket)
         key = lineage.key(ti.run_id, "manifest.json")

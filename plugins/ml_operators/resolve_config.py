@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from include.config_file import apply_overrides, dump_yaml, read_config_document, validate_config
+from include.errors import ConfigError
 from include.lineage import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR
 from include.sources import current_version, fill_date
 from ml_operators.base import runtime_settings
+from ml_operators.params import FORCE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +21,7 @@ class ResolveConfigOperator(BaseOperator):
 
     Returns (as separate XComs) ``config``: the checked configuration; ``files``: the text that takes the place of
     config/config.yaml in the stages' workspaces; ``remote_url``: the DVC remote; ``code``: git's commit, and whether
-    there were changes beside it.
+    there were changes beside it; ``force``: whether every stage is to run, whatever is known.
     """
 
     ui_color = "#e8f3d6"
@@ -34,7 +36,11 @@ class ResolveConfigOperator(BaseOperator):
         :raises DataError: there is nothing at ``data.source``.
         """
         run = context["dag_run"]
-        document = apply_overrides(read_config_document(), run.conf or {}, "the run's conf")
+        conf = dict(run.conf or {})
+        force = conf.pop(FORCE, False)
+        if not isinstance(force, bool):
+            raise ConfigError(f"the run's conf, {FORCE}: {force!r} is neither true nor false.")
+        document = apply_overrides(read_config_document(), conf, "the run's conf")
         config = validate_config(document, f"{CONFIG_FILE} with the run's conf" if run.conf else CONFIG_FILE)
         # A manual run may have no logical date; run_after is always there.
         source = fill_date(config.data.source, run.logical_date or run.run_after)
@@ -48,4 +54,5 @@ class ResolveConfigOperator(BaseOperator):
             "files": {str(CONFIG_FILE): dump_yaml(resolved)},
             "remote_url": config.remote_url,
             "code": code_state(PROJECT_DIR).model_dump(),
+            FORCE: force,
         }

@@ -5,7 +5,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from include.config_file import apply_overrides, validate_config
 from include.settings import PipelineConfig
-from ml_operators.params import trigger_form
+from ml_operators.params import FORCE, trigger_form
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_the_form_has_every_value_that_a_run_may_change_with_the_files_values_as
         for name, value in values.items()
     }
 
-    assert {key: param.resolve() for key, param in form.items()} == expected
+    assert {key: param.resolve() for key, param in form.items()} == {**expected, FORCE: False}
 
 
 def test_a_param_has_section_title_description_and_bounds(form):
@@ -54,6 +54,6 @@ def test_a_value_out_of_bounds_is_refused_by_the_form_too(form, key, value):
 
 
 def test_what_the_form_sends_is_what_the_file_says(form, config_document):
-    sent = {key: param.resolve() for key, param in form.items()}
+    sent = {key: param.resolve() for key, param in form.items() if key != FORCE}
 
     assert apply_overrides(config_document, sent, "conf") == config_document

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_airflow.project import DvcProjectError, StageSpec, load_stages, project_files
+from dvc_airflow.project import DvcProjectError, StageSpec, load_project, project_files
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ stages:
 
 
 def test_the_stages_of_this_project_and_their_edges(project, tmp_path):
-    stages = load_stages(project, tmp_path)
+    stages = load_project(project, tmp_path).stages
 
     assert [(stage.name, stage.upstream) for stage in stages] == [
         ("get_data", ()),
@@ -43,10 +43,10 @@ def test_the_stages_of_this_project_and_their_edges(project, tmp_path):
 def test_variables_are_filled_in_and_the_order_is_one_in_which_stages_can_run(dvc_project, tmp_path):
     folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
 
-    assert load_stages(folder, tmp_path / "cache") == [
-        StageSpec("first", "first", "echo 1 > a", "The first", ()),
-        StageSpec("second", "second", "cat a > b", None, ("first",)),
-    ]
+    assert load_project(folder, tmp_path / "cache").stages == (
+        StageSpec("first", "first", "echo 1 > a", "The first", (), frozen=False),
+        StageSpec("second", "second", "cat a > b", None, ("first",), frozen=False),
+    )
 
 
 def test_foreach_and_nested_files_get_readable_task_ids(dvc_project, tmp_path):
@@ -55,7 +55,7 @@ def test_foreach_and_nested_files_get_readable_task_ids(dvc_project, tmp_path):
         sub__dvc_dot_yaml="stages: {join: {cmd: cat ../a ../b > c, deps: [../a, ../b], outs: [c]}}",
     )
 
-    stages = {stage.name: stage for stage in load_stages(folder, tmp_path / "cache")}
+    stages = {stage.name: stage for stage in load_project(folder, tmp_path / "cache").stages}
 
     assert {name: stage.task_id for name, stage in stages.items()} == {
         "train@a": "train.a",
@@ -67,10 +67,10 @@ def test_foreach_and_nested_files_get_readable_task_ids(dvc_project, tmp_path):
 
 def test_the_second_reading_starts_no_dvc(dvc_project, tmp_path, monkeypatch):
     folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
-    first = load_stages(folder, tmp_path / "cache")
+    first = load_project(folder, tmp_path / "cache")
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
-    assert load_stages(folder, tmp_path / "cache") == first
+    assert load_project(folder, tmp_path / "cache") == first
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_the_second_reading_starts_no_dvc(dvc_project, tmp_path, monkeypatch):
 )
 def test_a_change_of_a_file_that_counts_is_seen(dvc_project, tmp_path, file, text):
     folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
-    load_stages(folder, tmp_path / "cache")
+    load_project(folder, tmp_path / "cache")
     before = len(list((tmp_path / "cache").iterdir()))
     (folder / file).write_text(text)
 
-    names = [stage.name for stage in load_stages(folder, tmp_path / "cache")]
+    names = [stage.name for stage in load_project(folder, tmp_path / "cache").stages]
 
     assert names == ["first", "third" if file == "dvc.yaml" else "second"]
     assert before == 1
@@ -105,7 +105,7 @@ def test_a_dvc_yaml_that_is_wrong_is_refused_in_dvcs_own_words(dvc_project, tmp_
     folder = dvc_project(dvc_dot_yaml=text)
 
     with pytest.raises(DvcProjectError, match=said) as caught:
-        load_stages(folder, tmp_path / "cache")
+        load_project(folder, tmp_path / "cache")
 
     assert "Traceback" not in str(caught.value)
     assert "dvc-task-" not in str(caught.value)
@@ -113,7 +113,7 @@ def test_a_dvc_yaml_that_is_wrong_is_refused_in_dvcs_own_words(dvc_project, tmp_
 
 def test_a_folder_without_dvc_yaml_is_refused(tmp_path):
     with pytest.raises(DvcProjectError, match=r"no dvc\.yaml there"):
-        load_stages(tmp_path, tmp_path / "cache")
+        load_project(tmp_path, tmp_path / "cache")
 
 
 def test_ignored_files_and_locks_are_no_part_of_the_code(dvc_project):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dvc_airflow.reasons import changes, judge
+from dvc_airflow.reasons import changes, compare, judge
 
 BEFORE = {
     "cmd": "python -m x",
@@ -65,8 +65,32 @@ MAKER = {"run_id": "r1", "at": "2026-01-01"}
         (LAST, LAST, LAST, MAKER, "unchanged", "same inputs as last time; made by r1 at 2026-01-01"),
         (LAST, FOUND, INPUTS, MAKER, "restored", "C 1 -> 2; made by r1 at 2026-01-01"),
         (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),
-        (LAST, None, LAST, None, "executed", "the earlier result is gone from the cache and the store"),
+        (LAST, None, LAST, None, "executed", "the earlier result is not known any more"),
     ],
 )
 def test_outcome_and_reason(last, found, inputs, maker, outcome, reason):
     assert judge(last, found, inputs, frozenset(), maker) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (None, "MLflow run 1 was deleted"),
+        (LAST, "C 1 -> 2; MLflow run 1 was deleted"),
+        (INPUTS, "MLflow run 1 was deleted"),
+    ],
+)
+def test_why_a_known_stage_runs_all_the_same(last, reason):
+    assert judge(last, None, INPUTS, frozenset(), None, "MLflow run 1 was deleted") == ("executed", reason)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (None, "no earlier result is known to compare with"),
+        ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "2"}]}, "reproduced: all outputs are the same"),
+        ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "3"}]}, "not reproduced: b"),
+    ],
+)
+def test_a_forced_run_says_whether_it_reproduced(known, said):
+    assert compare(known, {"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "2"}]}) == said

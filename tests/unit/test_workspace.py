@@ -37,7 +37,7 @@ def test_a_workspace_has_the_code_the_given_files_and_the_given_lock_only(code):
     assert found["config.yaml"] == "C: 2\n"
     assert "stale" not in found["dvc.lock"]
     assert "md5: '1'" in found["dvc.lock"]
-    assert set(found) == {"dvc.yaml", "dvc.lock", "pkg/a.py", "config.yaml", ".dvc/config"}
+    assert set(found) == {"dvc.yaml", "dvc.lock", "pkg/a.py", "config.yaml", ".dvc/config", ".dvc/owner"}
     assert files(code)["config.yaml"] == "C: 1\n"
 
 

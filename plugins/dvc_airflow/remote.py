@@ -1,0 +1,93 @@
+"""The DVC remote: how long we wait for it, and what its errors mean to people."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+
+# Seconds. DVC's defaults wait for minutes; a remote that is down or silent must be noticed within one.
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 10
+# What S3 clients print when a store refuses the credentials.
+REFUSED = re.compile(
+    r"\b(Forbidden|Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|Unable to locate credentials"
+    r"|NoCredentialsError)\b|Access Key Id you provided does not exist",
+    re.IGNORECASE,
+)
+UNREACHABLE = re.compile(
+    r"could ?n.t connect|connect timeout|read timeout|timed out|cannot connect|EndpointConnectionError"
+    r"|connection (refused|reset|was closed|aborted|lost)|temporary failure in name resolution|server disconnected",
+    re.IGNORECASE,
+)
+
+
+class RemoteError(Exception):
+    """The remote does not answer, or answers with a fault of its own. It may pass."""
+
+
+class RemoteRefusedError(RemoteError):
+    """The remote refuses the credentials. It does not pass by itself."""
+
+
+@contextmanager
+def explained(repo: "Repo") -> Iterator[None]:
+    """Turn what the remote's client raises into `RemoteError` with the address.
+
+    :raises RemoteRefusedError: the credentials are refused.
+    :raises RemoteError: it does not answer, or fails.
+    """
+    try:
+        yield
+    except (RemoteError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if explanation := _explain(error, address(repo)):
+            raise explanation from None
+        raise
+
+
+def address(repo: "Repo") -> str:
+    """The remote's URL, with the endpoint where it has one of its own."""
+    config = repo.config["remote"].get(repo.config["core"].get("remote"), {})
+    endpoint = config.get("endpointurl") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{config.get('url')}" + (f" at {endpoint}" if endpoint and str(config.get("url")).startswith("s3") else "")
+
+
+def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") -> "HashFileDB":
+    """DVC's view of a remote, with bounded waiting.
+
+    :raises RemoteError: it cannot be opened.
+    """
+    with explained(repo):
+        odb = repo.cloud.get_remote_odb(name, "fetch", hash_name=algorithm)
+        inner: Any = getattr(odb.fs, "fs", None)
+        if hasattr(inner, "retries"):  # s3fs would repeat each request five times, whatever the time-outs
+            inner.retries = 2
+        return odb
+
+
+def _explain(error: BaseException, where: str) -> RemoteError | None:
+    chain = list(_causes(error))
+    text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
+    if any(isinstance(one, PermissionError) and one.filename is None for one in chain) or REFUSED.search(text):
+        return RemoteRefusedError(f"the DVC remote {where} refuses the credentials ({_line(error)}). Check them.")
+    foreign = any(type(one).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp") for one in chain)
+    timed_out = any(isinstance(one, ConnectionError | TimeoutError) for one in chain)
+    if foreign or timed_out or UNREACHABLE.search(text):
+        return RemoteError(f"the DVC remote {where} does not answer ({_line(error)}). Is it running?")
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
