@@ -225,8 +225,8 @@ class RuntimeSettings(BaseSettings):
             "AWS_SECRET_ACCESS_KEY": _reveal(self.aws_secret_access_key),
             "AWS_SESSION_TOKEN": _reveal(self.aws_session_token),
             "AWS_DEFAULT_REGION": self.aws_default_region,
-            # A store that is silent must fail the task within a minute, not after botocore's several.
-            "AWS_MAX_ATTEMPTS": "2",
+            # A store that is silent must fail the task within a minute: DVC's S3 client repeats each request by itself.
+            "AWS_MAX_ATTEMPTS": "1",
         }
         return {name: value for name, value in values.items() if value}
 

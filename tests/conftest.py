@@ -23,24 +23,24 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])}
 
 
+def copy_of_project(target: Path) -> Path:
+    """Copy the project's code into an empty folder: a git checkout like a fresh clone."""
+    for name in project_files(ROOT):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    (target / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy2(ROOT / ".dvc" / name, target / ".dvc" / name)
+    git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "copy"]):
+        subprocess.run([*git, *arguments], check=True)
+    return target
+
+
 @pytest.fixture(scope="session")
 def copy_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """Make a copy of the project's code, a git checkout like a fresh clone."""
-
-    def copy() -> Path:
-        target = tmp_path_factory.mktemp("project")
-        for name in project_files(ROOT):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-        (target / ".dvc").mkdir()
-        for name in ("config", ".gitignore"):
-            shutil.copy2(ROOT / ".dvc" / name, target / ".dvc" / name)
-        git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
-        for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "copy"]):
-            subprocess.run([*git, *arguments], check=True)
-        return target
-
-    return copy
+    return lambda: copy_of_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,10 @@ class RemoteFolder:
 
 
 class History:
-    """The history in one folder. It only explains: where it is gone or broken, runs go on without it."""
+    """The history in one folder. It only explains: where it is gone or broken, runs go on without it.
+
+    :raises RemoteError: it is in a remote that cannot be asked.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -98,7 +101,7 @@ class History:
     def _read(self, *names: str) -> dict[str, Any] | None:
         try:
             return dict(json.loads(self._folder.read(*names)))
-        except (OSError, ValueError, TypeError, RemoteError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def _write(self, content: Mapping[str, Any], *names: str) -> None:

@@ -1,13 +1,16 @@
 """The objects (content by its hash) that outputs consist of: whether cache and remote have them, unharmed."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from dvc_airflow.history import FOLDER
 from dvc_airflow.remote import address, explained, remote_odb
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REQUESTS_AT_ONCE = 16
+CACHE_MODE = 0o444  # as DVC protects what is in its cache
+# A remote keeps its objects in 256 folders, by the hash's first byte: from here on, listing those is less to ask.
+LIST_FROM = 256
 Stamp = list[int]  # size, mtime (ns) and inode of a cache file when its content was last found to be right
 
 
@@ -108,20 +114,17 @@ class Objects:
 
         :param reread: hash its content even if the file looks as it did when it was last found to be right.
         """
-        from dvc_data.hashfile.hash import hash_file
-
-        cache = self._cache(one)
-        path = cache.oid_to_path(one.oid)
+        path = self.cache_path(one)
         stamp = stamp_of(path)
         if stamp is None:
             return False
         if not reread and self.stamps.get(path) == stamp:
             return True
-        _, found = hash_file(path, cache.fs, one.algorithm)
-        if found.value and found.value.partition(".")[0] == one.oid.partition(".")[0]:
+        found = self._content_hash(self._cache(one), path, one.algorithm)
+        if found == one.oid.partition(".")[0]:
             self.stamps[path] = stamp
             return True
-        log.warning("%s is corrupted in the cache (%s holds %s); removed there", one.name, path, found.value)
+        log.warning("%s is corrupted in the cache (%s holds %s); removed there", one.name, path, found)
         with suppress(FileNotFoundError):
             Path(path).unlink()
         return False
@@ -135,14 +138,12 @@ class Objects:
         if not missing:
             return
         if self.has_remote:
-            for remote in {one.remote for one in missing}:
-                with explained(self.repo):
-                    wanted = {self._hash_info(one) for one in missing if one.remote == remote}
-                    self._default_patience(remote)
-                    self.repo.cloud.pull(wanted, remote=remote)
-            missing = [one for one in missing if not self.in_cache(one)]
-            # The pull tells no request that failed from an object that is gone; this does.
-            self.absent_from_remote(missing)
+            with explained(self.repo):
+                for one in missing:
+                    self._remote(one)
+                with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+                    fetched = list(pool.map(self._fetch, missing))
+            missing = [one for one, there in zip(missing, fetched, strict=True) if not there]
         if missing:
             raise LostError(missing)
 
@@ -155,11 +156,12 @@ class Objects:
         if not wanted:
             return []
         with explained(self.repo):
-            for one in wanted:
-                self._remote(one)
-            with ThreadPoolExecutor(min(REQUESTS_AT_ONCE, len(wanted))) as pool:
-                present = list(pool.map(self._in_remote, wanted))
-        return [one for one, there in zip(wanted, present, strict=True) if not there]
+            found = [
+                info
+                for key in dict.fromkeys((one.remote, one.algorithm) for one in wanted)
+                for info in self._infos([one for one in wanted if (one.remote, one.algorithm) == key])
+            ]
+            return [one for one, info in found if not self._is_right(one, info)]
 
     def push(self, objects: Iterable[Object]) -> None:
         """Put objects from the cache into the remote, over what may lie there. Lists of folders come last."""
@@ -201,12 +203,6 @@ class Objects:
     def _object(info: "HashInfo", name: str, size: int | None, remote: str | None) -> Object:
         return Object(str(info.name), str(info.value), name, size, remote)
 
-    @staticmethod
-    def _hash_info(one: Object) -> "HashInfo":
-        from dvc_data.hashfile.hash_info import HashInfo
-
-        return HashInfo(one.algorithm, one.oid, obj_name=one.name)
-
     def _cache(self, one: Object) -> "HashFileDB":
         return self.repo.cache.legacy if one.algorithm == "md5-dos2unix" else self.repo.cache.local
 
@@ -216,16 +212,55 @@ class Objects:
             self._remotes[key] = remote_odb(self.repo, one.remote, one.algorithm)
         return self._remotes[key]
 
-    def _default_patience(self, remote: str | None) -> None:
-        remote_odb(self.repo, remote, "md5")  # file systems are shared by their settings, so DVC's own is this one
-
-    def _in_remote(self, one: Object) -> bool:
-        remote = self._remote(one)
-        path = remote.oid_to_path(one.oid)
+    def _fetch(self, one: Object) -> bool:
+        """Fetch an object into the cache. Not by DVC's own transfer: that tries all before it gives up on a remote."""
+        remote, target = self._remote(one), Path(self.cache_path(one))
+        part = Path(self.repo.cache.local.path).parent.parent / FOLDER / "parts" / f"{one.oid}.{uuid4().hex}"
+        part.parent.mkdir(parents=True, exist_ok=True)
         try:
-            info = remote.fs.info(path)
+            remote.fs.get_file(remote.oid_to_path(one.oid), str(part))
+            if (found := self._content_hash(self._cache(one), str(part), one.algorithm)) != one.oid.partition(".")[0]:
+                log.warning("%s is corrupted in the remote (%s is %s there)", one.name, one.oid, found)
+                return False
+            part.chmod(CACHE_MODE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part, target)
         except FileNotFoundError:
             return False
+        finally:
+            part.unlink(missing_ok=True)
+        self.stamps[str(target)] = stamp_of(str(target)) or []
+        return True
+
+    def _infos(self, objects: list[Object]) -> list[tuple[Object, dict[str, Any] | None]]:
+        """What one remote tells of each object; None if it has none."""
+        remote = self._remote(objects[0])
+        paths = {one: remote.oid_to_path(one.oid) for one in objects}
+        fs: Any = getattr(remote.fs, "fs", None)
+
+        def ask(path: str) -> dict[str, Any] | None:
+            try:
+                return dict(remote.fs.info(path))
+            except FileNotFoundError:
+                return None
+
+        def listed(folder: str) -> dict[str, dict[str, Any]]:
+            with suppress(FileNotFoundError):
+                return dict(fs.find(folder, detail=True))
+            return {}
+
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            if len(objects) < LIST_FROM or remote.fs.protocol == "local":
+                return list(zip(paths, pool.map(ask, paths.values()), strict=True))
+            folders = {remote.fs.parent(path) for path in paths.values()}
+            known = {path: info for part in pool.map(listed, folders) for path, info in part.items()}
+        return [(one, known.get(path)) for one, path in paths.items()]
+
+    def _is_right(self, one: Object, info: dict[str, Any] | None) -> bool:
+        if info is None:
+            return False
+        remote = self._remote(one)
+        path = remote.oid_to_path(one.oid)
         expected = stamp_of(self.cache_path(one))
         size = expected[0] if expected else one.size
         if size is not None and info.get("size") not in (None, size):
@@ -241,11 +276,11 @@ class Objects:
         return True
 
     @staticmethod
-    def _content_hash(remote: "HashFileDB", path: str) -> str:
+    def _content_hash(odb: "HashFileDB", path: str, algorithm: str = "md5") -> str:
         from dvc_data.hashfile.hash import hash_file
 
-        _, found = hash_file(path, remote.fs, "md5")
-        return str(found.value)
+        _, found = hash_file(path, odb.fs, algorithm)
+        return str(found.value).partition(".")[0]
 
 
 def stamp_of(path: str) -> Stamp | None:

@@ -7,8 +7,9 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -21,7 +22,7 @@ from dvc_airflow.key_lock import exclusive
 from dvc_airflow.objects import LostError, Objects
 from dvc_airflow.process_group import end_group
 from dvc_airflow.reasons import compare, judge
-from dvc_airflow.remote import REFUSED, RemoteError, RemoteRefusedError
+from dvc_airflow.remote import REFUSED, RemoteError, RemoteRefusedError, explained, remote_odb
 from dvc_airflow.shortcut import Known, Shortcut
 from dvc_airflow.workspace import Lock, Workspace, WorkspaceError, merge_locks
 
@@ -33,6 +34,7 @@ LAST_LINES = 20
 PUBLISHED_BYTES = 512 * 1024
 # sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG. The same command would end the same way again.
 FINAL_EXIT_CODES = frozenset({65, 77, 78})
+WATCH_SECONDS = 5
 
 Environment = Callable[[], Mapping[str, str]]
 
@@ -228,18 +230,23 @@ def failure(what: str, exit_code: int, output: str) -> AirflowException:
 class Look:
     """What is known of a stage before it is decided whether it runs.
 
-    ``entry`` is an earlier result that may be used; ``earlier`` one with the same inputs, usable or not; ``because``
-    says why the stage has to run; ``key`` is the run-cache's; ``reads`` are the project's files that it depends on.
+    ``last`` is the lock entry with which the stage ended last time; ``entry`` one of the same inputs that may be used,
+    ``maker`` the run that made it and ``published`` what it publishes; ``earlier`` is one of the same inputs, usable or
+    not. ``because`` says why the stage has to run all the same; ``key`` is the run-cache's; ``reads`` are the project's
+    files that the stage depends on.
     """
 
     inputs: dict[str, Any]
-    entry: dict[str, Any] | None
-    earlier: dict[str, Any] | None
-    because: str | None
-    key: str | None
     lock_file: str
     reads: list[str] | None
     frozen: bool
+    last: dict[str, Any] | None
+    entry: dict[str, Any] | None = None
+    maker: dict[str, Any] | None = None
+    published: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, Any] | None = None
+    because: str | None = None
+    key: str | None = None
 
 
 class DvcStageOperator(DvcOperator):
@@ -334,16 +341,10 @@ class DvcStageOperator(DvcOperator):
                 waited = stack.enter_context(exclusive(cache_dir / FOLDER / "locks", look.key))
                 if waited:  # the other one may have made it
                     look = self._look(workspace, stamps)
-            with self._opened(workspace) as repo:
-                history = self._history(repo)
-                last = history.last(self.dag_id, self.stage)
-                maker = history.maker(look.entry) if look.entry else None
-            outcome, reason = judge(
-                last and last["entry"], look.entry, look.inputs, _outputs(lock), maker, look.because
-            )
+            outcome, reason = judge(look.last, look.entry, look.inputs, _outputs(lock), look.maker, look.because)
             if look.frozen:
                 outcome, reason = "unchanged", "frozen in dvc.yaml: the result is the one in dvc.lock"
-            entry = look.entry
+            entry, published = look.entry, look.published
             if entry is None:
                 self.log.info("Stage %s runs (%s)", self.stage, reason)
                 self._bring_inputs(context, workspace)
@@ -353,12 +354,14 @@ class DvcStageOperator(DvcOperator):
                 if self.force:
                     reason = f"{reason}; {compare(look.earlier, entry)}"
             with self._opened(workspace) as repo:
-                self._history(repo).record(
-                    self.dag_id, context["run_id"], self.stage, entry, executed=outcome == "executed"
-                )
-                published = self._publish(repo, entry)
+                if outcome != "unchanged":
+                    self._history(repo).record(
+                        self.dag_id, context["run_id"], self.stage, entry, executed=outcome == "executed"
+                    )
+                if look.entry is None:
+                    published = self._publish(repo, entry)
                 self._keep(repo, lock, look, entry, published, stamps)
-        made_by = {"run_id": context["run_id"]} if outcome == "executed" else maker
+        made_by = {"run_id": context["run_id"]} if outcome == "executed" else look.maker
         return self._result(outcome, reason, made_by, look.lock_file, entry, published)
 
     def _look(self, workspace: Workspace, stamps: dict[str, list[int]]) -> Look:
@@ -372,20 +375,23 @@ class DvcStageOperator(DvcOperator):
                     "refused. Let the command read the value from a params file instead of ${...}."
                 )
             lock_file = _lock_file(cache.stage.path, workspace)
-            look = Look(cache.inputs(), None, None, None, None, lock_file, cache.files(), cache.stage.frozen)
+            history = self._history(repo)
+            last = history.last(self.dag_id, self.stage)
+            look = Look(cache.inputs(), lock_file, cache.files(), cache.stage.frozen, last and last["entry"])
             if look.frozen:
                 look.entry = self._frozen_entry(cache, lock_file)
-                return look
-            look.because = cache.always_runs()
-            if look.because is None:
+            elif not (because := cache.always_runs()):
                 look.key = cache.key
                 look.entry = look.earlier = cache.find()
-                if look.entry and (reason := self._unusable(self._publish(repo, look.entry))):
-                    look.entry, look.because = None, reason
-                elif cache.lost:
-                    look.because = f"{', '.join(cache.lost[:5])} of the earlier result: gone or corrupted"
-            if self.force:
-                look.entry, look.because = None, "forced by this run"
+                if cache.lost:
+                    because = f"{', '.join(cache.lost[:5])} of the earlier result: gone or corrupted"
+            if look.entry:
+                look.maker, look.published = history.maker(look.entry), self._publish(repo, look.entry)
+                because = None if look.frozen else self._unusable(look.published)
+            if self.force and not look.frozen:
+                because = "forced by this run"
+            if because:
+                look.entry, look.because = None, because
         return look
 
     def _frozen_entry(self, cache: Any, lock_file: str) -> dict[str, Any]:
@@ -549,10 +555,44 @@ class DvcPushOperator(DvcOperator):
             missing = self.with_lost_made_again(context, absent)
             if missing:
                 self.log.info("The remote lacks %s objects of this run", missing)
-                self.run_bash(context, workspace)
+                with open_repo(workspace, self.credentials()) as repo, self._watched(repo):
+                    self.run_bash(context, workspace)
             count, size, where = self.with_lost_made_again(context, push)
         self.log.info("%s objects (%s bytes) of this run are in %s", count, size, where)
         return {"objects": count, "bytes": size, "pushed": missing, "remote_url": self.remote_url}
+
+    @contextmanager
+    def _watched(self, repo: Any) -> Iterator[None]:
+        """End the command if the remote falls silent: DVC would try every object before it gives up.
+
+        :raises RemoteError: the remote fell silent, and the command failed.
+        """
+        stop = Event()
+        failures: list[RemoteError] = []
+
+        def watch() -> None:
+            while len(failures) < 2 and not stop.wait(WATCH_SECONDS):
+                try:
+                    with explained(repo):
+                        odb = remote_odb(repo)
+                        odb.fs.exists(odb.fs.join(odb.path, "probe"))
+                    failures.clear()
+                except RemoteError as error:
+                    failures.append(error)
+            process = self.subprocess_hook.sub_process
+            if len(failures) == 2 and process is not None and process.returncode is None:
+                end_group(process.pid)
+
+        thread = Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        except AirflowException:
+            if len(failures) == 2:
+                raise failures[-1] from None
+            raise
+        finally:
+            stop.set()
 
 
 def push_all(objects: Objects, outs: Iterable[Any]) -> dict[str, int]:

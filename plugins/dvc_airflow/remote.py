@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 # Seconds. DVC's defaults wait for minutes; a remote that is down or silent must be noticed within one.
 CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 10
+READ_TIMEOUT = 8
+ATTEMPTS = "AWS_MAX_ATTEMPTS"
 # What S3 clients print when a store refuses the credentials.
 REFUSED = re.compile(
     r"\b(Forbidden|Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|Unable to locate credentials"
@@ -32,6 +34,20 @@ class RemoteError(Exception):
 
 class RemoteRefusedError(RemoteError):
     """The remote refuses the credentials. It does not pass by itself."""
+
+
+@contextmanager
+def few_attempts() -> Iterator[None]:
+    """Have S3 clients that are made in the block try once: botocore's five attempts come on top of s3fs's own."""
+    before = os.environ.get(ATTEMPTS)
+    os.environ[ATTEMPTS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(ATTEMPTS, None)
+        else:
+            os.environ[ATTEMPTS] = before
 
 
 @contextmanager
@@ -61,14 +77,23 @@ def address(repo: "Repo") -> str:
 def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") -> "HashFileDB":
     """DVC's view of a remote, with bounded waiting.
 
+    :param algorithm: ``md5``, or ``md5-dos2unix`` for what DVC 2 wrote and for the run-cache.
     :raises RemoteError: it cannot be opened.
     """
-    with explained(repo):
-        odb = repo.cloud.get_remote_odb(name, "fetch", hash_name=algorithm)
-        inner: Any = getattr(odb.fs, "fs", None)
+    opened = _opened.setdefault(repo, {})
+    if name not in opened:
+        with explained(repo):
+            remote = repo.cloud.get_remote(name, "fetch")  # it connects anew each time, which takes a tenth of a second
+            inner: Any = getattr(remote.fs, "fs", None)
         if hasattr(inner, "retries"):  # s3fs would repeat each request five times, whatever the time-outs
             inner.retries = 2
-        return odb
+        if hasattr(inner, "invalidate_cache"):  # others write there too
+            inner.invalidate_cache()
+        opened[name] = remote
+    return opened[name].legacy_odb if algorithm == "md5-dos2unix" else opened[name].odb
+
+
+_opened: "WeakKeyDictionary[Repo, dict[str | None, Any]]" = WeakKeyDictionary()
 
 
 def _explain(error: BaseException, where: str) -> RemoteError | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvc_airflow.objects import LostError, Object, Objects
-from dvc_airflow.remote import explained, remote_odb
-from dvc_airflow.workspace import REMOTE, Workspace
+from dvc_airflow.remote import explained, few_attempts, remote_odb
+from dvc_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -33,8 +33,10 @@ def open_repo(workspace: Workspace, credentials: Mapping[str, Any] | None = None
     """
     from dvc.repo import Repo
 
-    remote = {"remote": {REMOTE: dict(credentials)}} if credentials and workspace.remote_url else {}
-    with chdir(workspace.path), Repo(str(workspace.path), config=remote) as repo:  # DVC resolves paths by the cwd
+    name = workspace.remote_name if credentials else None
+    remote = {"remote": {name: dict(credentials or {})}} if name else {}
+    # DVC resolves paths by the cwd.
+    with chdir(workspace.path), few_attempts(), Repo(str(workspace.path), config=remote) as repo:
         yield repo
 
 

@@ -82,6 +82,7 @@ class Workspace:
         self.remote_url = remote_url
         self.path = Path()
         self._owner = -1
+        self._project_remote: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -104,6 +105,11 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove()
+
+    @property
+    def remote_name(self) -> str | None:
+        """The default remote in the workspace's DVC configuration, if there is one."""
+        return REMOTE if self.remote_url else self._project_remote
 
     def _own(self) -> None:
         (self.path / OWNER).parent.mkdir()
@@ -154,7 +160,9 @@ class Workspace:
         if self.remote_url:
             core["remote"] = REMOTE
             config[_section(REMOTE)] = {"url": _one_line(self.remote_url)}
-        elif _section(core.get("remote", "")) not in config:
+        elif _section(core.get("remote", "")) in config:
+            self._project_remote = core["remote"]
+        else:
             core.pop("remote", None)
         for name, options in config.items():
             if name.startswith("'remote"):

@@ -1,0 +1,366 @@
+"""``make bench``: what the tasks cost beside plain DVC and beside the usual hand-written DAG. No test: it measures.
+
+All in one run on one machine, as medians; `TARGETS` says what the project wants to reach. Writes a table, a plot and
+``build/bench/results.json``: name of the measure -> median, min, max, runs, unit.
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sklearn.datasets import load_iris
+
+from tests.conftest import ROOT, copy_of_project
+from tests.lab import Site, new_site, running_parts
+from tests.scheduler import Airflow, running_airflow
+
+RESULTS = ROOT / "build" / "bench"
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+DAYS = int(os.environ.get("BENCH_DAYS", "30"))
+START = date(2026, 3, 1)
+STAGES = ("get_data", "preprocess", "train_and_evaluate")
+DVC_TASKS = (*(f"pipeline.{stage}" for stage in STAGES), "dvc_push")
+# measure -> the most that it should be
+TARGETS = {
+    "cold run / dvc repro && dvc push": 1.3,
+    "unchanged tasks / hand-written tasks": 0.5,
+    "restored stage": 1.0,
+    "look-up with 10,000 / with 10 entries": 1.2,
+    "backfill cold / loop of dvc repro": 0.7,
+    "backfill repeated / loop of dvc repro": 0.2,
+    "parsing 300 stages, above an empty file": 0.3,
+}
+
+HAND_WRITTEN = '''
+"""The usual way: every stage written a second time, in one checkout."""
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
+
+with DAG("hand_written", schedule=None):
+    tasks = [
+        BashOperator(task_id=stage, bash_command="cd {project} && dvc repro -s " + stage, append_env=True)
+        for stage in {stages}
+    ]
+    tasks.append(BashOperator(task_id="dvc_push", bash_command="cd {project} && dvc push", append_env=True))
+    for before, after in zip(tasks, tasks[1:]):
+        before >> after
+'''
+
+EMPTY_DAG = """
+from pathlib import Path
+from airflow.sdk import DAG
+from dvc_airflow.operators import DvcPushOperator
+from dvc_airflow.task_group import DvcTaskGroup
+with DAG("bench", schedule=None):
+    pass
+"""
+
+
+class Report:
+    """Collects the measures, and writes them after each, so that a run that is cut short leaves what it has."""
+
+    def __init__(self) -> None:
+        self.measures: dict[str, dict[str, Any]] = {}
+        RESULTS.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, values: Sequence[float], unit: str) -> float:
+        """:return: the median."""
+        median = statistics.median(values)
+        self.measures[name] = {
+            "median": round(median, 3),
+            "min": round(min(values), 3),
+            "max": round(max(values), 3),
+            "runs": len(values),
+            "unit": unit,
+        }
+        print(f"{name}: {median:.3f} {unit} ({min(values):.3f} to {max(values):.3f}, {len(values)} runs)", flush=True)
+        (RESULTS / "results.json").write_text(json.dumps(self.measures, indent=2) + "\n")
+        return median
+
+    def table(self) -> str:
+        """The measures as Markdown, with the targets."""
+        lines = ["| measure | median | min | max | runs | unit | at most |", "|---|---|---|---|---|---|---|"]
+        for name, one in self.measures.items():
+            target = TARGETS.get(name, "")
+            row = [name, *(one[key] for key in ("median", "min", "max", "runs", "unit")), target]
+            lines.append(f"| {' | '.join(map(str, row))} |")
+        return "\n".join(lines) + "\n"
+
+    def plot(self, file: Path) -> None:
+        """Each measure that has a target, as a share of it."""
+        from matplotlib.figure import Figure
+
+        shares = {name: one["median"] / TARGETS[name] for name, one in self.measures.items() if name in TARGETS}
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.barh(
+            list(shares), list(shares.values()), color=["C0" if share <= 1 else "C3" for share in shares.values()]
+        )
+        axes.axvline(1.0, color="black", linestyle="--")
+        axes.set_xlabel("share of what it should be at most (dashed: the limit)")
+        axes.invert_yaxis()
+        figure.savefig(file, dpi=120)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds of wall time."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+class Bench:
+    """The site of the measurements."""
+
+    def __init__(self, site: Site, folder: Path, report: Report) -> None:
+        self.site, self.folder, self.report = site, folder, report
+
+    def dag(self, *steps: Mapping[str, Any], dag_id: str = "ml_pipeline", **env: str) -> list[dict[str, Any]]:
+        """Run a DAG by dag.test(); all runs must succeed."""
+        runs = self.site.dag(*steps, dag_id=dag_id, **env)
+        assert [run["state"] for run in runs] == ["success"] * len(runs), runs
+        return runs
+
+    @contextmanager
+    def fresh(self) -> Iterator[dict[str, str]]:
+        """An empty cache, and a part of the bucket where nothing is."""
+        name = uuid4().hex[:8]
+        cache = self.folder / f"cache-{name}"
+        yield {"prefix": name, "cache": str(cache)}
+        shutil.rmtree(cache, ignore_errors=True)
+
+    @contextmanager
+    def checkout(self, prefix: str, cache: str) -> Iterator[Path]:
+        """A copy of the project to run dvc in by hand."""
+        project = self.folder / f"checkout-{prefix}"
+        shutil.copytree(self.site.project, project, ignore=shutil.ignore_patterns(".embedded", ".git"))
+        (project / ".dvc" / "config.local").write_text(
+            f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
+            f"['remote \"store\"']\n    url = s3://{self.site.bucket}/{prefix}\n"
+        )
+        yield project
+        shutil.rmtree(project)
+
+    def shell(self, project: Path, command: str) -> float:
+        """Run a command in a checkout; seconds."""
+        env = {**self.site.env, "PYTHONPATH": str(project)}
+
+        def work() -> None:
+            done = subprocess.run(["bash", "-c", command], cwd=project, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        return timed(work)
+
+
+def one_run(bench: Bench) -> None:
+    """(a), (b) and (f): one run cold, unchanged and with one param changed; this DAG, bare DVC, a hand-written DAG."""
+    ours: dict[str, list[float]] = {"cold": [], "unchanged": [], "changed": []}
+    tasks: dict[str, list[float]] = {name: [] for name in ours}
+    bare: dict[str, list[float]] = {name: [] for name in ours}
+    hand: dict[str, list[float]] = {name: [] for name in ours}
+    start_up, restored, memory, bare_memory = [], [], [], []
+    for number in range(RUNS):
+        changed = {"model.C": 2.0 + number}
+        with bench.fresh() as place:
+            confs = [{}, {}, changed]
+            steps = [{"conf": {"storage.prefix": place["prefix"], **conf}} for conf in confs]
+            started = time.perf_counter()
+            runs = bench.dag(*steps, DVC_CACHE_DIR=place["cache"])
+            start_up.append(time.perf_counter() - started - sum(run["seconds"] for run in runs))
+            for name, run in zip(ours, runs, strict=True):
+                ours[name].append(run["seconds"])
+                tasks[name].append(sum(run["durations"][task] for task in DVC_TASKS))
+            restored += [runs[1]["durations"][f"pipeline.{stage}"] for stage in STAGES]
+            memory.append(max(run["peak_memory"] for run in runs) / 2**20)
+        with bench.fresh() as place, bench.checkout(**place) as project:
+            bare["cold"].append(bench.shell(project, "dvc repro && dvc push"))
+            bare["unchanged"].append(bench.shell(project, "dvc repro && dvc push"))
+            edit(project, "C: 1.0", f"C: {changed['model.C']}")
+            bare["changed"].append(bench.shell(project, "dvc repro && dvc push"))
+            bare_memory.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10)
+        with bench.fresh() as place, bench.checkout(**place) as project:
+            dags = bench.folder / "hand"
+            dags.mkdir(exist_ok=True)
+            (dags / "hand.py").write_text(HAND_WRITTEN.format(project=project, stages=STAGES))
+            env = {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": str(project)}
+            runs = bench.dag({}, {}, dag_id="hand_written", **env)
+            edit(project, "C: 1.0", f"C: {changed['model.C']}")
+            runs += bench.dag({}, dag_id="hand_written", **env)
+            for name, run in zip(hand, runs, strict=True):
+                hand[name].append(sum(run["durations"].values()))
+    add = bench.report.add
+    add("start-up of airflow dags test, left out below", start_up, "s")
+    for name in ours:
+        add(f"{name}: this DAG, whole run", ours[name], "s")
+        add(f"{name}: this DAG, stages and push", tasks[name], "s")
+        add(f"{name}: dvc repro && dvc push", bare[name], "s")
+        add(f"{name}: hand-written tasks", hand[name], "s")
+    for name in ours:
+        target = f"{name} run / dvc repro && dvc push"
+        add(target, ratios(tasks[name], bare[name]), "ratio")
+        add(
+            f"{name} whole run, lineage and registry too / dvc repro && dvc push",
+            ratios(ours[name], bare[name]),
+            "ratio",
+        )
+        add(f"{name} tasks / hand-written tasks", ratios(tasks[name], hand[name]), "ratio")
+    add("restored stage", restored, "s")
+    add("peak memory: this DAG's process", memory, "MiB")
+    add("peak memory: largest process of dvc repro && dvc push", bare_memory, "MiB")
+
+
+def look_up(bench: Bench) -> None:
+    """(d): a restored stage that is looked up in the store, with 10 and with 10,000 entries of other runs there."""
+    env = {"DVC_CACHE_DIR": "none"}
+    prefix = "lookup"
+    step = {"conf": {"storage.prefix": prefix}}
+    bench.dag(step, **env)
+    medians = {}
+    there = 0
+    for entries in (10, 10_000):
+        put_entries(bench.site, prefix, entries - there)
+        there = entries
+        # The first run pays for the imports; under the scheduler each task would.
+        runs = bench.dag(*[step] * (max(RUNS, 3) + 1), **env)
+        seconds = [run["durations"]["pipeline.preprocess"] for run in runs[1:]]
+        medians[entries] = bench.report.add(f"look-up in the store with {entries:,} entries", seconds, "s")
+    bench.report.add("look-up with 10,000 / with 10 entries", [medians[10_000] / medians[10]], "ratio")
+
+
+def put_entries(site: Site, prefix: str, count: int) -> None:
+    """Run-cache entries as other runs would leave them."""
+    s3 = site.s3
+    text = b"cmd: x\ndeps:\n- path: x\n  md5: " + b"0" * 32 + b"\nouts:\n- path: y\n  md5: " + b"0" * 32 + b"\n"
+
+    def put(_: int) -> None:
+        key, value = uuid4().hex * 2, uuid4().hex * 2
+        s3.put_object(Bucket=site.bucket, Key=f"{prefix}/runs/{key[:2]}/{key}/{value}", Body=text)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put, range(count)))
+
+
+def parsing(bench: Bench) -> None:
+    """(e): the DAG file of a project with 3 and with 300 stages, in a fresh process, the second time."""
+    files = {}
+    for count in (3, 300):
+        project = bench.folder / f"stages-{count}"
+        project.mkdir()
+        stages = "".join(
+            f"  s{number}: {{cmd: 'cp in{number} out{number}', deps: [in{number}], outs: [out{number}]}}\n"
+            for number in range(count)
+        )
+        (project / "dvc.yaml").write_text(f"stages:\n{stages}")
+        files[f"{count} stages"] = EMPTY_DAG.replace(
+            "    pass\n", f"    DvcTaskGroup('stages', project_dir=Path({str(project)!r}))\n"
+        )
+    files["an empty file"] = EMPTY_DAG
+    seconds: dict[str, list[float]] = {name: [] for name in files}
+    for name, text in files.items():
+        file = bench.folder / "parse.py"
+        file.write_text(text)
+        code = (
+            "import runpy, time; started = time.perf_counter(); "
+            f"runpy.run_path({str(file)!r}); print(time.perf_counter() - started)"
+        )
+        for number in range(max(RUNS, 3) + 1):
+            done = bench.site.python("-c", code, PYTHONPATH=f"{ROOT}/plugins:{ROOT}")
+            assert done.returncode == 0, done.stderr
+            if number:
+                seconds[name].append(float(done.stdout.splitlines()[-1]))
+        bench.report.add(f"parsing {name}, second time", seconds[name], "s")
+    above = statistics.median(seconds["300 stages"]) - statistics.median(seconds["an empty file"])
+    bench.report.add("parsing 300 stages, above an empty file", [above], "s")
+
+
+def backfill(bench: Bench, copy: Callable[[], Path], parts: Site) -> None:
+    """(c): a backfill with the real scheduler against a loop of dvc repro over the same dates. Once: it takes long."""
+    site = new_site(copy, parts, "backfill", Path(tempfile.mkdtemp(dir=bench.folder)))
+    site.s3.create_bucket(Bucket="landing")
+    days = [START + timedelta(days=number) for number in range(DAYS)]
+    for number, day in enumerate(days):
+        frame = load_iris(as_frame=True).frame
+        frame.iloc[0, 0] = 4 + number / 10
+        site.s3.put_object(Bucket="landing", Key=f"iris/{day}.csv", Body=frame.to_csv(index=False).encode())
+    loop = []
+    with running_airflow(
+        site, source="s3://landing/iris/{date:%Y-%m-%d}.csv", start=START, max_active_runs=16, parallelism=2
+    ) as airflow:
+        ours = [timed(lambda: one_backfill(airflow, days)) for _ in ("cold", "repeated")]
+    with bench.fresh() as place, bench.checkout(**place) as project:
+        source = "source: sklearn:iris"
+        for _ in ("cold", "repeated"):
+            seconds = 0.0
+            for day in days:
+                edit(project, source, f"source: s3://landing/iris/{day}.csv")
+                source = f"source: s3://landing/iris/{day}.csv"
+                seconds += bench.shell(project, "dvc repro")
+            loop.append(seconds)
+    for name, mine, theirs in zip(("cold", "repeated"), ours, loop, strict=True):
+        bench.report.add(f"{DAYS}-date backfill, {name}", [mine], "s")
+        bench.report.add(f"loop of dvc repro over {DAYS} dates, {name}", [theirs], "s")
+        bench.report.add(f"backfill {name} / loop of dvc repro", [mine / theirs], "ratio")
+
+
+def one_backfill(airflow: Airflow, days: Sequence[date]) -> None:
+    """Run it, and wait for its end."""
+    airflow.backfill(days[0], days[-1], at_once=16)
+    states = airflow.wait("backfill__", len(days), 3600)
+    assert set(states.values()) == {"success"}, states
+
+
+def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Run by run."""
+    return [one / other for one, other in zip(ones, others, strict=True)]
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    """Change a piece of a checkout's config.yaml."""
+    file = project / "config" / "config.yaml"
+    text = file.read_text()
+    assert text.count(old) == 1, (old, text.count(old))
+    file.write_text(text.replace(old, new))
+
+
+def main() -> None:
+    """Measure, and write the results."""
+    parts_wanted = sys.argv[1:] or ["one_run", "look_up", "parsing", "backfill"]
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+
+        def copy() -> Path:
+            return copy_of_project(Path(tempfile.mkdtemp(dir=folder)))
+
+        state = folder / "embedded"
+        state.mkdir()
+        with running_parts(copy(), state) as parts:
+            tmp = folder / "tmp"
+            tmp.mkdir()
+            bench = Bench(new_site(copy, parts, "bench", tmp), folder, report)
+            for name, work in {"one_run": one_run, "look_up": look_up, "parsing": parsing}.items():
+                if name in parts_wanted:
+                    work(bench)
+            if "backfill" in parts_wanted:
+                backfill(bench, copy, parts)
+    (RESULTS / "results.md").write_text(report.table())
+    report.plot(RESULTS / "results.png")
+    print(f"\n{report.table()}\nIn {RESULTS.relative_to(ROOT)}: results.json, results.md, results.png")
+
+
+if __name__ == "__main__":
+    main()

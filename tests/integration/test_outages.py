@@ -1,0 +1,83 @@
+"""A store or MLflow that is silent, down, or refuses, at any point of a run: bounded, named, retried if it can pass."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.proxy import proxy_to
+
+LIMIT = 60  # seconds that one try may take, by the project's promise
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    return make_site("outages")
+
+
+def failed(run: dict[str, Any], task_id: str, tries: int, *said: str) -> None:
+    assert run["tasks"][task_id] == "failed"
+    assert run["tries"][task_id] == tries
+    assert run["durations"][task_id] < LIMIT
+    for words in said:
+        assert words in run["failures"][task_id]
+
+
+def test_a_store_that_is_silent_at_the_look_up_of_a_stage(site):
+    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+        store.silent = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
+        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
+
+    assert store.swallowed
+    failed(run, "pipeline.get_data", 2, f"the DVC remote s3://{site.bucket}/dvc at {store.url} does not answer")
+
+
+def test_a_store_that_falls_silent_during_the_push(site):
+    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+        # From the first object on.
+        store.silent = lambda line: bool(store.swallowed) or (line.startswith(b"PUT") and b"/dvc/files/" in line)
+        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url)
+
+    assert store.swallowed
+    failed(run, "dvc_push", 2, store.url, "does not answer")
+    assert run["tasks"]["pipeline.train_and_evaluate"] == "success"
+
+
+def test_the_run_after_that_executes_no_stage_and_pushes_all(site):
+    (run,) = site.dag({})
+
+    assert run["state"] == "success"
+    assert {run["returned"][f"pipeline.{name}"]["outcome"] for name in ("get_data", "preprocess")} == {"unchanged"}
+    assert run["returned"]["dvc_push"]["pushed"] == run["returned"]["dvc_push"]["objects"]
+
+
+@pytest.mark.parametrize(
+    ("conf", "silent", "said"),
+    [
+        ({"model.C": 7}, b"/runs/log-batch", "exited with 69"),
+        ({}, b"/runs/get", "does not answer"),
+    ],
+)
+def test_a_silent_mlflow_fails_the_training_or_its_restoring(site, conf, silent, said):
+    with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
+        mlflow.silent = lambda line: silent in line
+        (run,) = site.dag({"conf": conf}, MLFLOW_TRACKING_URI=mlflow.url)
+
+    failed(run, "pipeline.train_and_evaluate", 2, said, mlflow.url)
+
+
+def test_a_silent_mlflow_fails_the_record(site):
+    with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
+        mlflow.silent = lambda line: b"/artifacts/" in line
+        (run,) = site.dag({}, MLFLOW_TRACKING_URI=mlflow.url)
+
+    failed(run, "record_lineage", 2, f"MLflow at {mlflow.url} does not answer")
+
+
+def test_credentials_that_stop_working_fail_at_once(site):
+    """After the bucket was set up with good ones: a key that may list and probe, but reads and writes no data."""
+    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+        store.silent = lambda line: False
+        store.refused = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
+        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
+
+    failed(run, "pipeline.get_data", 1, "refuses the credentials", store.url)
