@@ -8,7 +8,7 @@ EMBEDDED := $(BIN)/python -m include.embedded
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup env-vars status stop test test-unit lint format lock clean
+.PHONY: help run serve setup env-vars status stop test test-unit bench lint format lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,11 +31,14 @@ status: $(VENV)/.installed ## what runs
 stop: $(VENV)/.installed ## end what runs in the background
 	@$(EMBEDDED) stop
 
-test: $(VENV)/.installed ## all tests (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; FULL=1: with 30 dates and 50 runs at once)
+	@FULL=$(FULL) $(BIN)/python -m pytest $(ARGS)
 
 test-unit: $(VENV)/.installed ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (half an hour; ARGS='one_run look_up parsing backfill')
+	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=.:plugins $(BIN)/lint-imports && $(BIN)/yamllint --strict .

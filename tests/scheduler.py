@@ -38,6 +38,11 @@ class Airflow:
     def trigger(self, run_id: str, **conf: Any) -> None:
         self.ask("POST", "dags/ml_pipeline/dagRuns", json={"dag_run_id": run_id, "logical_date": None, "conf": conf})
 
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Have a task run again, and stop it where it runs."""
+        body = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
+        self.ask("POST", "dags/ml_pipeline/clearTaskInstances", json=body)
+
     def runs(self, pattern: str) -> dict[str, dict[str, Any]]:
         found = self.ask("GET", "dags/ml_pipeline/dagRuns?limit=200&order_by=-id")["dag_runs"]
         return {run["dag_run_id"]: run for run in found if re.match(pattern, run["dag_run_id"])}
@@ -61,7 +66,13 @@ class Airflow:
         return self.ask("GET", path)["value"]
 
     def backfill(self, first: date, last: date, *, at_once: int) -> None:
-        """Start a backfill over these dates, whether they were run before or not."""
+        """Start a backfill over these dates, whether they were run before or not, as soon as the one before is over."""
+
+        def over() -> bool:
+            found = self.ask("GET", "backfills?dag_id=ml_pipeline")["backfills"]
+            return all(one["completed_at"] for one in found)
+
+        wait_for(over, 90)  # the scheduler sees it half a minute after the last run's end
         answer = self.site.run(
             *("airflow", "backfill", "create", "--dag-id", "ml_pipeline", "--reprocess-behavior", "completed"),
             *("--from-date", str(first), "--to-date", str(last), "--max-active-runs", str(at_once)),

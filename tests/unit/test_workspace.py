@@ -1,13 +1,16 @@
 """Workspaces: what is in them, and that they go."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from dvc_airflow.workspace import Workspace, WorkspaceError, merge_locks
+from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace, WorkspaceError, merge_locks
 
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
@@ -77,7 +80,7 @@ def test_a_full_disk_is_named_with_the_folder_and_the_remedy(code, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     script = (
-        "from pathlib import Path; from dvc_airflow.workspace import Workspace, WorkspaceError\n"
+        "from pathlib import Path; from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace, WorkspaceError\n"
         "try:\n"
         f"    with Workspace(Path({str(code)!r})): print('made')\n"
         "except WorkspaceError as error:\n"
@@ -96,3 +99,64 @@ def test_a_full_disk_is_named_with_the_folder_and_the_remedy(code, tmp_path):
     message, left = done.stdout.splitlines()
     assert message.startswith(f"cannot make a workspace in {small}: No space left on device. Free some space there")
     assert left == "0 left"
+
+
+def test_a_link_to_a_folder_stays_a_link_to_where_it_led(code, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("x")
+    (code / "linked").symlink_to("../elsewhere")
+
+    with Workspace(code) as workspace:
+        assert (workspace.path / "linked").is_symlink()
+        assert (workspace.path / "linked" / "x").read_text() == "x"
+
+
+def test_the_projects_own_dvc_configuration_counts_but_for_its_place_and_its_secrets(code, tmp_path):
+    (code / ".dvc").mkdir()
+    (code / ".dvc" / "config").write_text(
+        "[core]\n    remote = origin\n    autostage = true\n[cache]\n    dir = /somewhere\n    type = hardlink,copy\n"
+        "['remote \"origin\"']\n    url = ../../mirror\n['remote \"other\"']\n    url = s3://bucket/x\n"
+    )
+    (code / ".dvc" / "config.local").write_text("['remote \"other\"']\n    secret_access_key = hunter2\n")
+
+    with Workspace(code, cache_dir=tmp_path / "cache") as workspace:
+        text = (workspace.path / ".dvc" / "config").read_text()
+        assert workspace.remote_name == "origin"
+    with Workspace(code, remote_url="s3://mine/y") as workspace:
+        own = (workspace.path / ".dvc" / "config").read_text()
+        assert workspace.remote_name == "airflow"
+
+    assert f"dir = {tmp_path / 'cache'}" in text
+    assert "/somewhere" not in text
+    assert "type = hardlink,copy" in text
+    assert f"url = {tmp_path / 'mirror'}" in text
+    assert "hunter2" not in text
+    assert "connect_timeout" in text.partition("s3://bucket/x")[2]
+    assert "url = s3://mine/y" in own
+
+
+def test_what_a_dead_task_left_is_removed_and_what_runs_in_it_ended(code):
+    script = (
+        "import subprocess, sys; from pathlib import Path; from dvc_airflow.workspace import Workspace\n"
+        f"workspace = Workspace(Path({str(code)!r})).__enter__()\n"
+        "child = subprocess.Popen(['sleep', '600'], cwd=workspace.path, start_new_session=True)\n"
+        "print(workspace.path, child.pid, flush=True); sys.stdin.read()\n"
+    )
+    task = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": PLUGINS}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    path, child = task.stdout.readline().split()
+    old = time.time() - YOUNG_SECONDS - 1
+    os.utime(Path(path) / OWNER, (old, old))
+    orphan = psutil.Process(int(child))
+
+    with Workspace(code):
+        assert Path(path).exists()  # its task lives
+    task.kill()
+    task.communicate()
+    with Workspace(code):
+        pass
+
+    assert not Path(path).exists()
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE

@@ -1,0 +1,160 @@
+"""What is lost or changed behind the pipeline's back, in cache, store or MLflow, is found before it is used."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STAGES = ("get_data", "preprocess", "train_and_evaluate")
+MODEL = "models/log_reg_model.pkl"
+RAW = "data/raw/dataset.csv"
+
+
+@pytest.fixture(scope="module")
+def site(make_site):
+    return make_site("damage")
+
+
+@pytest.fixture(scope="module")
+def good(site):
+    """A run that went well."""
+    (run,) = site.dag({})
+    assert run["state"] == "success"
+    return run
+
+
+def outcomes(run: dict[str, Any]) -> list[str]:
+    return [run["returned"][f"pipeline.{stage}"]["outcome"] for stage in STAGES]
+
+
+def reason(run: dict[str, Any], stage: str) -> str:
+    return run["returned"][f"pipeline.{stage}"]["reason"]
+
+
+def md5(run: dict[str, Any], path: str) -> str:
+    found = {
+        out["path"]: out["md5"]
+        for stage in STAGES
+        for out in run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]["outs"]
+    }
+    return found[path]
+
+
+def cached(site, oid: str) -> Path:
+    return Path(site.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]
+
+
+def stored(oid: str) -> str:
+    return f"dvc/files/md5/{oid[:2]}/{oid[2:]}"
+
+
+def overwrite(file: Path) -> None:
+    """As a bad disk does it: other bytes, and nothing else to be seen."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.chmod(0o644)
+    with open(file, "r+b") as stream:
+        stream.write(content)
+    file.chmod(0o444)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_workers_without_a_shared_cache_find_the_results_in_the_store(site, good):
+    (run,) = site.dag({}, DVC_CACHE_DIR="none")
+
+    assert run["state"] == "success"
+    assert outcomes(run) == ["restored"] * 3
+    assert run["returned"]["dvc_push"]["pushed"] == 0
+    assert run["returned"]["promote_model"] == good["returned"]["promote_model"]
+
+
+def test_workers_without_a_shared_cache_do_what_others_do(site, good):
+    new, again = site.dag(*[{"conf": {"split.test_size": 0.3}}] * 2, DVC_CACHE_DIR="none")
+
+    assert new["state"] == again["state"] == "success"
+    assert outcomes(new) == ["restored", "executed", "executed"]
+    assert reason(new, "preprocess").startswith("no earlier run is known")
+    assert outcomes(again) == ["unchanged"] * 3
+    assert again["returned"]["pipeline.preprocess"]["executed_in"] == new["run_id"]
+    assert md5(new, RAW) == md5(good, RAW)
+
+
+def test_an_object_that_is_corrupted_in_the_store_is_put_right(site, good):
+    key = stored(md5(good, MODEL))
+    before = site.objects()
+    body = site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read()
+    site.s3.put_object(Bucket=site.bucket, Key=key, Body=body[:-1] + b"\x00")
+    assert site.objects()[key] != before[key]
+
+    (run,) = site.dag({})
+
+    assert run["state"] == "success"
+    assert outcomes(run) == ["unchanged"] * 3
+    assert run["returned"]["dvc_push"]["pushed"] == 1
+    assert site.objects()[key] == before[key]
+
+
+def test_an_object_that_is_gone_from_the_cache_comes_from_the_store(site, good):
+    cached(site, md5(good, MODEL)).unlink()
+
+    (run,) = site.dag({})
+
+    assert run["state"] == "success"
+    assert outcomes(run) == ["unchanged"] * 3
+
+
+def test_an_object_that_is_gone_from_both_is_made_again(site, good):
+    oid = md5(good, MODEL)
+    cached(site, oid).unlink(missing_ok=True)
+    site.s3.delete_object(Bucket=site.bucket, Key=stored(oid))
+
+    (run,) = site.dag({})
+
+    assert run["state"] == "success"
+    assert outcomes(run) == ["unchanged", "unchanged", "executed"]
+    assert reason(run, "train_and_evaluate") == f"{MODEL} of the earlier result: gone or corrupted"
+    assert stored(md5(run, MODEL)) in site.objects()
+
+
+def test_an_input_that_a_bad_disk_changed_is_found_before_it_is_read_and_its_stage_runs_again(site, good):
+    oid = md5(good, RAW)
+    overwrite(cached(site, oid))
+    site.s3.delete_object(Bucket=site.bucket, Key=stored(oid))
+
+    (run,) = site.dag({"conf": {"split.random_state": 7}})
+
+    assert run["state"] == "success"
+    assert outcomes(run) == ["unchanged", "executed", "executed"]
+    assert md5(run, RAW) == oid
+    assert stored(oid) in site.objects()
+
+
+def test_a_training_whose_mlflow_run_was_deleted_runs_again(site, good):
+    (before,) = site.dag({})
+    old = before["returned"]["record_lineage"]["mlflow_run"]["run_id"]
+    site.mlflow.delete_run(old)
+
+    run, after = site.dag({}, {})
+
+    assert run["state"] == after["state"] == "success"
+    assert outcomes(run) == ["unchanged", "unchanged", "executed"]
+    assert reason(run, "train_and_evaluate") == f"MLflow run {old} of the earlier result was deleted"
+    new = run["returned"]["record_lineage"]["mlflow_run"]["run_id"]
+    assert new != old
+    assert outcomes(after) == ["unchanged"] * 3
+    assert after["returned"]["record_lineage"]["mlflow_run"]["run_id"] == new
+
+
+def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(site, good):
+    forced, refused = site.dag({"conf": {"force": True}}, {"conf": {"force": "yes"}})
+
+    assert forced["state"] == "success"
+    assert outcomes(forced) == ["executed"] * 3
+    for stage in ("get_data", "preprocess"):
+        assert reason(forced, stage) == "forced by this run; reproduced: all outputs are the same"
+    # Each training has an MLflow run of its own; the model is the same.
+    assert reason(forced, "train_and_evaluate") == "forced by this run; not reproduced: reports/mlflow_run.json"
+    assert md5(forced, MODEL) == md5(good, MODEL)
+    assert "force: 'yes' is neither true nor false" in refused["failures"]["resolve_config"]

@@ -1,0 +1,82 @@
+"""What a remote's errors mean to people: with real clients, and nobody or a wrong answer at the other end."""
+
+import os
+import socket
+import threading
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from dvc_airflow.remote import RemoteError, RemoteRefusedError, explained, few_attempts, remote_odb
+from dvc_airflow.stage_cache import open_repo
+from dvc_airflow.workspace import Workspace
+
+
+@pytest.fixture
+def code(tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "dvc.yaml").write_text("stages: {}\n")
+    return tmp_path / "project"
+
+
+def ask(code, port: int) -> None:
+    credentials = {
+        "endpointurl": f"http://127.0.0.1:{port}", "access_key_id": "a", "secret_access_key": "hunter2", "region": "x",
+    }  # fmt: skip
+    with (
+        Workspace(code, remote_url="s3://bucket/dvc") as workspace,
+        open_repo(workspace, credentials) as repo,
+        explained(repo),
+    ):
+        remote_odb(repo).fs.info("bucket/dvc/x")
+
+
+def test_nobody_there(code):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    with pytest.raises(RemoteError, match=rf"s3://bucket/dvc at http://127\.0\.0\.1:{port} does not answer") as caught:
+        ask(code, port)
+
+    assert not isinstance(caught.value, RemoteRefusedError)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_refusal(code):
+    answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    def refuse() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=refuse, daemon=True).start()
+        with pytest.raises(RemoteRefusedError, match="refuses the credentials"):
+            ask(code, server.getsockname()[1])
+
+
+def test_errors_of_others_pass_through_and_missing_credentials_are_a_refusal(code):
+    with Workspace(code, remote_url="s3://bucket/dvc") as workspace, open_repo(workspace) as repo:
+        with pytest.raises(FileNotFoundError), explained(repo):
+            raise FileNotFoundError
+        with pytest.raises(KeyError), explained(repo):
+            raise KeyError
+        with pytest.raises(RemoteRefusedError), explained(repo):
+            raise NoCredentialsError
+
+
+def test_the_number_of_attempts_is_put_back(monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+    with few_attempts():
+        assert os.environ["AWS_MAX_ATTEMPTS"] == "1"
+    assert os.environ["AWS_MAX_ATTEMPTS"] == "7"
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")
+    with few_attempts():
+        pass
+    assert "AWS_MAX_ATTEMPTS" not in os.environ
