@@ -139,7 +139,7 @@ def test_what_a_dead_task_left_is_removed_and_what_runs_in_it_ended(code):
     script = (
         "import subprocess, sys; from pathlib import Path; from dvc_airflow.workspace import Workspace\n"
         f"workspace = Workspace(Path({str(code)!r})).__enter__()\n"
-        "child = subprocess.Popen(['sleep', '600'], cwd=workspace.path, start_new_session=True)\n"
+        "child = subprocess.Popen(['sleep', '600'], cwd=workspace.path, start_new_session=True, stdout=-3)\n"
         "print(workspace.path, child.pid, flush=True); sys.stdin.read()\n"
     )
     task = subprocess.Popen(
@@ -154,7 +154,7 @@ def test_what_a_dead_task_left_is_removed_and_what_runs_in_it_ended(code):
     with Workspace(code):
         assert Path(path).exists()  # its task lives
     task.kill()
-    task.communicate()
+    task.communicate(timeout=30)
     with Workspace(code):
         pass
 
