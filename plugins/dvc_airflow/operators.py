@@ -6,7 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -382,7 +382,7 @@ class DvcStageOperator(DvcOperator):
                 look.entry = self._frozen_entry(cache, lock_file)
             elif not (because := cache.always_runs()):
                 look.key = cache.key
-                look.entry = look.earlier = cache.find()
+                look.entry = look.earlier = cache.find(self._stamps_of)
                 if cache.lost:
                     because = f"{', '.join(cache.lost[:5])} of the earlier result: gone or corrupted"
             if look.entry:
@@ -469,17 +469,28 @@ class DvcStageOperator(DvcOperator):
         published: dict[str, str],
         stamps: dict[str, list[int]],
     ) -> None:
-        """Let the shortcut know the result, if all of it is in the shared cache."""
+        """Let later tasks know the result and how its files look, if all of it is in the shared cache."""
         from dvc_airflow.stage_cache import StageCache, objects_of
 
-        shortcut = self._shortcut(lock)
-        if shortcut is None or look.key is None or look.reads is None:
+        cache_dir, shortcut = self.cache_dir(), self._shortcut(lock)
+        if cache_dir is None or shortcut is None or look.key is None:
             return
         objects = Objects(repo, stamps)
         own = objects_of(objects, StageCache(objects, self.stage).outputs(entry))
         if all(objects.in_cache(one) for one in own):
             kept = {path: stamps[path] for path in map(objects.cache_path, own)}
-            shortcut.keep(look.reads, Known(look.inputs, entry, look.lock_file, kept, published))
+            with suppress(OSError):  # a full or read-only cache costs time, not the run
+                CacheFolder(cache_dir).write(json.dumps(kept).encode(), "stamps", digest(entry))
+            if look.reads is not None:
+                shortcut.keep(look.reads, Known(look.inputs, entry, look.lock_file, kept, published))
+
+    def _stamps_of(self, entry: dict[str, Any]) -> dict[str, list[int]]:
+        """What an earlier task found of this entry's files in the shared cache."""
+        cache_dir = self.cache_dir()
+        try:
+            return dict(json.loads(CacheFolder(cache_dir).read("stamps", digest(entry)))) if cache_dir else {}
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def _shortcut(self, lock: Lock) -> Shortcut | None:
         cache_dir = self.cache_dir()

@@ -5,13 +5,13 @@ DVC calls `Repo` and below internal; tests/unit/test_dvc_contract.py holds on to
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc_airflow.objects import LostError, Object, Objects
+from dvc_airflow.objects import LostError, Object, Objects, Stamp
 from dvc_airflow.remote import explained, few_attempts, remote_odb
 from dvc_airflow.workspace import Workspace
 
@@ -74,16 +74,18 @@ class StageCache:
             return "it has outputs with persist in dvc.yaml"
         return None
 
-    def find(self) -> LockEntry | None:
+    def find(self, stamps_of: Callable[[LockEntry], dict[str, Stamp]] = lambda entry: {}) -> LockEntry | None:
         """The complete lock entry of an earlier run with the same inputs, if all its outputs can still be had.
 
         Looks in the cache, then by one listing of the key's folder in the remote. Moves no data.
 
+        :param stamps_of: what is known of the cache files of an entry, see `Objects`.
         :raises RemoteError: the remote cannot be asked.
         """
         if not self._is_restorable():
             return None
         for entry in self._entries():
+            self.objects.stamps.update(stamps_of(entry))
             lost = [one for out in self.outputs(entry) for one in self.objects.lost(out)]
             if not lost:
                 return entry

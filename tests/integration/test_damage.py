@@ -74,8 +74,9 @@ def test_workers_without_a_shared_cache_do_what_others_do(site, good):
     new, again = site.dag(*[{"conf": {"split.test_size": 0.3}}] * 2, DVC_CACHE_DIR="none")
 
     assert new["state"] == again["state"] == "success"
-    assert outcomes(new) == ["restored", "executed", "executed"]
-    assert reason(new, "preprocess").startswith("no earlier run is known")
+    assert outcomes(new)[0] in ("restored", "unchanged")
+    assert outcomes(new)[1:] == ["executed"] * 2
+    assert reason(new, "preprocess") == "split.test_size 0.2 -> 0.3"
     assert outcomes(again) == ["unchanged"] * 3
     assert again["returned"]["pipeline.preprocess"]["executed_in"] == new["run_id"]
     assert md5(new, RAW) == md5(good, RAW)
@@ -148,7 +149,7 @@ def test_a_training_whose_mlflow_run_was_deleted_runs_again(site, good):
 
 
 def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(site, good):
-    forced, refused = site.dag({"conf": {"force": True}}, {"conf": {"force": "yes"}})
+    (forced,) = site.dag({"conf": {"force": True}})
 
     assert forced["state"] == "success"
     assert outcomes(forced) == ["executed"] * 3
@@ -157,4 +158,5 @@ def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(site, 
     # Each training has an MLflow run of its own; the model is the same.
     assert reason(forced, "train_and_evaluate") == "forced by this run; not reproduced: reports/mlflow_run.json"
     assert md5(forced, MODEL) == md5(good, MODEL)
-    assert "force: 'yes' is neither true nor false" in refused["failures"]["resolve_config"]
+    with pytest.raises(AssertionError, match="Invalid input for param force"):  # Airflow's own word, before any task
+        site.dag({"conf": {"force": "yes"}})
