@@ -29,5 +29,6 @@ def base_environment() -> dict[str, str]:
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
         "DVC_NO_ANALYTICS": "1",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # __pycache__ in a folder that is a dependency would count as its content
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }

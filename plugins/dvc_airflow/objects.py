@@ -120,10 +120,15 @@ class Objects:
             return False
         if not reread and self.stamps.get(path) == stamp:
             return True
-        found = self._content_hash(self._cache(one), path, one.algorithm)
+        try:
+            found = self._content_hash(self._cache(one), path, one.algorithm)
+        except FileNotFoundError:
+            return False
         if found == one.oid.partition(".")[0]:
             self.stamps[path] = stamp
             return True
+        if stamp_of(path) != stamp:  # another task has put it right meanwhile
+            return self.in_cache(one, reread=True)
         log.warning("%s is corrupted in the cache (%s holds %s); removed there", one.name, path, found)
         with suppress(FileNotFoundError):
             Path(path).unlink()

@@ -35,6 +35,8 @@ PUBLISHED_BYTES = 512 * 1024
 # sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG. The same command would end the same way again.
 FINAL_EXIT_CODES = frozenset({65, 77, 78})
 WATCH_SECONDS = 5
+# Where DVC's errors come from that say: a dvc.yaml, a params file or a lock is wrong.
+FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param")
 
 Environment = Callable[[], Mapping[str, str]]
 
@@ -99,6 +101,12 @@ class DvcOperator(BashOperator):
             raise AirflowFailException(f"task {self.task_id}: {error}") from None
         except (RemoteError, WorkspaceError) as error:
             raise AirflowException(f"task {self.task_id}: {error}") from None
+        except Exception as error:
+            module = type(error).__module__
+            if module.partition(".")[0] != "dvc":
+                raise
+            kind = AirflowFailException if module.startswith(FINAL_DVC_ERRORS) else AirflowException
+            raise kind(f"task {self.task_id}, by DVC: {error}") from error
         finally:
             self._at_work = False
 
@@ -221,7 +229,9 @@ def failure(what: str, exit_code: int, output: str) -> AirflowException:
     """The exception for a failed command; one that Airflow does not retry if trying again cannot help."""
     lines = output.strip().splitlines()[-LAST_LINES:]
     codes = [int(code) for code in re.findall(r"failed to run: .*, exited with (\d+)", output)]
-    final = (codes or [exit_code])[-1] in FINAL_EXIT_CODES or REFUSED.search("\n".join(lines))
+    # What a stage prints of refusals is its own affair; what DVC prints is about the remote.
+    refused = not codes and REFUSED.search("\n".join(lines))
+    final = refused or (codes or [exit_code])[-1] in FINAL_EXIT_CODES
     kind = AirflowFailException if final else AirflowException
     return kind(f"{what} failed with exit code {exit_code}. It printed last:\n" + "\n".join(lines))
 
@@ -320,7 +330,7 @@ class DvcStageOperator(DvcOperator):
 
     def _recalled(self, context: "Context", lock: Lock) -> dict[str, Any] | None:
         """The result by the shortcut, without DVC."""
-        shortcut = self._shortcut(lock)
+        shortcut = self._shortcut(lock, self.project_dir)
         known = shortcut.find() if shortcut and not self.force and not self.frozen else None
         if known is None or known.published.keys() != set(self.publish) or self._unusable(known.published):
             return None
@@ -338,9 +348,11 @@ class DvcStageOperator(DvcOperator):
         with self.workspace(lock) as workspace, ExitStack() as stack:
             look = self.with_lost_made_again(context, lambda: self._look(workspace, stamps))
             if look.entry is None and look.key and cache_dir and not self.force:
-                waited = stack.enter_context(exclusive(cache_dir / FOLDER / "locks", look.key))
-                if waited:  # the other one may have made it
-                    look = self._look(workspace, stamps)
+                stack.enter_context(exclusive(cache_dir / FOLDER / "locks", look.key))
+                look = self._look(workspace, stamps)  # another run may have made it meanwhile
+            # By the workspace's copy, before the stage runs: the project may change while it does.
+            shortcut = self._shortcut(lock, workspace.path)
+            name = shortcut.name(look.reads) if shortcut and look.key and look.reads is not None else None
             outcome, reason = judge(look.last, look.entry, look.inputs, _outputs(lock), look.maker, look.because)
             if look.frozen:
                 outcome, reason = "unchanged", "frozen in dvc.yaml: the result is the one in dvc.lock"
@@ -360,7 +372,7 @@ class DvcStageOperator(DvcOperator):
                     )
                 if look.entry is None:
                     published = self._publish(repo, entry)
-                self._keep(repo, lock, look, entry, published, stamps)
+                self._keep(repo, look, entry, published, stamps, shortcut if name else None, name or "")
         made_by = {"run_id": context["run_id"]} if outcome == "executed" else look.maker
         return self._result(outcome, reason, made_by, look.lock_file, entry, published)
 
@@ -381,13 +393,16 @@ class DvcStageOperator(DvcOperator):
             if look.frozen:
                 look.entry = self._frozen_entry(cache, lock_file)
             elif not (because := cache.always_runs()):
-                look.key = cache.key
+                look.key = cache.key if cache.is_restorable() else None
                 look.entry = look.earlier = cache.find(self._stamps_of)
                 if cache.lost:
                     because = f"{', '.join(cache.lost[:5])} of the earlier result: gone or corrupted"
             if look.entry:
-                look.maker, look.published = history.maker(look.entry), self._publish(repo, look.entry)
-                because = None if look.frozen else self._unusable(look.published)
+                try:
+                    look.maker, look.published = history.maker(look.entry), self._publish(repo, look.entry)
+                    because = None if look.frozen else self._unusable(look.published)
+                except LostError as error:  # the remote only seemed to have it
+                    because = str(error)
             if self.force and not look.frozen:
                 because = "forced by this run"
             if because:
@@ -430,7 +445,13 @@ class DvcStageOperator(DvcOperator):
         workspace.write_lock(merge_locks([lock, {lock_file: {self._key: entry}}]))
         with self._opened(workspace) as repo:
             objects = Objects(repo)
-            if differing := StageCache(objects, self.stage).differs(entry):
+            cache = StageCache(objects, self.stage)
+            if lost := cache.put_into_cache(entry):
+                raise AirflowException(
+                    f"stage {self.stage} made {', '.join(lost)}, which the cache had corrupted. It is removed "
+                    "from there; the stage has to run again."
+                )
+            if differing := cache.differs(entry):
                 raise AirflowException(f"stage {self.stage} did not read what the stages before it made: {differing}")
             if self.cache_dir() is None:
                 push_all(objects, outputs_to_push(repo, [self.stage]))
@@ -463,26 +484,27 @@ class DvcStageOperator(DvcOperator):
     def _keep(
         self,
         repo: Any,
-        lock: Lock,
         look: Look,
         entry: dict[str, Any],
         published: dict[str, str],
         stamps: dict[str, list[int]],
+        shortcut: Shortcut | None,
+        name: str,
     ) -> None:
         """Let later tasks know the result and how its files look, if all of it is in the shared cache."""
         from dvc_airflow.stage_cache import StageCache, objects_of
 
-        cache_dir, shortcut = self.cache_dir(), self._shortcut(lock)
-        if cache_dir is None or shortcut is None or look.key is None:
+        cache_dir = self.cache_dir()
+        if cache_dir is None or look.key is None:
             return
         objects = Objects(repo, stamps)
         own = objects_of(objects, StageCache(objects, self.stage).outputs(entry))
-        if all(objects.in_cache(one) for one in own):
+        if own and all(objects.in_cache(one) for one in own):
             kept = {path: stamps[path] for path in map(objects.cache_path, own)}
             with suppress(OSError):  # a full or read-only cache costs time, not the run
                 CacheFolder(cache_dir).write(json.dumps(kept).encode(), "stamps", digest(entry))
-            if look.reads is not None:
-                shortcut.keep(look.reads, Known(look.inputs, entry, look.lock_file, kept, published))
+            if shortcut and look.reads is not None:
+                shortcut.keep(look.reads, name, Known(look.inputs, entry, look.lock_file, kept, published))
 
     def _stamps_of(self, entry: dict[str, Any]) -> dict[str, list[int]]:
         """What an earlier task found of this entry's files in the shared cache."""
@@ -492,11 +514,11 @@ class DvcStageOperator(DvcOperator):
         except (OSError, ValueError, TypeError):
             return {}
 
-    def _shortcut(self, lock: Lock) -> Shortcut | None:
+    def _shortcut(self, lock: Lock, project_dir: Path) -> Shortcut | None:
         cache_dir = self.cache_dir()
         if cache_dir is None:
             return None
-        return Shortcut(cache_dir, self.project_dir, self.stage, self.definitions, self.files or {}, lock)
+        return Shortcut(cache_dir, project_dir, self.stage, self.definitions, self.files or {}, lock)
 
     def _history(self, repo: Any) -> History:
         cache_dir = self.cache_dir()
@@ -548,18 +570,19 @@ class DvcPushOperator(DvcOperator):
         """Prove, push what is missing, prove again; then push the run-cache entries, so that others can restore."""
         from dvc_airflow.stage_cache import objects_of, open_repo, outputs_to_push, push_run_cache
 
-        lock = merge_locks(result["lock"] for result in self.upstream_results(context))
+        results = self.upstream_results(context)
+        lock, stages = merge_locks(result["lock"] for result in results), [result["stage"] for result in results]
         with self.workspace(lock) as workspace:
 
             def absent() -> int:
                 with open_repo(workspace, self.credentials()) as repo:
                     objects = Objects(repo)
-                    return len(objects.absent_from_remote(objects_of(objects, outputs_to_push(repo))))
+                    return len(objects.absent_from_remote(objects_of(objects, outputs_to_push(repo, stages))))
 
             def push() -> tuple[int, int, str]:
                 with open_repo(workspace, self.credentials()) as repo:
                     objects = Objects(repo)
-                    sizes = push_all(objects, outputs_to_push(repo))
+                    sizes = push_all(objects, outputs_to_push(repo, stages))
                     push_run_cache(repo, [entry for stages in lock.values() for entry in stages.values()])
                     return len(sizes), sum(sizes.values()), objects.address
 

@@ -5,11 +5,13 @@ DVC calls `Repo` and below internal; tests/unit/test_dvc_contract.py holds on to
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from dvc_airflow.objects import LostError, Object, Objects, Stamp
 from dvc_airflow.remote import explained, few_attempts, remote_odb
@@ -82,7 +84,7 @@ class StageCache:
         :param stamps_of: what is known of the cache files of an entry, see `Objects`.
         :raises RemoteError: the remote cannot be asked.
         """
-        if not self._is_restorable():
+        if not self.is_restorable():
             return None
         for entry in self._entries():
             self.objects.stamps.update(stamps_of(entry))
@@ -114,6 +116,24 @@ class StageCache:
                 for out, part in self._sources(dep):
                     self._place(out, part)
 
+    def put_into_cache(self, entry: LockEntry) -> list[str]:
+        """Have the cache hold all outputs that the stage has just made: DVC leaves some with ``cache: false`` out.
+
+        :return: what it does not hold all the same: DVC does not write over an object that is there, but corrupted.
+        """
+        for out in self.stage.outs:
+            if not out.use_cache and out.protocol == "local" and out.is_in_repo and out.exists:
+                out.use_cache = True
+                out.save()
+                out.commit()
+        return [
+            one.name
+            for out in self.outputs(entry)
+            if out.protocol == "local"
+            for one in self.objects.of(out)
+            if not self.objects.in_cache(one)
+        ]
+
     def differs(self, entry: LockEntry) -> list[str]:
         """Inputs that the stage, by its new lock entry, read in another version than the upstream stages made."""
         used = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
@@ -129,7 +149,7 @@ class StageCache:
         :return: paths relative to the project; None if it has dependencies outside.
         """
         root = Path(self.repo.root_dir)
-        paths = [Path(dep.fs_path) for dep in self.stage.deps if _is_param(dep) or not self._sources(dep)]
+        paths = [Path(dep.fs_path) for dep in self.stage.deps if _is_param(dep) or not self._is_made(dep)]
         if not all(dep.protocol == "local" for dep in self.stage.deps) or not all(
             path.is_relative_to(root) for path in paths
         ):
@@ -170,6 +190,11 @@ class StageCache:
         dep.meta = meta or _folder_meta(found)
         return True
 
+    def _is_made(self, dep: Any) -> bool:
+        """Whether one output is, or holds, all of the dependency."""
+        sources = self._sources(dep)
+        return len(sources) == 1 and not self._is_around(dep, sources[0][0])
+
     def _is_around(self, dep: Any, out: "Output") -> bool:
         return dep.fs_path != out.fs_path and self.repo.fs.isin(out.fs_path, dep.fs_path)
 
@@ -192,7 +217,7 @@ class StageCache:
         out.use_cache = True  # what is not cached by dvc.yaml is in the run-cache's way all the same; DVC does as we do
         out.checkout(force=True, filter_info=part, allow_missing=False)
 
-    def _is_restorable(self) -> bool:
+    def is_restorable(self) -> bool:
         """DVC's own rule (`dvc.stage.cache._can_hash`), but by the hashes at hand instead of the files."""
         stage = self.stage
         if self.always_runs() or not (stage.cmd and stage.outs):
@@ -214,12 +239,13 @@ class StageCache:
         folder = Path(self.repo.stage_cache._get_cache_dir(self.key))
         seen = set()
         for file in _newest_first(folder):
-            seen.add(file.name)
-            if entry := self.repo.stage_cache._load_cache(self.key, file.name):
-                yield dict(entry)
+            if entry := self._checked(file.name, file.read_bytes(), "cache"):
+                seen.add(file.name)
+                yield entry
         if self.objects.has_remote:
             for value, text in self._remote_entries(seen):
-                if entry := self._keep(value, text):
+                if entry := self._checked(value, text, "remote"):
+                    self._keep(value, text)
                     yield entry
 
     def _remote_entries(self, seen: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -232,8 +258,8 @@ class StageCache:
                 if (name := remote.fs.name(path)) not in seen:
                     yield name, remote.fs.cat_file(path)
 
-    def _keep(self, value: str, text: bytes) -> LockEntry | None:
-        """Take an entry over from the remote, unless it was cut short or changed: its name is its hash."""
+    def _checked(self, value: str, text: bytes, where: str) -> LockEntry | None:
+        """The entry, unless it was cut short or changed: its name is its hash."""
         from dvc.stage.cache import _get_cache_hash
         from ruamel.yaml import YAML, YAMLError
 
@@ -243,15 +269,18 @@ class StageCache:
         except (YAMLError, TypeError, ValueError, KeyError, AttributeError):
             right = False
         if not right:
-            log.warning("The run-cache entry %s/%s in the remote was cut short or changed; not used", self.key, value)
+            log.warning("Run-cache entry %s/%s in the %s was cut short or changed; not used", self.key, value, where)
             return None
+        return entry
+
+    def _keep(self, value: str, text: bytes) -> None:
+        """Take an entry over from the remote into the cache."""
         local = Path(self.repo.stage_cache._get_cache_path(self.key, value))
         local.parent.mkdir(parents=True, exist_ok=True)
         # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
-        part = local.parent.with_name(f".{self.key}.{os.getpid()}.part")
+        part = local.parent.with_name(f".{self.key}.{uuid4().hex}.part")
         part.write_bytes(text)
         os.replace(part, local)
-        return entry
 
 
 def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
@@ -277,17 +306,24 @@ def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
     return pushed
 
 
-def outputs_to_push(repo: "Repo", stages: Iterable[str] | None = None) -> list["Output"]:
+def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
     """The outputs that the workspace's lock names and that may leave this machine (``push: false`` may not).
 
     Also those with ``cache: false``, which `dvc push` leaves out: a restored stage would lack them.
 
-    :param stages: only of these, as ``dvc repro`` takes them.
+    And of what `.dvc` files name, that which is at hand: a project may keep more than its stages use.
+
+    :param stages: as ``dvc repro`` takes them.
     """
     from dvc.stage import PipelineStage
 
+    names = set(stages)
+
     def is_meant(stage: Any) -> bool:
-        return stages is None or (isinstance(stage, PipelineStage) and _name(repo, stage) in stages)
+        if isinstance(stage, PipelineStage):
+            return _name(repo, stage) in names
+        oids = [(out.cache, out.hash_info.value) for out in stage.outs if out.hash_info]
+        return all(cache.fs.exists(cache.oid_to_path(oid)) for cache, oid in oids)
 
     return [
         out
@@ -339,7 +375,13 @@ def _written_at(info: Any) -> float:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True) if folder.is_dir() else []
+    """The entries of a key's folder. DVC writes new ones there too, under other names, and renames them."""
+    found = []
+    for file in folder.iterdir() if folder.is_dir() else []:
+        if re.fullmatch("[0-9a-f]{64}", file.name):
+            with suppress(FileNotFoundError):
+                found.append((file.stat().st_mtime, file))
+    return [file for _, file in sorted(found, reverse=True)]
 
 
 def _folder_meta(tree: Any) -> Any:

@@ -128,12 +128,16 @@ class Workspace:
                 target = self.path / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source = self.project_dir / name
-                # A link to a folder stays a link, to where it led.
-                target.symlink_to(source.resolve()) if source.is_dir() else shutil.copy2(source, target)
+                # A link to a folder stays a link: to the copy if it led into the project, else to where it led.
+                target.symlink_to(self._link_target(source)) if source.is_dir() else shutil.copy2(source, target)
         for name, text in self.files.items():
             self._write(name, text)
         self.write_lock(self.lock)
         self._write(".dvc/config", self._dvc_config())
+
+    def _link_target(self, link: Path) -> Path:
+        led_to, root = link.resolve(), self.project_dir.resolve()
+        return self.path / led_to.relative_to(root) if led_to.is_relative_to(root) else led_to
 
     def write_lock(self, lock: Lock) -> None:
         """Let the workspace's lock files hold these entries, and no others."""

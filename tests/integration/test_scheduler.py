@@ -29,14 +29,14 @@ AT_ONCE = 50 if FULL else 8
 
 def put_dated_files(site: Site) -> None:
     """A different data set per day: Iris with a little noise."""
-    site.s3.create_bucket(Bucket="landing")
+    site.s3.create_bucket(Bucket="dated")
     iris = load_iris(as_frame=True).frame
     for day in range(DAYS):
         noisy = iris.copy()
         noisy.iloc[:, :4] += np.random.default_rng(day).normal(0, 0.05, (len(iris), 4)).round(3)
         text = io.StringIO()
         noisy.to_csv(text, index=False)
-        site.s3.put_object(Bucket="landing", Key=f"iris/{START + dt.timedelta(days=day)}.csv", Body=text.getvalue())
+        site.s3.put_object(Bucket="dated", Key=f"iris/{START + dt.timedelta(days=day)}.csv", Body=text.getvalue())
 
 
 class Lab(NamedTuple):
@@ -57,7 +57,7 @@ def lab(make_site: Callable[[str], Site]) -> Iterator[Lab]:
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
         }
-        source = "s3://landing/iris/{date:%Y-%m-%d}.csv"
+        source = "s3://dated/iris/{date:%Y-%m-%d}.csv"
         with running_airflow(
             site, source=source, start=START, max_active_runs=AT_ONCE, parallelism=4, **heartbeat
         ) as airflow:
@@ -130,11 +130,11 @@ def test_each_date_has_data_a_training_and_a_lineage_of_its_own(backfilled, airf
                     Bucket=airflow.site.bucket, Key=airflow.returned(run_id, "record_lineage")["key"]
                 )["Body"].read()
             )
-            assert manifest["config"]["data"]["source"] == f"s3://landing/iris/{day}.csv"
+            assert manifest["config"]["data"]["source"] == f"s3://dated/iris/{day}.csv"
             assert manifest["airflow"]["run_id"] == run_id
             assert manifest["mlflow_run"]["run_id"] == first["trained"][day]
             (raw,) = [file for file in manifest["files"] if (file["stage"], file["role"]) == ("get_data", "output")]
-            landed = airflow.site.s3.head_object(Bucket="landing", Key=f"iris/{day}.csv")["ETag"].strip('"')
+            landed = airflow.site.s3.head_object(Bucket="dated", Key=f"iris/{day}.csv")["ETag"].strip('"')
             assert manifest["config"]["data"]["version"].strip('"').endswith(landed)
             assert raw["md5"]
 

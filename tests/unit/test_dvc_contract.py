@@ -51,6 +51,9 @@ stages:
 """
 
 
+STAGES = ("make", "use")
+
+
 class Lab:
     """A project, a shared cache, and a remote."""
 
@@ -92,7 +95,7 @@ class Lab:
 
     def push(self, lock: dict) -> None:
         with self.repo(lock) as repo:
-            push_all(Objects(repo), outputs_to_push(repo))
+            push_all(Objects(repo), outputs_to_push(repo, STAGES))
             push_run_cache(repo, lock["dvc.lock"].values())
 
     def object_with(self, text: str, where: Path | None = None) -> Path:
@@ -267,7 +270,7 @@ def test_a_file_of_a_folder_that_the_remote_lacks_is_found_and_healed(lab, ran):
     with lab.repo(ran) as repo:
         dvc(Path(repo.root_dir), "push")
         objects = Objects(repo)
-        outs = outputs_to_push(repo)
+        outs = outputs_to_push(repo, STAGES)
         assert [one.name for one in objects.absent_from_remote(objects_of(objects, outs))] == ["score.json"]
         lab.object_with("2\n", lab.remote).unlink()
         lab.object_with("1\n", lab.remote).write_text("longer\n")
@@ -285,6 +288,6 @@ def test_what_neither_has_is_named_with_the_stage_that_makes_it(lab, ran):
     lab.object_with("2\n").unlink()
 
     with lab.repo(ran) as repo, pytest.raises(LostError, match="out/two") as caught:
-        push_all(Objects(repo), outputs_to_push(repo))
+        push_all(Objects(repo), outputs_to_push(repo, STAGES))
 
     assert caught.value.maker == "make"

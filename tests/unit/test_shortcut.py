@@ -11,6 +11,7 @@ from dvc_airflow.shortcut import Known, Shortcut
 
 LOCK = {"dvc.lock": {"before": {"outs": [{"path": "in", "md5": "1"}]}}}
 DEFINITIONS = ["dvc.yaml", "params.yaml"]
+READS = ["code.py", "src"]
 
 
 @pytest.fixture
@@ -37,9 +38,13 @@ def known(lab: Path) -> Known:
     return Known({"cmd": "x"}, {"cmd": "x", "outs": []}, "dvc.lock", {path: stamp}, {"report": "text"})
 
 
+def keep(one: Shortcut, lab: Path) -> None:
+    one.keep(READS, one.name(READS), known(lab))
+
+
 @pytest.fixture
 def kept(lab):
-    shortcut(lab).keep(["code.py", "src"], known(lab))
+    keep(shortcut(lab), lab)
     return known(lab)
 
 
@@ -70,7 +75,7 @@ def test_another_situation_finds_nothing(lab, kept, changes):
 def test_a_changed_or_new_file_finds_nothing_and_the_old_one_finds_it_again(lab, file):
     place = lab / "project" / file
     before = place.read_text() if place.exists() else None
-    shortcut(lab, files={}).keep(["code.py", "src"], known(lab))
+    keep(shortcut(lab, files={}), lab)
     place.write_text("changed")
 
     assert shortcut(lab, files={}).find() is None
@@ -87,6 +92,14 @@ def test_an_object_that_is_not_as_it_was_finds_nothing(lab, kept, damage):
         (lab / "copy").replace(file)
     else:
         file.unlink() if damage == "gone" else file.write_text("other content")
+
+    assert shortcut(lab).find() is None
+
+
+def test_of_what_lies_behind_a_link_to_a_folder_nothing_is_known(lab):
+    (lab / "project" / "linked").symlink_to(lab / "project" / "src")
+    one = shortcut(lab)
+    one.keep(["linked"], one.name(["linked"]), known(lab))
 
     assert shortcut(lab).find() is None
 
