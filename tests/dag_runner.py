@@ -7,7 +7,6 @@ A process of its own, for Airflow reads its settings when it is imported.
 
 import json
 import os
-import resource
 import sys
 from typing import Any
 
@@ -46,7 +45,6 @@ def main() -> None:
                     "tasks": {ti.task_id: str(ti.state) for ti in run.get_task_instances(session=session)},
                     "tries": {ti.task_id: ti.try_number for ti in run.get_task_instances(session=session)},
                     "seconds": (run.end_date - run.start_date).total_seconds(),
-                    "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # bytes
                     "durations": {ti.task_id: ti.duration for ti in run.get_task_instances(session=session)},
                     "returned": {x.task_id: x.value for x in xcoms if x.key == "return_value"},
                     "xcoms": {f"{x.task_id}:{x.key}": x.value for x in xcoms},

@@ -14,9 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 from dvc_airflow.history import CacheFolder, digest
+from dvc_airflow.lock import Lock
 from dvc_airflow.objects import Stamp, stamp_of
 from dvc_airflow.project import project_files
-from dvc_airflow.workspace import Lock
 
 
 @dataclass(frozen=True)

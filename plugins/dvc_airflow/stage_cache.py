@@ -1,45 +1,30 @@
-"""A stage's key, and what the run-cache knows of it. With `objects` and `describe`, all that touches DVC's internals.
+"""A stage's key, and what the run-cache knows of it.
 
-DVC calls `Repo` and below internal; tests/unit/test_dvc_contract.py holds on to what is used here (DVC 3.67).
+With `objects`, `outputs`, `repo` and `describe`, all that touches DVC's internals. DVC calls `Repo` and below internal;
+tests/unit/test_dvc_contract.py holds on to what is used here (DVC 3.67).
 """
 
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import chdir, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dvc_airflow.objects import LostError, Object, Objects, Stamp
-from dvc_airflow.remote import explained, few_attempts, remote_odb
-from dvc_airflow.workspace import Workspace
+from dvc_airflow.objects import LostError, Objects, Stamp
+from dvc_airflow.outputs import whose
+from dvc_airflow.remote import explained, remote_odb, run_folder
 
 if TYPE_CHECKING:
     from dvc.output import Output
-    from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
 log = logging.getLogger(__name__)
 
 LockEntry = dict[str, Any]
-
-
-@contextmanager
-def open_repo(workspace: Workspace, credentials: Mapping[str, Any] | None = None) -> Iterator["Repo"]:
-    """Open the workspace with DVC.
-
-    :param credentials: options of the remote that stay in memory, never in a file (DVC's names: access_key_id, ...).
-    """
-    from dvc.repo import Repo
-
-    name = workspace.remote_name if credentials else None
-    remote = {"remote": {name: dict(credentials or {})}} if name else {}
-    # DVC resolves paths by the cwd.
-    with chdir(workspace.path), few_attempts(), Repo(str(workspace.path), config=remote) as repo:
-        yield repo
 
 
 class StageCache:
@@ -51,10 +36,15 @@ class StageCache:
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
+        from dvc.dvcfile import load_file
+
         self.objects, self.repo = objects, objects.repo
-        self._address = name
+        file, _, self._short_name = name.rpartition(":")
+        # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
+        self._stages = load_file(self.repo, str(Path(self.repo.root_dir) / (file or "dvc.yaml"))).stages
         self.stage = self._load()
         self._fill_dependencies()
+        self._seen: set[str] = set()
         #: names of what an earlier result consisted of, and what is nowhere to be had any more
         self.lost: list[str] = []
 
@@ -95,6 +85,10 @@ class StageCache:
             log.warning("An earlier result cannot be used: %s", LostError(lost))
         return None
 
+    def is_overtaken(self) -> bool:
+        """Whether the cache has other results of these inputs than when `find` looked."""
+        return {file.name for file in self._in_cache()} != self._seen
+
     def outputs(self, entry: LockEntry) -> list["Output"]:
         """The stage's outputs as this lock entry has them."""
         from dvc.stage.loader import StageLoader
@@ -112,9 +106,8 @@ class StageCache:
         :raises RemoteError: the remote cannot be asked.
         """
         for dep in self.stage.deps:
-            if not _is_param(dep):
-                for out, part in self._sources(dep):
-                    self._place(out, part)
+            for out, part in self._sources(dep):
+                self._place(out, part)
 
     def put_into_cache(self, entry: LockEntry) -> list[str]:
         """Have the cache hold all outputs that the stage has just made: DVC leaves some with ``cache: false`` out.
@@ -149,7 +142,7 @@ class StageCache:
         :return: paths relative to the project; None if it has dependencies outside.
         """
         root = Path(self.repo.root_dir)
-        paths = [Path(dep.fs_path) for dep in self.stage.deps if _is_param(dep) or not self._is_made(dep)]
+        paths = [Path(dep.fs_path) for dep in self.stage.deps if not self._is_made(dep)]
         if not all(dep.protocol == "local" for dep in self.stage.deps) or not all(
             path.is_relative_to(root) for path in paths
         ):
@@ -157,16 +150,16 @@ class StageCache:
         return sorted({path.relative_to(root).as_posix() for path in paths})
 
     def _load(self) -> "PipelineStage":
-        file, _, short_name = self._address.rpartition(":")
-        return self.repo.stage.load_one(str(Path(self.repo.root_dir) / (file or "dvc.yaml")), short_name)
+        return self._stages[self._short_name]
 
     def _fill_dependencies(self) -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
         for dep in self.stage.deps:
-            sources = [] if _is_param(dep) else self._sources(dep)
-            if len(sources) == 1 and self._take_hash(dep, *sources[0]):
+            sources = self._sources(dep)
+            if not _is_param(dep) and len(sources) == 1 and self._take_hash(dep, *sources[0]):
                 continue
-            for out, part in sources:  # it is made up of several outputs, or has its hash by another rule
+            # It is made up of several outputs, has its hash by another rule, or is a file of params.
+            for out, part in sources:
                 if out.hash_info:
                     self._place(out, part)
             if _is_param(dep) or dep.exists:
@@ -236,22 +229,27 @@ class StageCache:
 
     def _entries(self) -> Iterator[LockEntry]:
         """Results of the same inputs, newest first; several where a stage is not deterministic."""
-        folder = Path(self.repo.stage_cache._get_cache_dir(self.key))
-        seen = set()
-        for file in _newest_first(folder):
+        whole = set()
+        files = self._in_cache()
+        self._seen = {file.name for file in files}
+        for file in files:
             if entry := self._checked(file.name, file.read_bytes(), "cache"):
-                seen.add(file.name)
+                whole.add(file.name)
                 yield entry
         if self.objects.has_remote:
-            for value, text in self._remote_entries(seen):
+            for value, text in self._remote_entries(whole):
                 if entry := self._checked(value, text, "remote"):
                     self._keep(value, text)
+                    self._seen.add(value)
                     yield entry
+
+    def _in_cache(self) -> list[Path]:
+        return _newest_first(Path(self.repo.stage_cache._get_cache_dir(self.key)))
 
     def _remote_entries(self, seen: set[str]) -> Iterator[tuple[str, bytes]]:
         with explained(self.repo):
             remote = remote_odb(self.repo, algorithm="md5-dos2unix")
-            found = list(remote.fs.find(_run_folder(remote, self.key)))
+            found = list(remote.fs.find(run_folder(remote, self.key)))
             if len(found) > 1:
                 found.sort(key=lambda path: _written_at(remote.fs.info(path)), reverse=True)
             for path in found:
@@ -281,92 +279,6 @@ class StageCache:
         part = local.parent.with_name(f".{self.key}.{uuid4().hex}.part")
         part.write_bytes(text)
         os.replace(part, local)
-
-
-def push_run_cache(repo: "Repo", entries: Iterable[LockEntry]) -> int:
-    """Copy the run-cache entries that these lock entries stand for to the remote: one small object each.
-
-    `dvc push --run-cache` would copy all that the cache has ever seen.
-
-    :return: how many there are.
-    """
-    from dvc.stage.cache import _get_cache_hash
-
-    pushed = 0
-    with explained(repo):
-        remote = remote_odb(repo, algorithm="md5-dos2unix")
-        for entry in entries:
-            key, value = _get_cache_hash({**entry}, key=True), _get_cache_hash({**entry})
-            local = repo.stage_cache._get_cache_path(key, value)
-            if repo.cache.legacy.fs.exists(local):
-                folder = _run_folder(remote, key)
-                remote.fs.makedirs(folder, exist_ok=True)
-                remote.fs.put_file(local, remote.fs.join(folder, value))
-                pushed += 1
-    return pushed
-
-
-def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
-    """The outputs that the workspace's lock names and that may leave this machine (``push: false`` may not).
-
-    Also those with ``cache: false``, which `dvc push` leaves out: a restored stage would lack them.
-
-    And of what `.dvc` files name, that which is at hand: a project may keep more than its stages use.
-
-    :param stages: as ``dvc repro`` takes them.
-    """
-    from dvc.stage import PipelineStage
-
-    names = set(stages)
-
-    def is_meant(stage: Any) -> bool:
-        if isinstance(stage, PipelineStage):
-            return _name(repo, stage) in names
-        oids = [(out.cache, out.hash_info.value) for out in stage.outs if out.hash_info]
-        return all(cache.fs.exists(cache.oid_to_path(oid)) for cache, oid in oids)
-
-    return [
-        out
-        for stage in repo.index.stages
-        if is_meant(stage) and not stage.is_repo_import
-        for out in stage.outs
-        if out.hash_info and out.can_push and out.protocol == "local"
-    ]
-
-
-@contextmanager
-def whose(out: "Output") -> Iterator[None]:
-    """Let a `LostError` about an output say which stage makes it."""
-    from dvc.stage import PipelineStage
-
-    try:
-        yield
-    except LostError as error:
-        if isinstance(out.stage, PipelineStage):
-            error.maker = _name(out.repo, out.stage)
-        raise
-
-
-def objects_of(objects: Objects, outs: Iterable["Output"]) -> list[Object]:
-    """All objects of these outputs.
-
-    :raises LostError: the lists of folders are nowhere.
-    """
-    found: dict[Object, None] = {}
-    for out in outs:
-        with whose(out):
-            found |= dict.fromkeys(objects.of(out))
-    return list(found)
-
-
-def _name(repo: "Repo", stage: "PipelineStage") -> str:
-    from dvc_airflow.describe import stage_name
-
-    return stage_name(stage, repo.root_dir)
-
-
-def _run_folder(remote: Any, key: str) -> str:
-    return str(remote.fs.join(remote.path, "runs", key[:2], key))
 
 
 def _written_at(info: Any) -> float:

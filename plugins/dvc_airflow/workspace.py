@@ -2,21 +2,18 @@
 
 import errno
 import fcntl
-import io
-import json
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from ruamel.yaml import YAML
-
+from dvc_airflow.lock import Lock, lock_text
 from dvc_airflow.project import project_files
 from dvc_airflow.remote import CONNECT_TIMEOUT, READ_TIMEOUT
 
@@ -26,33 +23,12 @@ PREFIX = "dvc-task-"
 REMOTE = "airflow"  # the name of `remote_url` in a workspace's DVC configuration
 OWNER = ".dvc/owner"  # locked (flock) for as long as the task lives that made the workspace
 UNOWNED_SECONDS = 3600  # after which a workspace without that file is nobody's
+KILL_SECONDS = 5  # that a killed process may take to end
 YOUNG_SECONDS = 10  # in which a workspace's owner may not have locked that file yet
 
 
 class WorkspaceError(Exception):
     """A workspace cannot be made."""
-
-
-# Lock entries by lock file and stage: {"dvc.lock": {"preprocess": {"cmd": ..., "deps": [...], "outs": [...]}}}
-Lock = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-
-def merge_locks(locks: Iterable[Lock]) -> dict[str, dict[str, Any]]:
-    """Put the entries of several stages together."""
-    merged: dict[str, dict[str, Any]] = {}
-    for lock in locks:
-        for file, stages in lock.items():
-            merged.setdefault(file, {}).update(stages)
-    return merged
-
-
-def lock_text(stages: Mapping[str, Any]) -> str:
-    """A dvc.lock with these stages, as DVC itself writes it."""
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.dump({"schema": "2.0", "stages": json.loads(json.dumps(stages))}, stream)
-    return stream.getvalue()
 
 
 class Workspace:
@@ -81,6 +57,9 @@ class Workspace:
         self.cache_dir = cache_dir
         self.remote_url = remote_url
         self.path = Path()
+        #: DVC's view of the workspace, once `dvc_airflow.repo.open_repo` was asked for it, and whether it is outdated
+        self.repo: Any = None
+        self.is_outdated = False
         self._owner = -1
         self._project_remote: str | None = None
 
@@ -117,6 +96,9 @@ class Workspace:
         fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def _remove(self) -> None:
+        if self.repo is not None:
+            self.repo.close()
+            self.repo = None
         shutil.rmtree(self.path, ignore_errors=True)
         if self._owner >= 0:
             os.close(self._owner)
@@ -143,6 +125,7 @@ class Workspace:
         """Let the workspace's lock files hold these entries, and no others."""
         for name, stages in lock.items():
             self._write(name, lock_text(stages))
+        self.is_outdated = True
 
     def _write(self, name: str, text: str) -> None:
         path = PurePosixPath(name)
@@ -207,11 +190,14 @@ def remove_abandoned(folder: Path) -> None:
 def _end_processes_in(folder: Path) -> None:
     import psutil
 
+    killed = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if Path(process.cwd()).is_relative_to(folder.resolve()):
                 log.warning("Ending process %s, which a dead task left in %s", process.pid, folder)
                 process.kill()
+                killed.append(process)
+    psutil.wait_procs(killed, timeout=KILL_SECONDS)  # what it still writes would be in the way of the removal
 
 
 def _project_config(project_dir: Path) -> dict[str, dict[str, str]]:

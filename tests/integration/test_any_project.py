@@ -13,7 +13,7 @@ from dvc_airflow.project import load_project
 
 HERE = Path(__file__).with_name("any_project")
 SUMS, GRID = ("sum.low", "sum.high"), ("grid.1-red", "grid.1-blue", "grid.2-red", "grid.2-blue")
-CACHED = ("numbers", *SUMS, *GRID, "score", "summary", "nested.join")
+CACHED = ("numbers", *SUMS, *GRID, "score", "summary", "nested.join", "choose", "tuned")
 ALWAYS = ("clock", "greet")
 
 
@@ -116,6 +116,7 @@ def test_the_graph_is_dvcs_own(project, tmp_path):
     assert stages["grid.2-blue"] == {"sum@low"}
     assert stages["score"] == {"sum@low", "sum@high"}
     assert stages["summary"] == {"score", "numbers"}
+    assert stages["tuned"] == {"choose"}
     assert stages["nested.join"] == {"old", "grid@1-red"}
 
 

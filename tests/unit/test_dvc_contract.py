@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from dvc_airflow.lock import merge_locks
 from dvc_airflow.objects import LostError, Objects
-from dvc_airflow.operators import push_all
-from dvc_airflow.stage_cache import StageCache, objects_of, open_repo, outputs_to_push, push_run_cache
-from dvc_airflow.workspace import Workspace, merge_locks
+from dvc_airflow.outputs import objects_of, outputs_to_push, push_all, push_run_cache
+from dvc_airflow.repo import open_repo
+from dvc_airflow.stage_cache import StageCache
+from dvc_airflow.workspace import Workspace
 
 DVC_YAML = """
 stages:

@@ -4,7 +4,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dvc_airflow.environment import base_environment
-from dvc_airflow.operators import failure
+from dvc_airflow.operators.base import failure
 
 
 def test_a_failure_ends_with_the_last_lines_of_the_output():

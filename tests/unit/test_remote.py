@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from dvc_airflow.remote import RemoteError, RemoteRefusedError, explained, few_attempts, remote_odb
-from dvc_airflow.stage_cache import open_repo
+from dvc_airflow.repo import open_repo
 from dvc_airflow.workspace import Workspace
 
 
@@ -25,7 +25,7 @@ def ask(code, port: int) -> None:
     }  # fmt: skip
     with (
         Workspace(code, remote_url="s3://bucket/dvc") as workspace,
-        open_repo(workspace, credentials) as repo,
+        open_repo(workspace, lambda: credentials) as repo,
         explained(repo),
     ):
         remote_odb(repo).fs.info("bucket/dvc/x")

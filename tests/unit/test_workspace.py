@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace, WorkspaceError, merge_locks
+from dvc_airflow.lock import merge_locks
+from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace, WorkspaceError
 
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
