@@ -83,13 +83,14 @@ def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") ->
     opened = _opened.setdefault(repo, {})
     if name not in opened:
         with explained(repo):
-            opened[name] = repo.cloud.get_remote(name, "fetch")  # it connects anew each time: up to half a second
-            inner: Any = getattr(opened[name].fs, "fs", None)
+            remote = repo.cloud.get_remote(name, "fetch")  # it connects anew each time: up to half a second
+            inner: Any = getattr(remote.fs, "fs", None)
         if hasattr(inner, "retries"):  # s3fs would repeat each request five times, whatever the time-outs
             inner.retries = 2
-    remote = opened[name]
-    if hasattr(forget := getattr(remote.fs, "fs", None), "invalidate_cache"):  # others write there too
-        forget.invalidate_cache()
+        opened[name] = remote, inner
+    remote, inner = opened[name]
+    if hasattr(inner, "invalidate_cache"):  # others write there too
+        inner.invalidate_cache()
     return remote.legacy_odb if algorithm == "md5-dos2unix" else remote.odb
 
 
@@ -98,7 +99,7 @@ def run_folder(remote: Any, key: str) -> str:
     return str(remote.fs.join(remote.path, "runs", key[:2], key))
 
 
-_opened: "WeakKeyDictionary[Repo, dict[str | None, Any]]" = WeakKeyDictionary()
+_opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyDictionary()
 
 
 def _explain(error: BaseException, where: str) -> RemoteError | None:
