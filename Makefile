@@ -5,6 +5,7 @@ VENV := .venv
 PYTHON_CANDIDATES := python3 python3.13 python3.12 python3.11 python
 BIN := $(VENV)/bin
 EMBEDDED := $(BIN)/python -m include.embedded
+WORKERS ?= 2
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
@@ -31,8 +32,8 @@ status: $(VENV)/.installed ## what runs
 stop: $(VENV)/.installed ## end what runs in the background
 	@$(EMBEDDED) stop
 
-test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; FULL=1: with 30 dates and 50 runs at once)
-	@FULL=$(FULL) $(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; WORKERS=2 at a time; FULL=1: with 30 dates and 50 runs at once)
+	@FULL=$(FULL) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: $(VENV)/.installed ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -97,14 +98,17 @@ def explained(runtime: RuntimeSettings) -> Iterator[None]:
     :raises ServiceError: it does not answer, or answers with a fault.
     """
     import requests
-    from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except MlflowException as error:
-        raise _explain(str(error), error.error_code, runtime.mlflow_tracking_uri) from None
     except requests.RequestException as error:  # of artifacts and our own, which do not go through MLflow's client
         raise _explain(str(error), "", runtime.mlflow_tracking_uri) from None
+    except Exception as error:
+        # Not imported for that alone: it takes seconds, and who does not use MLflow's client has none of its errors.
+        exceptions = sys.modules.get("mlflow.exceptions")
+        if exceptions is None or not isinstance(error, exceptions.MlflowException):
+            raise
+        raise _explain(str(error), error.error_code, runtime.mlflow_tracking_uri) from None
 
 
 def run_url(runtime: RuntimeSettings, experiment_id: str, run_id: str) -> str:

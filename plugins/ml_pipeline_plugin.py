@@ -1,11 +1,13 @@
-"""The one module that Airflow's plugin loader imports: buttons to MLflow and the store's console in the navigation."""
+"""The one module that Airflow's plugin loader imports: buttons in the navigation, and what tasks need, preloaded."""
 
+import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from include.mlflow_client import ui_url
 from include.settings import load_runtime_settings
+from ml_operators.preload import preload
 
 
 def _views() -> list[dict[str, Any]]:
@@ -28,3 +30,8 @@ class MlPipelinePlugin(AirflowPlugin):
 
     name = "ml_pipeline"
     external_views = _views()
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:
+        """Called by Airflow once in each of its processes."""
+        preload(sys.argv[1:])

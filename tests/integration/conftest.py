@@ -7,6 +7,17 @@ import pytest
 
 from tests.lab import Site, new_site, running_parts
 
+# The files that take longest, each of which one worker runs: last, they would keep it busy while the others are idle.
+LONGEST_FIRST = ("test_scheduler", "test_embedded", "test_outages", "test_bad_input")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def parts(copy_project: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -247,6 +247,27 @@ def test_a_worker_that_is_lost_in_the_middle_of_a_stage(lab, airflow, training):
     assert not stage.is_running()
 
 
+def test_a_model_that_is_lost_before_the_push_is_trained_again(airflow):
+    """Though each training has an MLflow run of its own, and so another output beside the model."""
+    run_id = "lost_before_the_push"
+    airflow.trigger(run_id, **{"data.source": "sklearn:iris", "model.C": 0.77})
+    assert airflow.wait(run_id, 1, 180) == {run_id: "success"}
+    entry = airflow.returned(run_id, "pipeline.train_and_evaluate")["lock"]["dvc.lock"]["train_and_evaluate"]
+    oids = {out["path"]: out["md5"] for out in entry["outs"]}
+    oid = oids["models/log_reg_model.pkl"]
+    key = f"dvc/files/md5/{oid[:2]}/{oid[2:]}"
+    (Path(airflow.site.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]).unlink()
+    airflow.site.s3.delete_object(Bucket=airflow.site.bucket, Key=key)
+
+    airflow.clear(run_id, "dvc_push")
+
+    wait_for(lambda: airflow.tasks(run_id)["dvc_push"]["try_number"] == 2, 60)
+    assert airflow.wait(run_id, 1, 180) == {run_id: "success"}
+    assert airflow.site.objects()[key] == f'"{oid}"'
+    trained = airflow.returned(run_id, "record_lineage")["mlflow_run"]["run_id"]
+    assert trained in {run.info.run_id for run in airflow.site.mlflow_runs()}
+
+
 def test_a_hand_over_that_was_changed_is_refused_and_not_retried(airflow):
     run_id = "changed_hand_over"
     airflow.trigger(run_id, **{"data.source": "sklearn:iris"})
