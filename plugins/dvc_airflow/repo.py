@@ -22,11 +22,13 @@ def open_repo(workspace: Workspace, credentials: Callable[[], Mapping[str, Any]]
 
     # DVC resolves paths by the cwd.
     with chdir(workspace.path), few_attempts():
-        if workspace.repo is None:
-            name = workspace.remote_name
-            remote = {"remote": {name: dict(credentials())}} if name else {}
-            workspace.repo = Repo(str(workspace.path), config=remote)
-        elif workspace.is_outdated:
-            workspace.repo._reset()  # as DVC itself does at the beginning of each command
-        workspace.is_outdated = False
+        if workspace.repo is None or workspace.is_outdated:
+            options = dict(credentials())  # they may have been renewed while a stage ran
+            if workspace.repo is not None and options == workspace.repo_options:
+                workspace.repo._reset()  # as DVC itself does at the beginning of each command
+            else:
+                workspace.close_repo()
+                remote = {"remote": {workspace.remote_name: options}} if workspace.remote_name else {}
+                workspace.repo, workspace.repo_options = Repo(str(workspace.path), config=remote), options
+            workspace.is_outdated = False
         yield workspace.repo

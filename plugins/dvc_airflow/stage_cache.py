@@ -7,7 +7,7 @@ tests/unit/test_dvc_contract.py holds on to what is used here (DVC 3.67).
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -106,7 +106,7 @@ class StageCache:
         :raises RemoteError: the remote cannot be asked.
         """
         for dep in self.stage.deps:
-            for out, part in self._sources(dep):
+            for out, part in self._absent_sources(dep):
                 self._place(out, part)
 
     def put_into_cache(self, entry: LockEntry) -> list[str]:
@@ -159,7 +159,7 @@ class StageCache:
             if not _is_param(dep) and len(sources) == 1 and self._take_hash(dep, *sources[0]):
                 continue
             # It is made up of several outputs, has its hash by another rule, or is a file of params.
-            for out, part in sources:
+            for out, part in self._absent_sources(dep):
                 if out.hash_info:
                     self._place(out, part)
             if _is_param(dep) or dep.exists:
@@ -194,6 +194,7 @@ class StageCache:
     def _sources(self, dep: Any) -> list[tuple["Output", str | None]]:
         """The outputs that make up a dependency, each with the part of it that is meant (None: all)."""
         from dvc.exceptions import OutputNotFoundError
+        from dvc.stage import PipelineStage
 
         if dep.protocol != "local":
             return []
@@ -201,8 +202,14 @@ class StageCache:
             outs = self.repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
         except OutputNotFoundError:
             return []
+        if _is_param(dep):  # what a .dvc file tracks is not made anew: the project's own file counts, as for DVC
+            outs = [out for out in outs if isinstance(out.stage, PipelineStage)]
         inside = [(out, dep.fs_path) for out in outs if self.repo.fs.isin(dep.fs_path, out.fs_path)]
         return inside or [(out, None) for out in outs]
+
+    def _absent_sources(self, dep: Any) -> list[tuple["Output", str | None]]:
+        """Those that are to be brought: a file of params that is there has the values of this run."""
+        return [] if _is_param(dep) and dep.exists else self._sources(dep)
 
     def _place(self, out: "Output", part: str | None) -> None:
         with whose(out):
@@ -222,10 +229,9 @@ class StageCache:
     @property
     def key(self) -> str:
         """The run-cache's key of the stage with these inputs."""
-        from dvc.stage.cache import _get_cache_hash
         from dvc.stage.serialize import to_single_stage_lockfile
 
-        return _get_cache_hash(to_single_stage_lockfile(self.stage), key=True)
+        return run_cache_key(to_single_stage_lockfile(self.stage))
 
     def _entries(self) -> Iterator[LockEntry]:
         """Results of the same inputs, newest first; several where a stage is not deterministic."""
@@ -279,6 +285,13 @@ class StageCache:
         part = local.parent.with_name(f".{self.key}.{uuid4().hex}.part")
         part.write_bytes(text)
         os.replace(part, local)
+
+
+def run_cache_key(entry: Mapping[str, Any]) -> str:
+    """The run-cache's key of a stage with the inputs of this lock entry."""
+    from dvc.stage.cache import _get_cache_hash
+
+    return str(_get_cache_hash({**entry}, key=True))
 
 
 def _written_at(info: Any) -> float:

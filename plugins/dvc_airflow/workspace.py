@@ -59,6 +59,7 @@ class Workspace:
         self.path = Path()
         #: DVC's view of the workspace, once `dvc_airflow.repo.open_repo` was asked for it, and whether it is outdated
         self.repo: Any = None
+        self.repo_options: dict[str, Any] = {}
         self.is_outdated = False
         self._owner = -1
         self._project_remote: str | None = None
@@ -96,13 +97,22 @@ class Workspace:
         fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def _remove(self) -> None:
-        if self.repo is not None:
-            self.repo.close()
-            self.repo = None
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._owner >= 0:
-            os.close(self._owner)
-            self._owner = -1
+        try:
+            self.close_repo()
+        finally:
+            shutil.rmtree(self.path, ignore_errors=True)
+            if self._owner >= 0:
+                os.close(self._owner)
+                self._owner = -1
+
+    def close_repo(self) -> None:
+        """Let go of DVC's view, if there is one."""
+        repo, self.repo = self.repo, None
+        if repo is not None:
+            try:
+                repo.close()
+            except Exception as error:  # noqa: BLE001 - its databases are in the workspace, and go with it
+                log.warning("Closing DVC's view of %s: %s", self.path, error)
 
     def _fill(self) -> None:
         for name in project_files(self.project_dir):

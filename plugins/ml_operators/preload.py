@@ -1,18 +1,21 @@
 """Has the processes that fork Airflow's tasks import what the tasks will need.
 
-Each task is a process of its own, forked from the scheduler (LocalExecutor) or from a worker (CeleryExecutor), and a
-fork has what its parent has imported. Importing MLflow takes two seconds, DVC and S3's client one more.
+With LocalExecutor each task is a process of its own, forked from the scheduler, and a fork has what its parent has
+imported. Importing MLflow takes two seconds, DVC and S3's client one more.
 """
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
 
 log = logging.getLogger(__name__)
 
-FORKING = (["scheduler"], ["celery", "worker"])
-# Nothing of the project's own: its code may change while Airflow runs.
+# Celery's workers load plugins only after the fork: there it would cost each task what it saves here.
+FORKING = ("scheduler",)
+# Not to be found in memory by tasks: the project's code may change while Airflow runs.
+OWN = ("include", "ml_operators", "dvc_airflow")
 MODULES = (
     "airflow.providers.amazon.aws.hooks.s3",
     "airflow.providers.standard.operators.bash",
@@ -32,8 +35,11 @@ def preload(arguments: list[str]) -> None:
 
     :param arguments: of the command ``airflow``.
     """
-    if any(arguments[: len(command)] == command for command in FORKING):
+    if arguments[:1] and arguments[0] in FORKING:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow asks once, when it is imported
         for name in MODULES:
             with suppress(ImportError):  # the task that needs it will say so
                 import_module(name)
+        for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+            del sys.modules[name]
         log.info("Imported for the tasks: %s", ", ".join(name for name in MODULES if name in sys.modules))

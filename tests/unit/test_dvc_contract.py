@@ -293,3 +293,31 @@ def test_what_neither_has_is_named_with_the_stage_that_makes_it(lab, ran):
         push_all(Objects(repo), outputs_to_push(repo, STAGES))
 
     assert caught.value.maker == "make"
+
+
+def test_a_params_file_has_the_values_of_this_run_also_where_dvc_tracks_it(lab):
+    _, lock = lab.run("make")
+    dvc(lab.project, "init", "--no-scm", "--quiet")
+    dvc(lab.project, "add", "--quiet", "values.yaml")
+    (lab.project / "values.yaml").unlink()
+    (lab.project / "values.yaml").write_text("factor: 5\n")
+
+    with lab.repo(lock) as repo:
+        cache = StageCache(Objects(repo), "use")
+        cache.bring_inputs()
+
+        assert cache.inputs()["params"] == {"values.yaml": {"factor": 5}}
+        assert (Path(repo.root_dir) / "values.yaml").read_text() == "factor: 5\n"
+        assert "values.yaml" in cache.files()
+
+
+def test_credentials_that_were_renewed_while_a_stage_ran_count(lab):
+    given = iter(["first", "second"])
+    with Workspace(lab.project, remote_url="s3://bucket/dvc") as workspace:
+        tokens = []
+        for outdated in (False, False, True):
+            workspace.is_outdated = outdated
+            with open_repo(workspace, lambda: {"session_token": next(given)}) as repo:
+                tokens.append(repo.config["remote"]["airflow"]["session_token"])
+
+    assert tokens == ["first", "first", "second"]

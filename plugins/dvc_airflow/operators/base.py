@@ -168,6 +168,7 @@ class DvcOperator(BashOperator):
         :raises AirflowException: it failed; the message ends with the last lines that it printed.
         """
         self.cwd = str(workspace.path)
+        workspace.is_outdated = True
         output = workspace.path / OUTPUT_FILE
         output.parent.mkdir(parents=True, exist_ok=True)
         command = f"{self.bash_command}{options}"

@@ -20,7 +20,7 @@ from dvc_airflow.outputs import objects_of, outputs_to_push, push_all, push_run_
 from dvc_airflow.reasons import compare, judge
 from dvc_airflow.repo import open_repo
 from dvc_airflow.shortcut import Known, Shortcut
-from dvc_airflow.stage_cache import StageCache
+from dvc_airflow.stage_cache import StageCache, run_cache_key
 from dvc_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -118,14 +118,16 @@ class DvcStageOperator(DvcOperator):
         """
         lock = merge_locks(result["lock"] for result in self.upstream_results(context))
         self._shared_cache = self.cache_dir()
+        lock_file = only_file(known)
         with self.workspace(lock) as workspace, ExitStack() as stack:
             if self._shared_cache:
-                stack.enter_context(exclusive(self._shared_cache / FOLDER / "locks", digest(known)))
+                key = run_cache_key(known[lock_file][self._key])
+                stack.enter_context(exclusive(self._shared_cache / FOLDER / "locks", key))
                 with self._opened(workspace) as repo:
                     objects = Objects(repo)
                     if all(objects.in_cache(one) for one in lost):
                         return  # another task has had it made meanwhile
-            entry = self._execute(context, workspace, lock, only_file(known), " --force --no-run-cache")
+            entry = self._execute(context, workspace, lock, lock_file, " --force --no-run-cache")
             with self._opened(workspace) as repo:
                 self._taken_in(Objects(repo), entry)
 
@@ -150,7 +152,7 @@ class DvcStageOperator(DvcOperator):
             look = self.with_lost_made_again(context, lambda: self._look(workspace, stamps))
             if look.entry is None and look.key and cache_dir and not self.force:
                 waited = stack.enter_context(exclusive(cache_dir / FOLDER / "locks", look.key))
-                if waited or look.cache.is_overtaken():  # another run may have made it meanwhile
+                if waited or look.because or look.cache.is_overtaken():  # another run may have made it meanwhile
                     look = self._look(workspace, stamps)
             # By the workspace's copy, before the stage runs: the project may change while it does.
             shortcut = self._shortcut(lock, workspace.path)
