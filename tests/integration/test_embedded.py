@@ -17,7 +17,7 @@ import requests
 
 from tests.conftest import clean_environment
 
-PATIENCE = 120  # seconds
+PATIENCE = 600  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
 
 
 class Home:
@@ -40,7 +40,12 @@ class Home:
 
     def run(self, command: str, **env: str) -> tuple[int, str]:
         process = self.start(command, **env)
-        output, _ = process.communicate(timeout=PATIENCE)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # which ends all that it started
+            output, _ = process.communicate()
+            raise AssertionError(f"`{command}` was not done after {PATIENCE} s; it said:\n{output}") from None
         return process.returncode, output
 
     def processes(self) -> list[str]:
