@@ -38,7 +38,7 @@ test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; WORKERS=2 at a t
 test-unit: $(VENV)/.installed ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up parsing backfill')
+bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint

@@ -9,12 +9,14 @@ from dvc_airflow.operators import DvcPushOperator
 from dvc_airflow.task_group import DvcTaskGroup
 from include.config_file import load_config
 from include.settings import PROJECT_DIR
+from ml_operators.assets import champion_asset, model_asset, raw_data_asset
 from ml_operators.base import cache_dir, retry_arguments, store_credentials, store_environment, tracking_environment
-from ml_operators.links import MlflowRunLink, StoreLink
+from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink
 from ml_operators.mlflow_runs import mlflow_run_gone
-from ml_operators.model_registry import PromoteModelOperator, RegisterModelOperator
 from ml_operators.params import trigger_form
+from ml_operators.promote_model import JudgeModelOperator, PromoteModelOperator
 from ml_operators.record_lineage import RecordLineageOperator
+from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
 from ml_operators.setup_bucket import SetupBucketOperator
 
@@ -30,8 +32,9 @@ A stage whose inputs were seen before is **skipped**; its log says why.
 | `setup_bucket` | makes sure that the bucket can be used |
 | `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
 | `dvc_push` | pushes what the run made, and proves that the store has it |
+| `register_model` | one registered version per MLflow run |
 | `record_lineage` | writes manifest, `dvc.lock` and configuration into the store and onto the MLflow run |
-| `register_model`, `promote_model` | one version per MLflow run; alias `champion` if it meets the gate |
+| `promote_model` | compares with the champion on the same test rows; alias `champion` if the gate lets it through |
 
 Change a value for one run in the trigger form, or with a conf like `{"model": {"C": 0.5}}`; for all runs in
 `config/config.yaml`.
@@ -39,6 +42,12 @@ Change a value for one run in the trigger form, or with a conf like `{"model": {
 
 config = load_config()
 start = config.schedule.start_date
+
+
+def links(*names: str) -> list[ObjectLink]:
+    """Buttons to the objects of these ``paths``."""
+    return [ObjectLink(getattr(config.paths, name), config.remote_url) for name in names]
+
 
 with DAG(
     "ml_pipeline",
@@ -68,11 +77,13 @@ with DAG(
         force=resolve_config.output["force"],
         stage_environment={"get_data": store_environment, "train_and_evaluate": tracking_environment},
         stage_options={
+            "get_data": {"extra_links": links("raw_data")},
+            "preprocess": {"extra_links": links("train_data", "test_data")},
             "train_and_evaluate": {
                 "publish": [config.paths.mlflow_run, config.paths.metrics],
-                "extra_links": [MlflowRunLink()],
+                "extra_links": [MlflowRunLink(), *links("model", "metrics", "mlflow_run")],
                 "check_restored": partial(mlflow_run_gone, config.paths.mlflow_run),
-            }
+            },
         },
         **dvc,
     )
@@ -83,13 +94,26 @@ with DAG(
         extra_links=[StoreLink()],
         **dvc,
     )
-    record_lineage = RecordLineageOperator(
-        task_id="record_lineage",
-        config=resolved,
-        code=resolve_config.output["code"],
-        stage_task_ids=stages.stage_task_ids,
+    facts = {
+        "config": resolved,
+        "code": resolve_config.output["code"],
+        "stage_task_ids": stages.stage_task_ids,
+    }
+    # Inlets: Airflow's graph of Assets then shows what comes of what.
+    raw_data, model = raw_data_asset(config), model_asset(config)
+    register_model = RegisterModelOperator(task_id="register_model", asset=model, inlets=[raw_data], **facts)
+    registered = register_model.output
+    record_lineage = RecordLineageOperator(task_id="record_lineage", model=registered, asset=raw_data, **facts)
+    promote_model = PromoteModelOperator(
+        task_id="promote_model", config=resolved, model=registered, asset=champion_asset(config), inlets=[model]
     )
-    register_model = RegisterModelOperator(task_id="register_model", config=resolved, lineage=record_lineage.output)
-    promote_model = PromoteModelOperator(task_id="promote_model", config=resolved, model=register_model.output)
 
-    setup_bucket >> stages >> dvc_push >> record_lineage >> register_model >> promote_model
+    setup_bucket >> stages >> dvc_push >> register_model >> record_lineage
+    if config.registry.approval == "manual":
+        from ml_operators.approve_promotion import ApprovePromotionOperator
+
+        judge_model = JudgeModelOperator(task_id="judge_model", config=resolved, model=registered)
+        approve = ApprovePromotionOperator(task_id="approve_promotion", verdict=judge_model.output)
+        record_lineage >> judge_model >> approve >> promote_model
+    else:
+        record_lineage >> promote_model

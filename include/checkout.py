@@ -5,12 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from configobj import ConfigObj
 
-from include import lineage
 from include.config_file import dump_yaml, load_config
 from include.errors import PipelineError, exit_with_message
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
@@ -48,26 +48,24 @@ def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
         ensure_bucket(client(runtime), bucket, runtime)
 
 
-def read_manifest(config: PipelineConfig, runtime: RuntimeSettings, run_id: str) -> lineage.Manifest:
-    """Fetch what was recorded of a run of the DAG."""
-    with explained(runtime, f"lineage of {run_id}"):
-        answer = client(runtime).get_object(Bucket=config.storage.bucket, Key=lineage.key(run_id, "manifest.json"))
-        return lineage.Manifest.model_validate_json(answer["Body"].read())
+def materialise(
+    project_dir: Path, lock: Mapping[str, Any], environment: Mapping[str, str], *, force: bool = False
+) -> dict[str, Any]:
+    """Bring a run's dvc.lock and outputs from the cache into the checkout, all or nothing.
 
-
-def materialise(project_dir: Path, manifest: lineage.Manifest, environment: dict[str, str]) -> dict[str, Any]:
-    """Bring a run's dvc.lock and outputs into the checkout, all or nothing.
-
+    :param lock: the run's dvc.lock files, by path.
+    :param force: replace outputs that were edited by hand.
     :return: what ``dvc status`` still finds changed, but for the source's date and version, which the run filled in
         where config/config.yaml leaves them open; empty if the checkout is that run's.
     :raises PipelineError: DVC refuses, as when an output was edited by hand; dvc.lock is then as it was.
     """
-    file = project_dir / LOCK
-    before = file.read_bytes() if file.exists() else None
-    write_bytes(file, dump_yaml(manifest.lock[LOCK]).encode())
-    done = _dvc(project_dir, environment, "checkout", "--quiet")
+    before = {path: (project_dir / path).read_bytes() if (project_dir / path).exists() else None for path in lock}
+    for path, content in lock.items():
+        write_bytes(project_dir / path, dump_yaml(content).encode())
+    done = _dvc(project_dir, environment, "checkout", "--quiet", *(["--force"] if force else []))
     if done.returncode:
-        _put_back(file, before)
+        for path, text in before.items():
+            _put_back(project_dir / path, text)
         raise PipelineError(
             f"the results were not checked out into {project_dir}, its {LOCK} is as it was: {done.stderr.strip()}. "
             "Move the files named there away, or commit them with `dvc commit`, and run again."
@@ -78,6 +76,29 @@ def materialise(project_dir: Path, manifest: lineage.Manifest, environment: dict
     return {stage: changes for stage, changes in json.loads(status.stdout or "{}").items() if not _only_pins(changes)}
 
 
+def cache_folder(project_dir: Path, environment: Mapping[str, str]) -> Path:
+    """Where the checkout's DVC cache is.
+
+    :raises PipelineError: the folder is no DVC checkout.
+    """
+    done = _dvc(project_dir, environment, "cache", "dir")
+    if done.returncode:
+        raise PipelineError(f"{project_dir} has a dvc.yaml, but DVC cannot work there: {done.stderr.strip()}")
+    return project_dir / done.stdout.strip()
+
+
+def put_into_cache(cache: Path, source: Path) -> None:
+    """Have the DVC cache hold a file.
+
+    :param source: checked by the caller; its name is its md5.
+    """
+    target = cache / "files" / "md5" / source.name[:2] / source.name[2:]
+    if target.exists():
+        target.chmod(0o644)
+    write_bytes(target, source.read_bytes())
+    target.chmod(0o444)  # as DVC protects what is in its cache
+
+
 def _only_pins(changes: Any) -> bool:
     deps = [change.get("changed deps") for change in changes if isinstance(change, dict)]
     pins = {"data.source", "data.version"}
@@ -86,7 +107,7 @@ def _only_pins(changes: Any) -> bool:
     )
 
 
-def _dvc(project_dir: Path, environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _dvc(project_dir: Path, environment: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(command, cwd=project_dir, env=environment, capture_output=True, text=True)
 

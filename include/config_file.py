@@ -1,7 +1,7 @@
 """Reading, checking and overriding config/config.yaml."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from difflib import get_close_matches
 from functools import cache
@@ -17,6 +17,10 @@ from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
 
 # The DAG itself is made from these: they cannot differ from run to run.
 FIXED_SECTIONS = ("paths", "schedule")
+FIXED_KEYS = ("registry.approval",)
+# Sections by the DAG that they are for
+SCORING = ("scoring",)
+PIPELINE = tuple(section for section in PipelineConfig.model_fields if section not in SCORING)
 
 
 def parse_yaml(text: str, where: str | Path) -> Any:
@@ -92,9 +96,12 @@ def load_config(project_dir: Path = PROJECT_DIR) -> PipelineConfig:
     return validate_config(read_config_document(project_dir))
 
 
-def apply_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply_overrides(
+    document: Mapping[str, Any], overrides: Mapping[str, Any], where: str, sections: Collection[str] = PIPELINE
+) -> dict[str, Any]:
     """Lay the values of one run over the file's: ``{"model": {"C": 2.5}}`` or ``{"model.C": 2.5}``.
 
+    :param sections: those that the DAG uses.
     :raises ConfigError: a key that the configuration does not have; the nearest one is suggested.
     """
     merged = {section: dict(values) if isinstance(values, dict) else values for section, values in document.items()}
@@ -102,12 +109,19 @@ def apply_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any], w
         section, _, name = key.partition(".")
         if key not in _known_keys():
             raise ConfigError(f"{where}: unknown key {key!r}{_suggest(key, _known_keys())}.")
-        if section in FIXED_SECTIONS:
+        if section not in sections:
+            raise ConfigError(f"{where}: {key} is for another DAG; this one uses: {', '.join(sections)}.")
+        if is_fixed(key):
             raise ConfigError(
                 f"{where}: {key} is the same for all runs, for the DAG is built from it; change {CONFIG_FILE}."
             )
         merged.setdefault(section, {})[name] = value
     return merged
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a value is the same for all runs."""
+    return key.partition(".")[0] in FIXED_SECTIONS or key in FIXED_KEYS
 
 
 def _flatten(overrides: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:

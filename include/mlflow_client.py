@@ -13,7 +13,9 @@ from include.settings import CONFIG_FILE, RuntimeSettings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from requests import Response
 
+CHAMPION = "champion"  # the alias of the version that is in use
 REQUEST_TIMEOUT = (5, 15)  # seconds: to connect, and between two pieces of the answer
 
 
@@ -53,28 +55,69 @@ def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:
     :raises AccessError: the server refuses the credentials.
     :raises ServiceError: it does not answer.
     """
-    import requests
-
-    if not runtime.mlflow_tracking_uri.startswith(("http://", "https://")):
+    if not _is_server(runtime):
         try:
             require_run(connect(runtime), run_id)
             return False
         except DataError:
             return True
+    answer = _get(runtime, "api/2.0/mlflow/runs/get", {"run_id": run_id})
+    return answer is None or answer.json()["run"]["info"].get("lifecycle_stage") != "active"
+
+
+def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
+    """The version of a registered model that has the alias `champion`, if one has. Without MLflow's own client.
+
+    :raises AccessError, ServiceError: as for `deleted_run`.
+    """
+    if not _is_server(runtime):
+        with explained(runtime):
+            models = connect(runtime).search_registered_models(f"name = '{name}'")
+            return next((str(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases), None)
+    answer = _get(runtime, "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": CHAMPION})
+    return str(answer.json()["model_version"]["version"]) if answer is not None else None
+
+
+def server_version(runtime: RuntimeSettings) -> str:
+    """The version of the tracking server; of the client, where MLflow is a plain database.
+
+    :raises AccessError, ServiceError: as for `deleted_run`.
+    """
+    from importlib.metadata import version
+
+    if not _is_server(runtime):
+        return version("mlflow")
+    answer = _get(runtime, "version", {})
+    if answer is None:
+        raise ServiceError(f"what answers at {runtime.mlflow_tracking_uri} is no MLflow. Is MLFLOW_TRACKING_URI right?")
+    return str(answer.text.strip())
+
+
+def _is_server(runtime: RuntimeSettings) -> bool:
+    return runtime.mlflow_tracking_uri.startswith(("http://", "https://"))
+
+
+def _get(runtime: RuntimeSettings, path: str, params: Mapping[str, str]) -> "Response | None":
+    """Ask the server by one request; None if it knows no such thing. MLflow's own client takes seconds to import."""
+    import requests
+
     password = runtime.mlflow_tracking_password
     with explained(runtime):
         answer = requests.get(
-            f"{runtime.mlflow_tracking_uri.rstrip('/')}/api/2.0/mlflow/runs/get",
-            params={"run_id": run_id},
+            f"{runtime.mlflow_tracking_uri.rstrip('/')}/{path}",
+            params=params,
             auth=(runtime.mlflow_tracking_username, password.get_secret_value() if password else "")
             if runtime.mlflow_tracking_username
             else None,
             timeout=REQUEST_TIMEOUT,
         )
-        if answer.status_code == 404 and "RESOURCE_DOES_NOT_EXIST" in answer.text:
-            return True
+        if answer.status_code == 404 or "RESOURCE_DOES_NOT_EXIST" in answer.text[:500]:
+            return None
+        # An alias that does not exist is an invalid parameter to MLflow.
+        if answer.status_code == 400 and "alias" in answer.text:
+            return None
         answer.raise_for_status()
-        return answer.json()["run"]["info"].get("lifecycle_stage") != "active"
+        return answer
 
 
 def running_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "list[Run]":

@@ -1,79 +1,254 @@
-"""The model registry (MLflow): register the model of a run, and let it through the gate."""
+"""The model registry (MLflow): register a run's model, let it through the gate, take the champion back.
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+MLflow cannot compare and set an alias in one step. So whoever changes one holds a lock in the object store meanwhile.
+"""
 
-from include.mlflow_client import require_run
-from include.settings import RegistryConfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from include.champion_history import Change, changes, line, rolled_back
+from include.errors import DataError
+from include.gate import Verdict, judge
+from include.mlflow_client import CHAMPION, require_run
+from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
+from include.store import client as store_client
+from include.store import explained
+from include.store_lock import Held, exclusive
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
+
+# Values of a version by metric, and how they were come by
+Scores = tuple[Mapping[str, float], str]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate says of a version. ``champion`` is the version that holds the alias afterwards, if any."""
+class Doer:
+    """Who changes the champion: a person or a run, and the task, whose retry has the same ``token``."""
 
-    version: str
-    metric: str
-    value: float
-    rule: str
-    passed: bool
-    alias: str
-    champion: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verdict as plain data."""
-        return asdict(self)
+    name: str
+    token: str
 
 
-def register(client: "MlflowClient", name: str, mlflow_run: Mapping[str, str], tags: Mapping[str, str]) -> str:
-    """Register the run's model, unless that was done before.
+class Registry:
+    """The versions and aliases of one registered model.
 
-    :param mlflow_run: ``run_id`` and ``model_uri``, as the stage `train_and_evaluate` writes them.
-    :param tags: set on a version that is new.
-    :return: the version.
-    :raises DataError: the MLflow run is gone.
+    :param config: its ``registry.model_name``; the lock is in its bucket.
+    :param mlflow: an MlflowClient.
     """
-    import mlflow
 
-    known = client.search_model_versions(f"name = '{_quoted(name)}' and run_id = '{mlflow_run['run_id']}'")
-    if known:
-        return str(min(known, key=lambda version: int(version.version)).version)
-    require_run(client, mlflow_run["run_id"])
-    registered = mlflow.register_model(mlflow_run["model_uri"], name, tags=dict(tags))
-    return str(registered.version)
+    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient") -> None:
+        self.config, self.name, self.mlflow = config, config.registry.model_name, mlflow
+        self._runtime, self._bucket = runtime, config.storage.bucket
+
+    def register(self, mlflow_run: Mapping[str, str], tags: Mapping[str, str], description: str) -> tuple[str, bool]:
+        """Register the run's model, unless that was done before: one version per MLflow run.
+
+        :param mlflow_run: ``run_id`` and ``model_uri``, as the stage `train_and_evaluate` writes them.
+        :param tags, description: of a version that is new (Markdown).
+        :return: the version, and whether it is new.
+        :raises DataError: the MLflow run is gone.
+        """
+        with self._locked():
+            if known := self._version_of(mlflow_run["run_id"]):
+                return known, False
+            require_run(self.mlflow, mlflow_run["run_id"])
+            self._make_model()
+            version = self.mlflow.create_model_version(
+                self.name,
+                mlflow_run["model_uri"],
+                run_id=mlflow_run["run_id"],
+                tags=dict(tags),
+                description=description,
+                model_id=mlflow_run["model_uri"].removeprefix("models:/"),
+            )
+            return str(version.version), True
+
+    def promote(
+        self,
+        version: str,
+        metrics: Mapping[str, float],
+        rule: RegistryConfig,
+        scores_of: Callable[["ModelVersion"], Scores],
+        doer: Doer,
+    ) -> Verdict:
+        """Apply the gate, and move the alias: `champion` to a version that passes, else `challenger`.
+
+        :param metrics: the version's test metrics by name, such as ``test_accuracy``.
+        :param scores_of: gives the champion's on the same test rows.
+        :raises DataError: the champion cannot be scored; the aliases are as they were.
+        """
+        with self._locked() as held:
+            champion = self.holder(CHAMPION)
+            begun = [change for change in self.history() if change.token == doer.token and change.version == version]
+            # An earlier try of the same task got as far as that: its verdict is told again.
+            before = begun[-1].before if begun and champion == version else champion
+            verdict = self._judge(version, metrics, rule, scores_of, before)
+            held.extend()
+            if verdict.alias == CHAMPION and champion != version:
+                reason = f"gate: {rule.metric} {metrics[rule.metric]:.4f}"
+                self._crown(Change.now("promotion", version, champion, reason, doer.name, doer.token))
+            elif verdict.alias == CHALLENGER:
+                self._set_alias(CHALLENGER, version)
+        return verdict
+
+    def propose(
+        self,
+        version: str,
+        metrics: Mapping[str, float],
+        rule: RegistryConfig,
+        scores_of: Callable[["ModelVersion"], Scores],
+    ) -> Verdict:
+        """Apply the gate, but leave the champion: a version that is not it is challenger until it is promoted."""
+        with self._locked() as held:
+            verdict = self._judge(version, metrics, rule, scores_of, self.holder(CHAMPION))
+            held.extend()
+            if verdict.compared_with != version:
+                self._set_alias(CHALLENGER, version)
+        return verdict
+
+    def _judge(
+        self,
+        version: str,
+        metrics: Mapping[str, float],
+        rule: RegistryConfig,
+        scores_of: Callable[["ModelVersion"], Scores],
+        champion: str | None,
+    ) -> Verdict:
+        scores, newer = None, True
+        if champion == version:
+            note = "it is the champion already"
+        elif champion is None:
+            note = "there is no champion to compare with: the minimum alone counts"
+        else:
+            scores, note = scores_of(self._version(champion))
+            newer = int(version) > int(champion)
+        checks = judge(rule, metrics, scores, newer=newer)
+        passed = all(check.passed for check in checks)
+        if back := rolled_back(self.history(), self.holder(CHAMPION)).get(version):
+            passed, note = False, f"{note}; {_why_not(version, back)}"
+        keeps = passed or champion == version
+        return Verdict(
+            version=version,
+            passed=passed,
+            alias=CHAMPION if keeps else CHALLENGER,
+            compared_with=champion,
+            champion=version if keeps else champion,
+            note=note,
+            checks=checks,
+        )
+
+    def roll_back(self, target: str, reason: str, doer: Doer) -> Change:
+        """Give the alias `champion` back to an earlier version. The one that loses it is not promoted again by itself.
+
+        :param target: a version, or `PREVIOUS`: the one that was champion before.
+        :return: what was changed; the same as before when a task is tried again.
+        :raises DataError: there is no such version, or it is the champion; the aliases are as they were.
+        """
+        with self._locked() as held:
+            champion, history = self.holder(CHAMPION), self.history()
+            begun = [change for change in history if change.token == doer.token]
+            change = begun[-1] if begun else None
+            if change is None:
+                version = self._previous(champion, history) if target == PREVIOUS else target.removeprefix("v")
+                self._require(version, champion)
+                change = Change.now("roll-back", version, champion, reason, doer.name, doer.token)
+            held.extend()
+            self._crown(change)
+        return change
+
+    def holder(self, alias: str) -> str | None:
+        """The version that holds an alias, if one does."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            holder = self.mlflow.get_registered_model(self.name).aliases.get(alias)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return str(holder) if holder is not None else None
+
+    def history(self) -> list[Change]:
+        """Every change of the champion, oldest first."""
+        return changes(self.mlflow.get_registered_model(self.name).tags)
+
+    def _crown(self, change: Change) -> None:
+        """Write the change down, then make it: a process may be killed in between, and its retry goes on."""
+        self.mlflow.set_registered_model_tag(self.name, *change.tag())
+        self._set_alias(CHAMPION, change.version)
+        if self.holder(CHALLENGER) == change.version:
+            self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
+
+    def _previous(self, champion: str | None, history: list[Change]) -> str:
+        versions = line(history, champion)
+        if champion is None or len(versions) < 2:
+            raise DataError(
+                f"model {self.name}: no version is on record as champion before {champion or 'now'}. "
+                f"Name one: {self._known()}."
+            )
+        return versions[-2]
+
+    def _require(self, version: str, champion: str | None) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._version(version)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise DataError(
+                f"model {self.name} has no version {version}: it was deleted, or never was. There are: {self._known()}."
+            ) from None
+        if version == champion:
+            raise DataError(f"version {version} of model {self.name} is the champion already. Nothing was changed.")
+
+    def _known(self) -> str:
+        found = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}'", max_results=20)
+        return ", ".join(sorted((str(one.version) for one in found), key=int)) or "none"
+
+    def _version(self, version: str) -> "ModelVersion":
+        return self.mlflow.get_model_version(self.name, version)
+
+    def _version_of(self, mlflow_run_id: str) -> str | None:
+        known = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}' and run_id = '{mlflow_run_id}'")
+        return str(min(known, key=lambda version: int(version.version)).version) if known else None
+
+    def _set_alias(self, alias: str, version: str) -> None:
+        if self.holder(alias) != version:
+            self.mlflow.set_registered_model_alias(self.name, alias, version)
+
+    def _make_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.mlflow.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[Held]:
+        s3 = store_client(self._runtime)
+        with (
+            explained(self._runtime, f"lock of model {self.name} in storage.bucket: {self._bucket}"),
+            exclusive(s3, self._bucket, f"registry/{quote(self.name, safe='')}") as held,
+        ):
+            yield held
 
 
-def promote(client: "MlflowClient", version: str, metrics: Mapping[str, float], rule: RegistryConfig) -> Verdict:
-    """Apply the gate, and move the alias: `champion` if the minimum is met, else `challenger`.
-
-    :param metrics: the test metrics by name, such as ``test_accuracy``.
-    """
-    value = metrics[rule.metric]
-    passed = value >= rule.minimum
-    alias = CHAMPION if passed else CHALLENGER
-    if alias_version(client, rule.model_name, alias) != version:
-        client.set_registered_model_alias(rule.model_name, alias, version)
-    return Verdict(
-        version=version,
-        metric=rule.metric,
-        value=value,
-        rule=f"{rule.metric} >= {rule.minimum}",
-        passed=passed,
-        alias=alias,
-        champion=alias_version(client, rule.model_name, CHAMPION),
+def _why_not(version: str, back: Change) -> str:
+    return (
+        f"version {version} was rolled back from on {back.at[:10]} by {back.by} ({back.reason}): only "
+        f"`rollback {version}` makes it champion again"
     )
-
-
-def alias_version(client: "MlflowClient", name: str, alias: str) -> str | None:
-    """The version that holds the alias, if one does."""
-    holder = client.get_registered_model(name).aliases.get(alias)
-    return str(holder) if holder is not None else None
 
 
 def _quoted(value: str) -> str:

@@ -11,7 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ConfigError
@@ -73,6 +82,8 @@ class PathsConfig(_Section):
     model: RelativePath = Field(description="The fitted scikit-learn pipeline (joblib)")
     metrics: RelativePath = Field(description="Metrics and classification report (JSON)")
     confusion_matrix: RelativePath = Field(description="Actual and predicted class per test row (CSV)")
+    roc_curve: RelativePath = Field(description="ROC curve of each class against the rest, on the test rows (CSV)")
+    coefficients: RelativePath = Field(description="Learned weight of each feature, per class (CSV)")
     mlflow_run: RelativePath = Field(description="Which MLflow run trained the model (JSON)")
 
     @field_validator("*")
@@ -123,14 +134,37 @@ class MlflowConfig(_Section):
     experiment: Line = Field(description="Name of the MLflow experiment")
 
 
+TestMetric = Literal[
+    "test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro", "test_roc_auc_ovr", "test_log_loss"
+]
+LOWER_IS_BETTER = frozenset({"test_log_loss"})
+
+
 class RegistryConfig(_Section):
     """The model registry, and the gate before the alias `champion`."""
 
-    model_name: Annotated[Line, Field(pattern=r"^[^/:]+$")] = Field(description="Name of the registered model")
-    metric: Literal[
-        "test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro", "test_roc_auc_ovr"
-    ] = Field(description="Test metric that the gate looks at (higher is better)")
-    minimum: float = Field(ge=0, le=1, description="A model below this value is never champion")
+    model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
+    metric: TestMetric = Field(description="Test metric that the gate looks at")
+    direction: Literal["higher", "lower"] = Field("higher", description="Which values of the metric are better")
+    minimum: float = Field(
+        ge=0, description="The worst value that may be champion: at least this (at most, where lower is better)"
+    )
+    min_gain: float = Field(0.0, ge=0, description="How much better than the champion; 0: as good, and newer")
+    tolerances: dict[TestMetric, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="Further metrics, and by how much each may be worse than the champion's"
+    )
+    approval: Literal["auto", "manual"] = Field(
+        "auto", description="manual: a person approves in the web UI before a model becomes champion"
+    )
+
+    @model_validator(mode="after")
+    def _direction_of_the_metric(self) -> "RegistryConfig":
+        right = "lower" if self.metric in LOWER_IS_BETTER else "higher"
+        if self.direction != right:
+            raise ValueError(f"registry.direction: of {self.metric}, {right} values are better; write {right}")
+        if right == "higher" and self.minimum > 1:
+            raise ValueError(f"registry.minimum: {self.metric} is never above 1")
+        return self
 
 
 class StorageConfig(_Section):
@@ -151,6 +185,17 @@ class StorageConfig(_Section):
                 "a letter or digit at both ends, and not the form of an IP address"
             )
         return value
+
+
+class ScoringConfig(_Section):
+    """What the DAG `score_batch` scores with the champion, and where the predictions go."""
+
+    input: Annotated[Line, AfterValidator(_without_credentials)] = Field(
+        "sklearn:iris",
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}",
+    )
+    format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    prefix: RelativePath = Field("predictions", description="Where the predictions go in the bucket")
 
 
 class ScheduleConfig(_Section):
@@ -187,6 +232,7 @@ class PipelineConfig(_Section):
     mlflow: MlflowConfig
     registry: RegistryConfig
     storage: StorageConfig
+    scoring: ScoringConfig = ScoringConfig()
     schedule: ScheduleConfig
 
     @property
@@ -240,6 +286,7 @@ class RuntimeSettings(BaseSettings):
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         }
         return {name: value for name, value in values.items() if value}
 

@@ -66,7 +66,7 @@ def current_version(source: str, runtime: RuntimeSettings, base_dir: Path) -> st
     """
     match kind(source):
         case "sklearn":
-            _sklearn_name(source)
+            builtin_name(source)
             return None
         case "file":
             return _md5(_read_file(source, base_dir))
@@ -110,7 +110,11 @@ def _md5(content: bytes) -> str:
     return "md5:" + hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _sklearn_name(source: str) -> str:
+def builtin_name(source: str) -> str:
+    """Which of scikit-learn's data sets ``sklearn:<name>`` means.
+
+    :raises ConfigError: none.
+    """
     name = source.removeprefix("sklearn:")
     if name not in SKLEARN_DATASETS:
         raise ConfigError(f"data.source: no built-in data set {name!r}; there are: {', '.join(SKLEARN_DATASETS)}.")

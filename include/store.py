@@ -32,6 +32,7 @@ def client(runtime: RuntimeSettings) -> "S3Client":
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         retries={"total_max_attempts": 2},
+        max_pool_connections=32,
         # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
         s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
     )

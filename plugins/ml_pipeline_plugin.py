@@ -1,4 +1,4 @@
-"""The one module that Airflow's plugin loader imports: buttons in the navigation, and what tasks need, preloaded."""
+"""The one module that Airflow's plugin loader imports: links, notes, and what tasks need, preloaded."""
 
 import sys
 from typing import Any
@@ -7,6 +7,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from include.mlflow_client import ui_url
 from include.settings import load_runtime_settings
+from ml_operators.notes import NoteListener
 from ml_operators.preload import preload
 
 
@@ -26,10 +27,11 @@ def _views() -> list[dict[str, Any]]:
 
 
 class MlPipelinePlugin(AirflowPlugin):
-    """Registers nothing but links: the operators are imported from their packages."""
+    """Registers links and the listener for notes: the operators are imported from their packages."""
 
     name = "ml_pipeline"
     external_views = _views()
+    listeners = [NoteListener()]  # noqa: RUF012 - as Airflow declares it
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

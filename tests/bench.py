@@ -24,6 +24,9 @@ from uuid import uuid4
 import psutil
 from sklearn.datasets import load_iris
 
+from include.config_file import load_config
+from include.lineage.archive import VERDICT, Archive, RunKey
+from include.settings import RuntimeSettings
 from tests.conftest import ROOT, copy_of_project
 from tests.lab import Site, new_site, running_parts
 from tests.scheduler import Airflow, running_airflow
@@ -46,6 +49,7 @@ TARGETS = {
     "backfill repeated / loop of dvc repro": 0.2,
     "backfill repeated / cold loop of dvc repro": 0.2,
     "parsing 300 stages, above an empty file": 0.3,
+    "first page of `runs` over 1,000 runs": 1.0,
 }
 
 HAND_WRITTEN = '''
@@ -306,6 +310,34 @@ def put_entries(site: Site, prefix: str, count: int) -> None:
         list(pool.map(put, range(count)))
 
 
+def past_runs(bench: Bench) -> None:
+    """The command ``runs``, start of Python included, when a thousand runs are on record."""
+    site, report = bench.site, bench.report
+    site.dag({})
+    config = load_config(site.project)
+    runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in site.env.items()})
+    archive = Archive(config, runtime)
+    (first,) = archive.newest(1)
+    manifest, verdict = archive.read(first), json.dumps(archive.verdict(first)).encode()
+
+    def put(number: int) -> None:
+        started = f"{START + timedelta(days=number)}T00:00:00+00:00"
+        run = manifest.airflow.model_copy(update={"run_id": f"scheduled__{number:04}", "started_at": started})
+        archive.record(manifest.model_copy(update={"airflow": run}))
+        archive.add(RunKey(run.dag_id, run.run_id), VERDICT, verdict)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put, range(999)))
+
+    def page() -> None:
+        done = site.python("-m", "include", "runs")
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 21
+
+    report.add("first page of `runs` over 1,000 runs", [timed(page) for _ in range(3 * RUNS)], "s")
+    report.add("python -c pass, for comparison", [timed(lambda: site.python("-c", "pass")) for _ in range(RUNS)], "s")
+
+
 def parsing(bench: Bench) -> None:
     """(e): the DAG file of a project with 3 and with 300 stages, in a fresh process, the second time."""
     files = {}
@@ -409,7 +441,7 @@ def edit(project: Path, old: str, new: str) -> None:
 
 def main() -> None:
     """Measure, and write the results."""
-    parts_wanted = sys.argv[1:] or ["one_run", "look_up", "parsing", "backfill"]
+    parts_wanted = sys.argv[1:] or ["one_run", "look_up", "past_runs", "parsing", "backfill"]
     report = Report()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = Path(temporary)
@@ -423,7 +455,7 @@ def main() -> None:
             tmp = folder / "tmp"
             tmp.mkdir()
             bench = Bench(new_site(copy, parts, "bench", tmp), folder, report)
-            works = {"one_run": one_run, "look_up": look_up, "parsing": parsing}
+            works = {"one_run": one_run, "look_up": look_up, "past_runs": past_runs, "parsing": parsing}
             works["backfill"] = lambda bench: backfill(bench, copy, parts)
             for name in parts_wanted:
                 print(f"== {name}", flush=True)

@@ -5,16 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from include.checkout import materialise, read_manifest
+from include.checkout import materialise
 from include.config_file import apply_overrides, load_config, read_config_document, validate_config
 from include.embedded.dag_run import DagRun, brief, run_dag
 from include.embedded.environment import process_environment
 from include.embedded.parts import running
 from include.embedded.state import State
 from include.errors import ConfigError, PipelineError
-from include.lineage import Manifest
-from include.mlflow_client import connect
-from include.registry import CHAMPION
+from include.lineage.archive import Archive, RunKey
+from include.lineage.manifest import Manifest
+from include.mlflow_client import CHAMPION, connect
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.store import client, explained
 
@@ -41,8 +41,8 @@ def run(state: State) -> int:
         if not result.succeeded or not result.run_id:
             _explain_failure(result, log)
             return 1
-        manifest = read_manifest(config, load_runtime_settings(), result.run_id)
-        changed = materialise(PROJECT_DIR, manifest, environment)
+        manifest = Archive(config, load_runtime_settings()).read(RunKey(DAG_ID, result.run_id))
+        changed = materialise(PROJECT_DIR, manifest.lock, environment)
         print(_summary(config, load_runtime_settings(), manifest, list(changed)))
     return 0
 

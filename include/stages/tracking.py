@@ -4,13 +4,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from include.mlflow_client import close_runs, connect, explained, running_runs
 from include.settings import PipelineConfig, RuntimeSettings
+from include.stages import figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +38,12 @@ class TrackedRun:
         test: "Part",
         scores: Mapping[str, Mapping[str, float]],
         report: Mapping[str, Any],
-        confusion: "pd.DataFrame",
+        plots: "Sequence[pd.DataFrame]",
     ) -> None:
-        """Log hyperparameters, metrics of both parts, report, picture, data sets and the model with its signature."""
+        """Log hyperparameters, metrics of both parts, report, pictures, data sets and the model with its signature.
+
+        :param plots: the tables of confusion matrix, ROC and coefficients.
+        """
         import mlflow
         from mlflow.entities import Metric, Param
 
@@ -53,7 +57,9 @@ class TrackedRun:
         for context, (features, target) in (("training", train), ("test", test)):
             mlflow.log_input(_dataset(config, context, features, target), context=context)
         mlflow.log_dict(dict(report), "classification_report.json")
-        _log_confusion_picture(confusion)
+        drawn = (figures.confusion_matrix, figures.roc_curve, figures.coefficients)
+        for draw, table in zip(drawn, plots, strict=True):
+            mlflow.log_figure(draw(table), f"{draw.__name__}.png")
         self.identity["model_uri"] = _log_model(pipeline, train[0])
 
 
@@ -119,18 +125,6 @@ def _dataset(config: PipelineConfig, context: str, features: "pd.DataFrame", tar
 
     frame = features.assign(**{config.data.target: target})
     return from_pandas(frame, targets=config.data.target, name=f"{context} rows")
-
-
-def _log_confusion_picture(confusion: "pd.DataFrame") -> None:
-    import mlflow
-    from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    figure = Figure(layout="constrained")  # not pyplot: no display, no global state
-    ConfusionMatrixDisplay.from_predictions(
-        confusion["actual"], confusion["predicted"], ax=figure.subplots(), xticks_rotation=45
-    )
-    mlflow.log_figure(figure, "confusion_matrix.png")
 
 
 def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:

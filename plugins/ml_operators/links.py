@@ -2,12 +2,13 @@
 
 import json
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.bases.xcom import BaseXCom
 
 from include.mlflow_client import run_url, version_url
-from include.settings import load_runtime_settings
+from include.settings import RuntimeSettings, load_runtime_settings
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -45,6 +46,21 @@ class ModelVersionLink(BaseOperatorLink):
         return version_url(load_runtime_settings(), result["name"], result["version"]) if "version" in result else ""
 
 
+class ReportLink(BaseOperatorLink):
+    """To the run's report, among the artifacts of the MLflow run."""
+
+    name = "Run report"
+
+    def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
+        """The address, or an empty text if the task came to no result."""
+        result = _returned(ti_key)
+        if "report" not in result:
+            return ""
+        mlflow_run = result["mlflow_run"]
+        page = run_url(load_runtime_settings(), mlflow_run["experiment_id"], mlflow_run["run_id"])
+        return f"{page}/artifacts/{quote(result['report'])}"
+
+
 class StoreLink(BaseOperatorLink):
     """To the bucket: in the store's console where there is one, else the address of the bucket itself."""
 
@@ -54,9 +70,43 @@ class StoreLink(BaseOperatorLink):
         """The address, or an empty text if the task came to no result."""
         result = _returned(ti_key)
         bucket = result.get("bucket") or str(result.get("remote_url", "")).removeprefix("s3://").partition("/")[0]
-        runtime = load_runtime_settings()
-        if not bucket:
-            return ""
-        if runtime.store_console_url:
-            return f"{runtime.store_console_url.rstrip('/')}/browser/{bucket}"
-        return f"{(runtime.aws_endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket}"
+        return object_url(load_runtime_settings(), bucket, "") if bucket else ""
+
+
+class ObjectLink(BaseOperatorLink):
+    """To the object that holds one output of a stage, also where the stage was restored.
+
+    :param path: of the output.
+    :param remote_url: the DVC remote by config/config.yaml.
+    """
+
+    def __init__(self, path: str, remote_url: str) -> None:
+        self.path, self.remote_url = path, remote_url
+
+    @property
+    def name(self) -> str:
+        """What the button says."""
+        return f"Object of {self.path}"
+
+    @property
+    def xcom_key(self) -> str:
+        """Of its own: a stage has several."""
+        return f"_link_ObjectLink_{self.path}"
+
+    def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
+        """The address, or an empty text if the task came to no result."""
+        locks = _returned(ti_key).get("lock", {})
+        outs = [out for stages in locks.values() for entry in stages.values() for out in entry.get("outs", [])]
+        for out in outs:
+            if out["path"] == self.path and out.get("md5"):
+                bucket, _, prefix = self.remote_url.removeprefix("s3://").partition("/")
+                md5 = out["md5"]
+                return object_url(load_runtime_settings(), bucket, f"{prefix}/files/md5/{md5[:2]}/{md5[2:]}")
+        return ""
+
+
+def object_url(runtime: RuntimeSettings, bucket: str, key: str) -> str:
+    """Where a browser sees an object, or a bucket: in the console, or at the store's own address."""
+    if runtime.store_console_url:
+        return f"{runtime.store_console_url.rstrip('/')}/browser/{bucket}/{quote(key)}".rstrip("/")
+    return f"{(runtime.aws_endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket}/{quote(key)}".rstrip("/")

@@ -1,11 +1,11 @@
 """The trigger form: Airflow Params made from the Pydantic model of the configuration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
-from include.config_file import FIXED_SECTIONS
+from include.config_file import PIPELINE, is_fixed
 from include.settings import PipelineConfig
 
 # What Airflow's form shows of a JSON schema; it ignores anyOf, and exclusive bounds are checked but not shown.
@@ -37,16 +37,22 @@ def trigger_form(config: PipelineConfig) -> dict[str, Param]:
         description="Also those whose result is known; each then says whether it came to the same",
         section="Run",
     )
-    return {**{key: _param(key, value, schema) for key, value, schema in _values(config)}, FORCE: force}
+    return {**form_of(config, PIPELINE), FORCE: force}
 
 
-def _values(config: PipelineConfig) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+def form_of(config: PipelineConfig, sections: Collection[str]) -> dict[str, Param]:
+    """One Param per value of these sections that a run may change."""
+    return {key: _param(key, value, schema) for key, value, schema in _values(config, sections)}
+
+
+def _values(config: PipelineConfig, sections: Collection[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     document = config.model_dump(mode="json")
     definitions = PipelineConfig.model_json_schema()["$defs"]
-    for section, field in PipelineConfig.model_fields.items():
-        if section not in FIXED_SECTIONS:
-            properties = definitions[field.annotation.__name__]["properties"]  # type: ignore[union-attr]
-            for name, schema in properties.items():
+    for section in sections:
+        field = PipelineConfig.model_fields[section]
+        properties = definitions[field.annotation.__name__]["properties"]  # type: ignore[union-attr]
+        for name, schema in properties.items():
+            if not is_fixed(f"{section}.{name}"):
                 yield f"{section}.{name}", document[section][name], schema
 
 

@@ -6,7 +6,7 @@ from airflow.sdk import BaseOperator
 
 from include.config_file import apply_overrides, dump_yaml, read_config_document, validate_config
 from include.errors import ConfigError
-from include.lineage import code_state
+from include.lineage.code_state import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR
 from include.sources import current_version, fill_date
 from ml_operators.base import runtime_settings

@@ -8,7 +8,14 @@ import pytest
 from tests.lab import Site, new_site, running_parts
 
 # The files that take longest, each of which one worker runs: last, they would keep it busy while the others are idle.
-LONGEST_FIRST = ("test_scheduler", "test_embedded", "test_outages", "test_bad_input")
+LONGEST_FIRST = (
+    "test_scheduler",
+    "test_embedded",
+    "test_cli",
+    "test_promotion",
+    "test_outages",
+    "test_bad_input",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

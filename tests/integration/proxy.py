@@ -16,11 +16,15 @@ REFUSAL = (
 
 
 class Proxy:
-    """``silent`` and ``refused`` decide by a request's first line whether it is never answered, or with a 403."""
+    """``silent`` and ``refused`` decide by a request's first line whether it is never answered, or with a 403.
+
+    ``left`` is the number of requests that are answered before the server is gone; None: it stays.
+    """
 
     def __init__(self, target: str) -> None:
         self.silent: Callable[[bytes], bool] = lambda line: False
         self.refused: Callable[[bytes], bool] = lambda line: False
+        self.left: int | None = None
         self.swallowed: list[bytes] = []
         parts = urlsplit(target)
         self._target = (str(parts.hostname), int(parts.port or 80))
@@ -52,6 +56,11 @@ class Proxy:
                 if silent:  # the rest of a request that is never answered; the connection stays open
                     continue
                 if asks and data.startswith(METHODS):
+                    if self.left is not None:
+                        self.left -= 1
+                        if self.left < 0:
+                            source.close()
+                            break
                     line = data.partition(b"\r\n")[0]
                     if silent := self.silent(line):
                         self.swallowed.append(line)

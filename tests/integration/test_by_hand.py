@@ -49,14 +49,16 @@ def test_metrics_and_plots_show(site):
 
     assert metrics[""]["data"]["reports/metrics.json"]["data"]["test"]["accuracy"] >= 0.9
     assert page.startswith("file://")
-    assert "Confusion matrix (test)" in (site.project / "dvc_plots" / "index.html").read_text()
+    shown = (site.project / "dvc_plots" / "index.html").read_text()
+    titles = ("Confusion matrix (test)", "ROC per class (test)", "Coefficients (of standardised features)")
+    assert [title in shown for title in titles] == [True] * 3
 
 
 def test_push_puts_every_output_into_the_store_and_needs_no_secret_on_disk(site):
     site.dvc("push")
 
     objects = {key for key in site.objects() if key.startswith("dvc/files/md5/")}
-    assert len(objects) == 7
+    assert len(objects) == 9
     config = (site.project / ".dvc" / "config.local").read_text() + (site.project / ".dvc" / "config").read_text()
     assert site.env["AWS_SECRET_ACCESS_KEY"] not in config
     assert site.env["AWS_ACCESS_KEY_ID"] not in config
@@ -102,7 +104,10 @@ def test_each_param_is_declared_on_exactly_the_stages_that_use_it(site):
         "get_data": ["data/raw/dataset.csv"],
         "preprocess": ["data/processed/train.csv", "data/processed/test.csv"],
     }
-    outputs["train_and_evaluate"] = ["models/log_reg_model.pkl", "reports/metrics.json", "reports/confusion_matrix.csv"]
+    outputs["train_and_evaluate"] = [
+        "models/log_reg_model.pkl",
+        *(f"reports/{name}" for name in ("metrics.json", "confusion_matrix.csv", "roc_curve.csv", "coefficients.csv")),
+    ]
     file = site.project / "config" / "config.yaml"
     text = file.read_text()
     document = parse_yaml(text, file)

@@ -1,8 +1,10 @@
 """The DAG from end to end, against a real store, MLflow and Airflow: what runs, what does not, what is left behind."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -121,7 +123,8 @@ def test_the_mlflow_run_has_all_that_is_to_be_known(runs, site):
     assert run.data.metrics["test_accuracy"] >= 0.9
     assert {name.partition("_")[0] for name in run.data.metrics} == {"train", "test"}
     artifacts = {item.path for item in site.mlflow.list_artifacts(run.info.run_id)}
-    assert {"classification_report.json", "confusion_matrix.png"} <= artifacts
+    pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "coefficients")}
+    assert {"classification_report.json", *pictures} <= artifacts
     assert [used.tags[0].value for used in run.inputs.dataset_inputs] == ["training", "test"]
     assert run.data.tags["airflow.run_id"] == runs["first"]["run_id"]
     assert len(run.data.tags["lock_sha256"]) == 64
@@ -153,14 +156,64 @@ def test_the_version_is_tagged_with_what_it_came_from(runs, site):
     assert len(version.tags["git_sha"]) >= 40
 
 
-def test_a_model_that_meets_the_minimum_is_champion_and_one_that_does_not_is_challenger(runs, site):
-    good, bad = runs["first"]["returned"]["promote_model"], runs["high_minimum"]["returned"]["promote_model"]
+def test_the_first_model_that_meets_the_minimum_is_champion(runs):
+    verdict = runs["first"]["returned"]["promote_model"]
 
-    assert (good["passed"], good["alias"], good["champion"]) == (True, "champion", good["version"])
-    assert (bad["passed"], bad["alias"]) == (False, "challenger")
+    assert (verdict["passed"], verdict["alias"], verdict["compared_with"]) == (True, "champion", None)
+    assert [check["rule"] for check in verdict["checks"]] == ["at least 0.9"]
+
+
+def test_a_model_that_does_not_meet_the_minimum_is_challenger(runs, site):
+    verdict = runs["high_minimum"]["returned"]["promote_model"]
+
+    assert (verdict["passed"], verdict["alias"]) == (False, "challenger")
     aliases = site.mlflow.get_registered_model(site.model).aliases
-    champion = runs["other_bucket"]["returned"]["promote_model"]["version"]
-    assert aliases == {"champion": champion, "challenger": bad["version"]}
+    assert aliases == {"champion": verdict["champion"], "challenger": verdict["version"]}
+    assert verdict["champion"] == runs["other_bucket"]["returned"]["promote_model"]["champion"]
+
+
+def test_a_champion_is_scored_anew_only_on_rows_that_it_was_not_scored_on(runs, site):
+    anew = runs["other_test_size"]["returned"]["promote_model"]
+    same = runs["high_minimum"]["returned"]["promote_model"]
+    md5 = _out(runs["other_test_size"], "preprocess", "data/processed/test.csv")["md5"]
+
+    assert f"scored anew on these (md5 {md5})" in anew["note"]
+    assert anew["checks"][1]["champion"] is not None
+    champion = site.mlflow.get_model_version(site.model, same["champion"])
+    if champion.tags["md5.test_data"] == _out(runs["high_minimum"], "preprocess", "data/processed/test.csv")["md5"]:
+        assert "scored on the same test rows" in same["note"]
+        assert same["checks"][1]["champion"] == site.mlflow.get_run(champion.run_id).data.metrics["test_accuracy"]
+
+
+def test_the_verdict_is_on_the_mlflow_run_and_in_the_store(runs, site):
+    run = runs["high_minimum"]
+    verdict = run["returned"]["promote_model"]
+    tags = site.mlflow.get_run(verdict["mlflow_run"]["run_id"]).data.tags
+    folder = f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}"
+
+    assert tags["gate.passed"] == "false"
+    assert tags["gate.table"] == verdict["table"]
+    assert json.loads(tags["gate.checks"]) == verdict["checks"]
+    stored = json.loads(site.s3.get_object(Bucket=site.bucket, Key=f"{folder}/verdict.json")["Body"].read())
+    assert stored["checks"] == verdict["checks"]
+
+
+def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, site):
+    run = runs["first"]
+    verdict = run["returned"]["promote_model"]
+    path = verdict["report"]
+    (folder,) = (Path(site.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(
+        f"{verdict['mlflow_run']['run_id']}/artifacts"
+    )
+
+    html = (folder / path).read_text()
+
+    key = f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}/report.html"
+    assert html == site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read().decode()
+    assert html.count("<svg") == 3
+    assert not re.search(r"""(src|href)=["'](?!#|http://127)""", re.sub(r"xlink:href", "", html))
+    for fact in (run["run_id"], "at least 0.9", "test_accuracy", "model.C", "data/processed/test.csv"):
+        assert fact in html
 
 
 def test_the_manifest_in_the_store_has_the_facts(runs, site):
@@ -186,16 +239,17 @@ def test_every_object_of_the_lineage_is_in_the_store_with_its_hash_as_etag(runs,
     manifest = json.loads(site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read())
     outputs = [file for file in manifest["files"] if file["role"] == "output"]
 
-    assert len(outputs) == 7
+    assert len(outputs) == 9
     for file in outputs:
         assert objects[f"dvc/files/md5/{file['md5'][:2]}/{file['md5'][2:]}"] == f'"{file["md5"]}"'
 
 
 def test_each_run_has_a_lineage_of_its_own(runs, site):
-    folders = {key.split("/")[1] for key in site.objects() if key.startswith("lineage/")}
+    folders = {key.split("/")[3] for key in site.objects() if key.startswith("lineage/runs/ml_pipeline/")}
 
     assert len(folders) == len(runs) - 1  # other_bucket's is in the other bucket
-    first = MlflowClient.list_artifacts(site.mlflow, runs["first"]["returned"]["register_model"]["run_id"], "lineage")
+    trained_by_first = runs["first"]["returned"]["register_model"]["run_id"]
+    first = MlflowClient.list_artifacts(site.mlflow, trained_by_first, "lineage/ml_pipeline")
     assert len(first) == 5  # the run that trained, and the four that used its result
 
 
@@ -207,8 +261,26 @@ def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(
         links = {key: value for key, value in runs[name]["xcoms"].items() if "Link" in key}
         assert links["pipeline.train_and_evaluate:_link_MlflowRunLink"] == page
         assert links["record_lineage:_link_MlflowRunLink"] == page
+        md5 = _out(runs[name], "preprocess", "data/processed/train.csv")["md5"]
+        assert links["pipeline.preprocess:_link_ObjectLink_data/processed/train.csv"] == (
+            f"{site.env['AWS_ENDPOINT_URL']}/{site.bucket}/dvc/files/md5/{md5[:2]}/{md5[2:]}"
+        )
+        report = quote(runs[name]["run_id"])
+        assert links["promote_model:_link_ReportLink"] == f"{page}/artifacts/lineage/ml_pipeline/{report}/report.html"
         assert links["setup_bucket:_link_StoreLink"] == f"{site.env['AWS_ENDPOINT_URL']}/{site.bucket}"
         assert links["register_model:_link_ModelVersionLink"].endswith(f"/#/models/{site.model}/versions/1")
+
+
+def test_the_mlflow_run_leads_back_to_every_airflow_run_that_used_it(runs, site):
+    tags = site.mlflow.get_run(runs["first"]["returned"]["register_model"]["run_id"]).data.tags
+    base = f"{site.env['AIRFLOW__API__BASE_URL']}/dags/ml_pipeline/runs"
+
+    def link(name: str) -> str:
+        return f"[{runs[name]['run_id']}]({base}/{quote(runs[name]['run_id'], safe='')})"
+
+    assert tags["airflow.url"] == f"{base}/{quote(runs['first']['run_id'], safe='')}"
+    assert f"Trained by Airflow run {link('first')}" in tags["mlflow.note.content"]
+    assert f"Used by Airflow run {link('second')}" in tags["mlflow.note.content"]
 
 
 def test_no_secret_is_in_an_xcom(runs, site):
@@ -245,6 +317,21 @@ def test_changed_code_runs_its_stage_again(runs, site):
 
     assert outcomes(run) == {"get_data": "unchanged", "preprocess": "executed", "train_and_evaluate": "unchanged"}
     assert reason(run, "preprocess") == "include/stages/preprocess.py changed"
+
+
+def test_without_a_web_ui_nobody_is_asked_for_approval_and_the_champion_stays(runs, site):
+    before = site.mlflow.get_registered_model(site.model).aliases["champion"]
+    site.edit_config("approval: auto", "approval: manual")
+    try:
+        (run,) = site.dag({"conf": {"model.C": 30.0}})
+    finally:
+        site.edit_config("approval: manual", "approval: auto")
+
+    assert run["state"] == "success"
+    assert run["returned"]["judge_model"]["passed"] is True
+    assert (run["tasks"]["approve_promotion"], run["tasks"]["promote_model"]) == ("skipped", "skipped")
+    aliases = site.mlflow.get_registered_model(site.model).aliases
+    assert aliases == {"champion": before, "challenger": run["returned"]["judge_model"]["version"]}
 
 
 def _out(run: dict[str, Any], stage: str, path: str) -> dict[str, Any]:

@@ -5,11 +5,11 @@ import json
 import pytest
 
 DESCRIBE = """
-import json, os
+import json, os, sys
 from airflow.dag_processing.dagbag import BundleDagBag
 folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
 bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
-dag = bag.dags.get("ml_pipeline")
+dag = bag.dags.get(sys.argv[1])
 print(json.dumps({
     "errors": bag.import_errors,
     "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
@@ -19,14 +19,14 @@ print(json.dumps({
     "schedule": str(dag.schedule),
     "max_active_runs": dag.max_active_runs,
     "catchup": dag.catchup,
-    "start_date": dag.start_date.isoformat(),
+    "start_date": dag.start_date and dag.start_date.isoformat(),
     "doc": dag.doc_md,
 } if dag else {"errors": bag.import_errors}))
 """
 
 
-def described(site) -> dict:
-    done = site.python("-c", DESCRIBE)
+def described(site, dag_id: str = "ml_pipeline") -> dict:
+    done = site.python("-c", DESCRIBE, dag_id)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -62,9 +62,9 @@ def test_the_tasks_and_edges_are_those_of_the_design(dag):
         "pipeline.get_data": ["pipeline.preprocess"],
         "pipeline.preprocess": ["pipeline.train_and_evaluate"],
         "pipeline.train_and_evaluate": ["dvc_push"],
-        "dvc_push": ["record_lineage"],
-        "record_lineage": ["register_model"],
-        "register_model": ["promote_model"],
+        "dvc_push": ["register_model"],
+        "register_model": ["promote_model", "record_lineage"],
+        "record_lineage": ["promote_model"],
         "promote_model": [],
     }
 
@@ -87,6 +87,28 @@ def test_schedule_and_retries_come_from_the_configuration(site, dag):
     assert dag["retries"] == [[1, 1.0]]
     assert dag["start_date"] == "2026-01-01T00:00:00+00:00"
     assert "resolve_config" in dag["doc"]
+
+
+def test_the_other_dags_import_and_scoring_waits_for_a_champion(site):
+    rollback, scoring = described(site, "ml_rollback"), described(site, "score_batch")
+
+    assert rollback["edges"] == {"roll_back": []}
+    assert rollback["schedule"] == "None"
+    assert scoring["edges"] == {"score": []}
+    assert f"{site.model}:champion" in scoring["schedule"]
+    assert scoring["max_active_runs"] == 1
+
+
+def test_a_person_is_asked_between_gate_and_promotion_if_the_configuration_says_so(site):
+    site.edit_config("approval: auto", "approval: manual")
+    try:
+        edges = described(site)["edges"]
+    finally:
+        site.edit_config("approval: manual", "approval: auto")
+
+    assert edges["record_lineage"] == ["judge_model"]
+    assert edges["judge_model"] == ["approve_promotion"]
+    assert edges["approve_promotion"] == ["promote_model"]
 
 
 def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(site, dag):

@@ -3,9 +3,10 @@
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.config_file import apply_overrides, validate_config
+from include.config_file import PIPELINE, SCORING, apply_overrides, is_fixed, validate_config
+from include.errors import ConfigError
 from include.settings import PipelineConfig
-from ml_operators.params import FORCE, trigger_form
+from ml_operators.params import FORCE, form_of, trigger_form
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def test_the_form_has_every_value_that_a_run_may_change_with_the_files_values_as
     expected = {
         f"{section}.{name}": value
         for section, values in config_document.items()
-        if section not in ("paths", "schedule")
         for name, value in values.items()
+        if section in PIPELINE and not is_fixed(f"{section}.{name}")
     }
 
     assert {key: param.resolve() for key, param in form.items()} == {**expected, FORCE: False}
@@ -51,6 +52,31 @@ def test_choices_and_optionals_are_as_the_form_can_show_them(form):
 def test_a_value_out_of_bounds_is_refused_by_the_form_too(form, key, value):
     with pytest.raises(ParamValidationError):
         form[key].resolve(value)
+
+
+def test_a_mapping_is_an_object_of_the_form_whose_keys_are_checked(form):
+    tolerances = form["registry.tolerances"]
+
+    assert tolerances.schema["type"] == "object"
+    assert tolerances.resolve({"test_f1_macro": 0.1}) == {"test_f1_macro": 0.1}
+
+
+def test_the_form_of_another_dag_has_its_own_section_alone(config_document):
+    form = form_of(validate_config(config_document), SCORING)
+
+    assert {key: param.resolve() for key, param in form.items()} == {
+        f"scoring.{name}": value for name, value in config_document["scoring"].items()
+    }
+
+
+def test_a_value_for_another_dag_is_refused(config_document):
+    with pytest.raises(ConfigError, match=r"conf: scoring\.input is for another DAG; this one uses: paths, data, "):
+        apply_overrides(config_document, {"scoring.input": "x.csv"}, "conf")
+
+
+def test_what_the_dag_is_built_from_is_not_in_the_form(form):
+    assert "registry.approval" not in form
+    assert not any(key.startswith(("paths.", "schedule.")) for key in form)
 
 
 def test_what_the_form_sends_is_what_the_file_says(form, config_document):

@@ -185,7 +185,7 @@ def test_ignored_files_and_locks_are_no_part_of_the_code(dvc_project):
 def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(project, tmp_path):
     """In a fresh process, with an empty cache of graphs: so DVC's part runs too, in a process of its own."""
     code = (
-        "import sys, json; import ml_pipeline; "
+        "import sys, json; import ml_pipeline, ml_rollback, score_batch; "
         "print(json.dumps([m for m in ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3') if m in sys.modules]))"
     )
     environment = {

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,9 @@ class Look:
 class DvcStageOperator(DvcOperator):
     """One stage of a DVC project.
 
-    Returns ``stage``, ``outcome`` (executed, restored, unchanged), ``reason``, ``seconds``, ``lock`` (the stage's
-    entry, by lock file), ``seal`` (its digest), ``executed_in`` (the run that executed it, None where that is not
-    known) and ``published``. A stage that need not run is *skipped*, with the same return value.
+    Returns ``stage``, ``outcome`` (executed, restored, unchanged), ``reason``, ``started_at`` (UTC), ``seconds``,
+    ``lock`` (the stage's entry, by lock file), ``seal`` (its digest), ``executed_in`` (the run that executed it, None
+    where that is not known) and ``published``. A stage that need not run is *skipped*, with the same return value.
 
     :param stage: the stage's name, as ``dvc repro`` takes it.
     :param command: what the stage runs by the project's own files. A run whose values would make it run something else
@@ -100,10 +101,10 @@ class DvcStageOperator(DvcOperator):
 
     def work(self, context: "Context") -> dict[str, Any]:
         """Look the stage up; run it only if nothing is known of it, or its result is gone."""
-        started = time.monotonic()
+        started, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         lock = merge_locks(result["lock"] for result in self.upstream_results(context))
         result = self._recalled(context, lock) or self._looked_up(context, lock)
-        result["seconds"] = round(time.monotonic() - started, 2)
+        result |= {"started_at": started_at, "seconds": round(time.monotonic() - started, 2)}
         self.log.info("Stage %s: %s (%s)", self.stage, result["outcome"], result["reason"])
         if result["outcome"] == "executed":
             return result

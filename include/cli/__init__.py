@@ -1,0 +1,1 @@
+"""The command line: thin shells over `include.lineage`, `include.registry` and `include.doctor`."""

@@ -1,0 +1,92 @@
+"""All commands, and what they have in common: configuration, connections, errors as one line with exit code 1."""
+
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import Annotated, NoReturn
+
+import typer
+
+from include.config_file import load_config
+from include.errors import PipelineError
+from include.lineage.archive import Archive, RunKey
+from include.lineage.find import find_run
+from include.lineage.manifest import Manifest
+from include.lineage.objects import StoredObjects
+from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Airflow run id, MLflow run id, model version, or how one of the ids begins."),
+]
+
+
+class Session:
+    """The configuration, and the store by it. Nothing is read or opened before it is needed."""
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        """Of config/config.yaml."""
+        return load_config()
+
+    @cached_property
+    def runtime(self) -> RuntimeSettings:
+        """Of the environment and config/.env."""
+        return load_runtime_settings()
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The manifests."""
+        return Archive(self.config, self.runtime)
+
+    def find(self, name: str) -> tuple[RunKey, Manifest]:
+        """A run by what a person calls it.
+
+        :raises DataError: there is none, or several, or it cannot be read.
+        """
+        run = find_run(self.archive, name, self.config.registry.model_name)
+        return run, self.archive.read(run)
+
+    def objects(self, manifest: Manifest) -> StoredObjects:
+        """The bytes of a run."""
+        return StoredObjects.of(manifest, self.archive.s3, self.runtime)
+
+
+def main() -> NoReturn:
+    """Run the command that the arguments name.
+
+    Exit codes: 0, 1 for what went wrong (a line on stderr says what), 2 for wrong usage.
+    """
+    try:
+        application()()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def application() -> typer.Typer:
+    """Put the commands together."""
+    from include.cli import champion, diagnosis, past_runs, restoration
+
+    app = typer.Typer(
+        name="python -m include",
+        help="The runs of the pipeline: what led to what, brought back and checked.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    commands: dict[str, Callable[..., None]] = {
+        "runs": past_runs.runs,
+        "show": past_runs.show,
+        "diff": past_runs.diff,
+        "restore": restoration.restore,
+        "verify": restoration.verify,
+        "rollback": champion.rollback,
+        "doctor": diagnosis.doctor,
+    }
+    for name, command in commands.items():
+        app.command(name)(command)
+    return app

@@ -1,0 +1,45 @@
+"""``rollback``: the champion before, again."""
+
+import getpass
+from dataclasses import asdict
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from include.cli.app import AsJson, Session
+from include.cli.output import print_json
+from include.errors import ConfigError
+
+
+def rollback(
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION]", help="A version of the model; default: the champion before.")
+    ] = "previous",
+    reason: Annotated[str, typer.Option(help="Why; kept with the model in MLflow.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Give the alias champion back to an earlier version."""
+    from include.mlflow_client import connect, explained
+    from include.registry import PREVIOUS, Doer, Registry
+
+    if version != PREVIOUS and not version.removeprefix("v").isdigit():
+        raise typer.BadParameter(f"{version!r} is neither the number of a version nor {PREVIOUS}.")
+    if not reason.strip():
+        raise ConfigError("--reason is empty. Say why, for those who ask later.")
+    session = Session()
+    mlflow = connect(session.runtime)
+    with explained(session.runtime):
+        registry = Registry(session.config, session.runtime, mlflow)
+        change = registry.roll_back(version, reason, Doer(_user(), uuid4().hex))
+    if as_json:
+        print_json({**asdict(change), "name": registry.name})
+    else:
+        print(f"Champion of {registry.name}: version {change.before} -> {change.version} ({reason})")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "command line"

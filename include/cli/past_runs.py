@@ -1,0 +1,127 @@
+"""``runs``, ``show`` and ``diff``: what there is, and what led to what."""
+
+from typing import Annotated, Any
+
+import typer
+
+from include.cli.app import AsJson, Run, Session
+from include.cli.output import print_facts, print_json, print_table
+from include.errors import PipelineError
+from include.lineage.archive import Entry
+from include.lineage.compare import compare
+from include.lineage.manifest import Manifest
+from include.mlflow_client import champion_version
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs on a page.")] = 20,
+    page: Annotated[int, typer.Option(min=1, help="Which page; the newest runs are on the first.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, newest first, with metrics, outcome and the champion."""
+    session = Session()
+    entries = session.archive.read_all(session.archive.newest(limit, skip=(page - 1) * limit))
+    model, away = session.config.registry.model_name, None
+    try:
+        champion = champion_version(session.runtime, model)
+    except PipelineError as error:
+        champion, away = None, error
+    metric = session.config.registry.metric
+    rows = [_row(entry, champion, model) for entry in entries]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        metrics = list(dict.fromkeys([metric, "test_accuracy", "test_f1_macro"]))
+        shown = [
+            [row["run"], row["started_at"], row["outcome"], *(row["metrics"].get(name) for name in metrics),
+             row["version"], "champion" if row["champion"] else row["gate"]]
+            for row in rows
+        ]  # fmt: skip
+        print_table(["run", "started", "model was", *metrics, "version", "gate"], shown)
+    else:
+        print(f"No run is recorded in s3://{session.archive.bucket}{' on this page' if page > 1 else ''}.")
+    if away:  # the list is of the store and stands; which of them is champion only MLflow knows
+        raise type(away)(f"which version is champion cannot be told: {away}")
+
+
+def show(run: Run, as_json: AsJson = False) -> None:
+    """Show what led to a run's model: code, data, stages, verdict."""
+    session = Session()
+    key, manifest = session.find(run)
+    verdict = session.archive.verdict(key)
+    if as_json:
+        print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
+        return
+    print_facts(_facts(manifest))
+    print()
+    print_table(
+        ["stage", "outcome", "seconds", "why"],
+        [[stage.stage, stage.outcome, stage.seconds, stage.reason] for stage in manifest.stages],
+    )
+    print()
+    print_table(
+        ["file", "md5", "bytes", "of stage"],
+        [[file.path, file.md5, file.size, f"{file.stage} ({file.role})"] for file in manifest.files],
+    )
+    print()
+    print_table(["metric", "value"], [[name, value] for name, value in manifest.metrics.items()])
+    if verdict:
+        print(f"\n{verdict['table']}\n\n{verdict['note']}; alias {verdict['alias']}")
+
+
+def diff(one: Run, other: Run, as_json: AsJson = False) -> None:
+    """Compare two runs: configuration, data, metrics, code and packages."""
+    session = Session()
+    manifests = [session.find(name)[1] for name in (one, other)]
+    changes = compare(*manifests)
+    ids = [manifest.airflow.run_id for manifest in manifests]
+    if as_json:
+        print_json({"runs": ids, **{part: {k: list(v) for k, v in found.items()} for part, found in changes.items()}})
+        return
+    rows = [[part, name, *values, _change(values)] for part, found in changes.items() for name, values in found.items()]
+    if rows:
+        print_table(["", "what", *ids, "change"], rows)
+    else:
+        print(f"{ids[0]} and {ids[1]} do not differ.")
+
+
+def _change(values: tuple[Any, Any]) -> str:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return f"{values[1] - values[0]:+.4g}" if numbers else ""
+
+
+def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
+    manifest, run = entry.manifest, {"run": entry.run.run_id, "dag": entry.run.dag_id}
+    if manifest is None:
+        blank = dict.fromkeys(("started_at", "mlflow_run", "model", "version"))
+        return {**run, **blank, "outcome": entry.problem, "metrics": {}, "gate": None, "champion": False}
+    version = manifest.model.version if manifest.model else None
+    return {
+        **run,
+        "started_at": manifest.airflow.started_at[:19],
+        "mlflow_run": manifest.mlflow_run["run_id"],
+        "model": manifest.model and manifest.model.name,
+        "version": version,
+        "outcome": manifest.maker_of("model").outcome,
+        "metrics": manifest.metrics,
+        "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
+        "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,
+    }
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    run, data = manifest.airflow, manifest.config["data"]
+    return {
+        "run": run.run_id,
+        "DAG": run.dag_id,
+        "started": run.started_at,
+        "logical date": run.logical_date,
+        "triggered by": run.triggered_by,
+        "Airflow": run.url,
+        "code": manifest.code,
+        "data": f"{data['source']} (version {data['version'] or 'built-in'})",
+        "MLflow run": manifest.mlflow_run["run_id"],
+        "model": f"{manifest.model.name} version {manifest.model.version}" if manifest.model else None,
+        "lock (SHA-256)": manifest.lock_sha256,
+        "packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
+    }

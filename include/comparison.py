@@ -1,0 +1,110 @@
+"""A fair comparison: champion and challenger, measured on the same test rows."""
+
+import io
+from collections.abc import Mapping
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from include.errors import DataError
+from include.lineage.objects import StoredObjects
+from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
+from include.store import client
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from sklearn.pipeline import Pipeline
+
+TEST_DATA_TAG = "md5.test_data"
+
+
+class Comparison:
+    """Scores champions on the test rows of one run.
+
+    :param config: of that run.
+    :param test_md5: of its test rows, which are in the store.
+    """
+
+    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient", test_md5: str) -> None:
+        self.config, self.runtime, self.mlflow, self.test_md5 = config, runtime, mlflow, test_md5
+
+    def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float], str]:
+        """The champion's values by metric, and how they were come by.
+
+        :raises DataError: it has to be scored anew, and cannot: it cannot be loaded, or the rows lack its columns.
+        """
+        if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
+            recorded = self._recorded(champion)
+            if recorded.keys() >= set(_metrics(self.config.registry)):
+                return recorded, f"compared with version {champion.version}, scored on the same test rows"
+        return self._scored_anew(champion), (
+            f"compared with version {champion.version}, which was scored on other test rows: scored anew on these "
+            f"(md5 {self.test_md5})"
+        )
+
+    def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self.mlflow.get_run(str(champion.run_id)).data.metrics)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+
+    def _scored_anew(self, champion: "ModelVersion") -> Mapping[str, float]:
+        from include.stages.train_and_evaluate import score
+
+        what = f"the champion, version {champion.version} of {champion.name},"
+        pipeline = load_model(champion.name, str(champion.version), what)
+        features, target = self._test_rows()
+        wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
+        if absent := [name for name in wanted if name not in features.columns]:
+            raise DataError(
+                f"{what} cannot be scored on the new test rows, which lack its columns {', '.join(absent)}. {REMEDY}"
+            )
+        return {f"test_{name}": value for name, value in score(pipeline, features[wanted], target).items()}
+
+    def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
+        import pandas as pd
+
+        path = self.config.paths.test_data
+        storage = self.config.storage
+        objects = StoredObjects(client(self.runtime), self.runtime, storage.bucket, storage.prefix)
+        frame = pd.read_csv(io.BytesIO(objects.read(path, self.test_md5)))
+        target = self.config.data.target
+        return frame.drop(columns=target).astype(float), frame[target].astype(str)
+
+
+REMEDY = (
+    "Make another version champion (`rollback VERSION`), or take the alias away in MLflow, so that the next model "
+    "starts anew. The aliases are as they were."
+)
+
+
+def load_model(name: str, version: str, what: str) -> "Pipeline":
+    """Load a registered scikit-learn model.
+
+    :param what: the model, for the message.
+    :raises DataError: its files are gone or damaged.
+    """
+    import mlflow
+
+    try:
+        with TemporaryDirectory(prefix="model-") as folder:  # MLflow would leave its own behind
+            return mlflow.sklearn.load_model(f"models:/{name}/{version}", dst_path=folder)
+    except Exception as error:
+        if _is_outage(error):
+            raise
+        first = str(error).partition("\n")[0]
+        raise DataError(f"{what} cannot be loaded ({type(error).__name__}: {first}). {REMEDY}") from error
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether MLflow did not answer, as opposed to having no such model."""
+    return any(sign in str(error) for sign in ("Max retries exceeded", "Connection", "timed out", "error code 50"))
+
+
+def _metrics(rule: RegistryConfig) -> list[Any]:
+    return [rule.metric, *rule.tolerances]

@@ -1,0 +1,199 @@
+"""Examines the surroundings of the pipeline: one finding per thing that it needs."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from include.config_file import load_config
+from include.errors import PipelineError
+from include.mlflow_client import champion_version, server_version
+from include.settings import CONFIG_FILE, ENV_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.store import client, explained
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PACKAGES = ("apache-airflow", "boto3", "dvc", "mlflow", "pandas", "pydantic-settings", "scikit-learn")
+CLOCK_TOLERANCE = 300  # seconds; S3 refuses requests that are off by 900
+FREE_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing. ``told`` says what is, and what to do where it is not in order."""
+
+    what: str
+    ok: bool
+    told: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; one thing that is wrong hides no other, but for those that need it."""
+    yield from _each({"packages": _packages})
+    config = runtime = None
+    try:
+        config = load_config()
+        yield Finding("config", True, f"{CONFIG_FILE} is right")
+    except PipelineError as error:
+        yield Finding("config", False, str(error))
+    try:
+        runtime = load_runtime_settings()
+        yield Finding("environment", True, _env_file())
+    except PipelineError as error:
+        yield Finding("environment", False, str(error))
+    if config and runtime:
+        yield from _each(_examinations(config, runtime))
+
+
+def _examinations(config: PipelineConfig, runtime: RuntimeSettings) -> dict[str, Callable[[], str]]:
+    return {
+        "store": lambda: _store(config, runtime),
+        "store permissions": lambda: _permissions(config, runtime),
+        "store locks": lambda: _locks(config, runtime),
+        "clock": lambda: _clock(config, runtime),
+        "tracking": lambda: _tracking(runtime),
+        "registry": lambda: _registry(config, runtime),
+        "dvc": lambda: _dvc(config),
+        "disk": lambda: _disk(runtime),
+    }
+
+
+class _NotInOrderError(Exception):
+    pass
+
+
+def _each(examinations: dict[str, Callable[[], str]]) -> Iterator[Finding]:
+    for what, examination in examinations.items():
+        try:
+            yield Finding(what, True, examination())
+        except (PipelineError, _NotInOrderError) as error:
+            yield Finding(what, False, str(error))
+
+
+def _packages() -> str:
+    wrong = []
+    for name in PACKAGES:
+        try:
+            have = version(name)
+        except PackageNotFoundError:
+            have = "not installed"
+        if (want := _locked(name)) and want != have:
+            wrong.append(f"{name} {have} (requirements.txt: {want})")
+    if wrong:
+        raise _NotInOrderError(f"{', '.join(wrong)}. Run `make setup`.")
+    return "as in requirements.txt"
+
+
+def _locked(name: str) -> str | None:
+    for line in (PROJECT_DIR / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}=="):
+            return line.partition("==")[2].split()[0]
+    return None
+
+
+def _env_file() -> str:
+    file = PROJECT_DIR / ENV_FILE
+    if not file.exists():
+        return f"from the environment; there is no {ENV_FILE}"
+    others = file.stat().st_mode & 0o077
+    return f"from the environment and {ENV_FILE}" + (
+        f". Others on this machine can read it: chmod 600 {ENV_FILE}" if others else ""
+    )
+
+
+def _store(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    bucket = config.storage.bucket
+    with explained(runtime, f"storage.bucket: {bucket}"):
+        client(runtime).list_objects_v2(Bucket=bucket, MaxKeys=1)
+    return f"s3://{bucket} at {runtime.aws_endpoint_url or 'AWS'} answers"
+
+
+def _permissions(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    s3, bucket, key = client(runtime), config.storage.bucket, f".doctor/{uuid4().hex}"
+    with explained(runtime, f"writing, reading and deleting in bucket {bucket}"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+        try:
+            s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        finally:
+            s3.delete_object(Bucket=bucket, Key=key)
+    return f"list, write, read and delete in {bucket}"
+
+
+def _locks(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    """Whether the store knows conditional writes: without them two runs could promote at the same time."""
+    s3, bucket, key = client(runtime), config.storage.bucket, f".doctor/{uuid4().hex}"
+    with explained(runtime, f"conditional writes in bucket {bucket}"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+        try:
+            if _put_anew(s3, bucket, key):
+                raise _NotInOrderError(
+                    "the store ignores `If-None-Match`, so the registry cannot be locked. Use a newer store "
+                    "(SeaweedFS, MinIO and AWS know it)."
+                )
+        finally:
+            s3.delete_object(Bucket=bucket, Key=key)
+    return "the store knows conditional writes"
+
+
+def _put_anew(s3: "S3Client", bucket: str, key: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"y", IfNoneMatch="*")
+        return True
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+            return False
+        raise
+
+
+def _clock(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    with explained(runtime, "asking the store for the time"):
+        answer: Any = client(runtime).list_objects_v2(Bucket=config.storage.bucket, MaxKeys=1)
+    there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    off = abs((datetime.now(UTC) - there).total_seconds())
+    if off > CLOCK_TOLERANCE:
+        raise _NotInOrderError(f"{off:.0f} s off the store's. Set this machine's clock (NTP): S3 refuses above 900 s.")
+    return f"{off:.0f} s off the store's"
+
+
+def _tracking(runtime: RuntimeSettings) -> str:
+    there, here = server_version(runtime), version("mlflow")
+    if there.split(".")[:1] != here.split(".")[:1]:
+        raise _NotInOrderError(f"the server is MLflow {there}, the client {here}. Use the same major version.")
+    return f"MLflow {there} at {runtime.mlflow_tracking_uri} answers" + ("" if there == here else f"; client {here}")
+
+
+def _registry(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    name = config.registry.model_name
+    champion = champion_version(runtime, name)
+    return f"champion of {name}: " + (f"version {champion}" if champion else "none yet; run the pipeline")
+
+
+def _dvc(config: PipelineConfig) -> str:
+    file = PROJECT_DIR / ".dvc" / "config.local"
+    remedy = "Run `python -m include.checkout` to work by hand with DVC (the DAG does not need it)."
+    if not file.exists():
+        raise _NotInOrderError(f"this checkout has no {file.relative_to(PROJECT_DIR)}. {remedy}")
+    if config.remote_url not in file.read_text(encoding="utf-8"):
+        raise _NotInOrderError(f"{file.relative_to(PROJECT_DIR)} has another remote than {config.remote_url}. {remedy}")
+    return f"this checkout pushes to {config.remote_url}"
+
+
+def _disk(runtime: RuntimeSettings) -> str:
+    configured = runtime.dvc_cache_dir
+    folder = PROJECT_DIR / ".dvc" / "cache" if configured in (None, "none") else Path(str(configured))
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise _NotInOrderError(f"{there} cannot be written to. Give this user the right, or set DVC_CACHE_DIR.")
+    free = shutil.disk_usage(there).free
+    if free < FREE_BYTES:
+        raise _NotInOrderError(f"{free / 1024**2:.0f} MiB free at {there}. Make room, or set DVC_CACHE_DIR.")
+    return f"{free / 1024**3:.0f} GiB free at {there}"

@@ -1,0 +1,1 @@
+"""What led to what: the manifest of each run, kept in the store, listed, restored, verified and compared."""

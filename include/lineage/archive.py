@@ -1,0 +1,222 @@
+"""The manifests in the store: written once per run, found by time, Airflow run, MLflow run or model version.
+
+Below ``lineage/`` in the bucket:
+
+- ``runs/<dag>/<run>/`` holds manifest.json, dvc.lock, config/config.yaml, verdict.json and report.html of a run;
+- ``by-time/<time>/<dag>/<run>`` (newest first), ``by-mlflow-run/<id>/<time>/<dag>/<run>`` and
+  ``by-version/<model>/<version>/<time>/<dag>/<run>`` are empty objects whose keys are the index: S3 lists keys in
+  order, so that no look-up grows with the number of runs.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from include.errors import DataError
+from include.lineage.manifest import Manifest, documents, parse
+from include.settings import PipelineConfig, RuntimeSettings
+from include.store import client, error_code, explained
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FOLDER = "lineage"
+MANIFEST, VERDICT, REPORT = "manifest.json", "verdict.json", "report.html"
+REQUESTS_AT_ONCE = 8
+_END_OF_TIME = 10**13  # milliseconds; what is subtracted from it sorts the newest first
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """A run of a DAG."""
+
+    dag_id: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return self.run_id
+
+    @property
+    def path(self) -> str:
+        """As a part of a key: quoted, so that a run id with a slash is one segment."""
+        return f"{quote(self.dag_id, safe='')}/{quote(self.run_id, safe='')}"
+
+    @classmethod
+    def of_path(cls, path: str) -> "RunKey":
+        """The inverse of `path`, from the end of a longer key."""
+        dag_id, run_id = path.split("/")[-2:]
+        return cls(unquote(dag_id), unquote(run_id))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is recorded of a run. ``problem`` says why there is no manifest."""
+
+    run: RunKey
+    manifest: Manifest | None
+    verdict: dict[str, Any] | None = None
+    problem: str | None = None
+
+
+def key_of(run: RunKey, file: str = "") -> str:
+    """Where a file of a run's lineage is in the bucket."""
+    return f"{FOLDER}/runs/{run.path}/{file}"
+
+
+class Archive:
+    """The lineage in one bucket. Every method raises `AccessError` or `ServiceError` if the store cannot be used."""
+
+    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, s3: "S3Client | None" = None) -> None:
+        self.bucket, self.runtime = config.storage.bucket, runtime
+        self.s3 = s3 or client(runtime)
+
+    def record(self, manifest: Manifest) -> str:
+        """Write a run's lineage, and then its entries in the index.
+
+        What was recorded of the same run before, with another result (its tasks were cleared), is kept beside it.
+
+        :return: the manifest's key.
+        """
+        run = RunKey(manifest.airflow.dag_id, manifest.airflow.run_id)
+        with self._explained(f"lineage of {run}"):
+            self._keep_earlier(run, manifest)
+            for file, text in documents(manifest).items():
+                self._put(key_of(run, file), text.encode())
+            for key in _index_keys(manifest):
+                self._put(key, b"")
+        return key_of(run, MANIFEST)
+
+    def add(self, run: RunKey, file: str, content: bytes) -> None:
+        """Add a file that comes later than the manifest: the gate's verdict, the report."""
+        with self._explained(f"lineage of {run}"):
+            self._put(key_of(run, file), content)
+
+    def read(self, run: RunKey) -> Manifest:
+        """The manifest of a run.
+
+        :raises DataError: there is none, or it cannot be read.
+        """
+        key = key_of(run, MANIFEST)
+        text = self.get(key)
+        if text is None:
+            raise DataError(f"run {run}: s3://{self.bucket}/{key} is not there. `runs` lists the runs that are.")
+        return parse(text, f"s3://{self.bucket}/{key}")
+
+    def verdict(self, run: RunKey) -> dict[str, Any] | None:
+        """What the gate said of the run's model; None if it was not asked."""
+        text = self.get(key_of(run, VERDICT))
+        return dict(json.loads(text)) if text else None
+
+    def newest(self, limit: int, skip: int = 0) -> list[RunKey]:
+        """The runs, newest first."""
+        runs: dict[RunKey, None] = {}
+        for key in self._keys(f"{FOLDER}/by-time/", skip + limit):
+            runs.setdefault(RunKey.of_path(key))
+            if len(runs) == skip + limit:
+                break
+        return list(runs)[skip:]
+
+    def of_mlflow_run(self, mlflow_run_id: str) -> list[RunKey]:
+        """The runs whose model is that of the MLflow run; the one that trained it first."""
+        return self._indexed(f"{FOLDER}/by-mlflow-run/{quote(mlflow_run_id, safe='')}/")
+
+    def of_version(self, name: str, version: str) -> list[RunKey]:
+        """The runs whose model is the registered version; the one that registered it first."""
+        return self._indexed(f"{FOLDER}/by-version/{quote(name, safe='')}/{quote(version, safe='')}/")
+
+    def mlflow_runs_like(self, prefix: str) -> list[str]:
+        """The MLflow runs whose id begins so, at most ten."""
+        return list(islice(self._folders(f"{FOLDER}/by-mlflow-run/", quote(prefix, safe="")), 10))
+
+    def runs_like(self, prefix: str) -> list[RunKey]:
+        """The runs whose Airflow run id begins so, at most ten per DAG."""
+        with self._explained("runs"):
+            return [
+                RunKey(dag_id, run_id)
+                for dag_id in self._folders(f"{FOLDER}/runs/")
+                for run_id in islice(
+                    self._folders(f"{FOLDER}/runs/{quote(dag_id, safe='')}/", quote(prefix, safe="")), 10
+                )
+            ]
+
+    def read_all(self, runs: Iterable[RunKey]) -> list[Entry]:
+        """All that is recorded of several runs; a manifest that cannot be read spoils no other."""
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            return list(pool.map(self._entry, runs))
+
+    def _entry(self, run: RunKey) -> Entry:
+        try:
+            return Entry(run, self.read(run), self.verdict(run))
+        except DataError as error:
+            return Entry(run, None, problem=str(error))
+
+    def get(self, key: str) -> bytes | None:
+        """The content of an object of the bucket; None if there is none."""
+        from botocore.exceptions import ClientError
+
+        with self._explained(f"s3://{self.bucket}/{key}"):
+            try:
+                return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) in ("404", "NoSuchKey"):
+                    return None
+                raise
+
+    def _keep_earlier(self, run: RunKey, manifest: Manifest) -> None:
+        earlier = self.get(key_of(run, MANIFEST))
+        if earlier is None:
+            return
+        try:
+            before = parse(earlier, "")
+        except DataError:
+            return
+        if before.lock_sha256 != manifest.lock_sha256:
+            self._put(key_of(run, f"earlier/{quote(before.recorded_at)}.json"), earlier)
+        for key in set(_index_keys(before)) - set(_index_keys(manifest)):
+            self.s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def _put(self, key: str, content: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def _indexed(self, prefix: str) -> list[RunKey]:
+        return list(dict.fromkeys(RunKey.of_path(key) for key in self._keys(prefix)))
+
+    def _keys(self, prefix: str, at_once: int = 1000) -> Iterator[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, PaginationConfig={"PageSize": max(1, min(at_once, 1000))}
+        )
+        with self._explained(f"listing s3://{self.bucket}/{prefix}"):
+            for page in pages:
+                yield from (item["Key"] for item in page.get("Contents", []))
+
+    def _folders(self, folder: str, prefix: str = "") -> Iterator[str]:
+        """The names of the folders in a folder that begin so, unquoted."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=folder + prefix, Delimiter="/"
+        )
+        with self._explained(f"listing s3://{self.bucket}/{folder}"):
+            for page in pages:
+                for item in page.get("CommonPrefixes", []):
+                    yield unquote(item["Prefix"].removeprefix(folder).rstrip("/"))
+
+    def _explained(self, doing: str) -> Any:
+        return explained(self.runtime, doing)
+
+
+def _index_keys(manifest: Manifest) -> list[str]:
+    run = RunKey(manifest.airflow.dag_id, manifest.airflow.run_id)
+    started = int(datetime.fromisoformat(manifest.airflow.started_at).timestamp() * 1000)
+    mlflow_run = quote(manifest.mlflow_run["run_id"], safe="")
+    keys = [
+        f"{FOLDER}/by-time/{_END_OF_TIME - started:013d}/{run.path}",
+        f"{FOLDER}/by-mlflow-run/{mlflow_run}/{started:013d}/{run.path}",
+    ]
+    if manifest.model:
+        version = f"{quote(manifest.model.name, safe='')}/{quote(manifest.model.version, safe='')}"
+        keys.append(f"{FOLDER}/by-version/{version}/{started:013d}/{run.path}")
+    return keys

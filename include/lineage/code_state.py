@@ -1,0 +1,38 @@
+"""Which state of the code a run used, by git."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Code(BaseModel):
+    """The commit, and whether tracked files differed from it; both are None outside a git checkout that says so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    git_sha: str | None
+    dirty: bool | None
+
+    def __str__(self) -> str:
+        return f"{self.git_sha or 'unknown'}{' (dirty)' if self.dirty else ''}"
+
+
+def code_state(project_dir: Path) -> Code:
+    """Ask git; where there is no checkout (a container), the variable GIT_SHA."""
+    sha = git(project_dir, "rev-parse", "HEAD")
+    if sha is None:
+        return Code(git_sha=os.environ.get("GIT_SHA"), dirty=None)
+    changed = git(project_dir, "status", "--porcelain", "--untracked-files=no")
+    return Code(git_sha=sha.decode().strip(), dirty=None if changed is None else bool(changed.strip()))
+
+
+def git(project_dir: Path, *arguments: str) -> bytes | None:
+    """What a git command prints; None if it fails, or there is no git."""
+    # Git refuses a checkout of another owner, as a container's often is; this one is ours to read.
+    command = ["git", "-c", f"safe.directory={project_dir}", "-C", str(project_dir), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,45 @@
+"""What is different between two runs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from include.lineage.manifest import Manifest
+
+Change = tuple[Any, Any]
+DATA = ("raw_data", "train_data", "test_data", "model")
+
+
+def compare(one: Manifest, other: Manifest) -> dict[str, dict[str, Change]]:
+    """Configuration, data (md5), metrics, code and packages that differ: section -> name -> (one, other)."""
+    return {
+        "config": _changes(flat(one.config), flat(other.config)),
+        "data": _changes(*({name: run.md5_of(name) for name in DATA} for run in (one, other))),
+        "metrics": _changes(one.metrics, other.metrics),
+        "code": _changes(
+            {"git_sha": str(one.code), **_code_files(one)}, {"git_sha": str(other.code), **_code_files(other)}
+        ),
+        "packages": _changes(one.packages, other.packages),
+    }
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"model": {"C": 1.0}}`` -> ``{"model.C": 1.0}``."""
+    return dict(_flat(document, prefix))
+
+
+def _flat(document: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _code_files(manifest: Manifest) -> dict[str, str | None]:
+    made = {record.path for record in manifest.outputs}
+    return {record.path: record.md5 for record in manifest.files if record.path not in made}
+
+
+def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Change]:
+    names = list(dict.fromkeys([*one, *other]))
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}

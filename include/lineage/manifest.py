@@ -1,0 +1,195 @@
+"""The manifest of a run: which code, configuration and bytes led to which model."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from include.config_file import dump_yaml
+from include.errors import DataError
+from include.lineage.code_state import Code
+from include.settings import CONFIG_FILE, PipelineConfig
+
+SCHEMA_VERSION = 2
+PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageRecord(_Part):
+    """How a stage came by its result.
+
+    ``executed_in`` is the Airflow run that executed it, where that is known; ``seconds`` is what this run needed for
+    it, from ``started_at`` on (ISO 8601, UTC).
+    """
+
+    stage: str
+    outcome: Literal["executed", "restored", "unchanged"]
+    reason: str
+    started_at: str | None = None
+    seconds: float
+    executed_in: str | None
+
+
+class FileRecord(_Part):
+    """A file or folder (md5 ends in ``.dir``) that a stage read or wrote. ``size`` in bytes."""
+
+    stage: str
+    role: Literal["input", "output"]
+    path: str
+    md5: str | None
+    size: int | None
+
+
+class AirflowRun(_Part):
+    """The run of the DAG. ``triggered_by`` is a user's name where there is one, else the way it was triggered."""
+
+    dag_id: str
+    run_id: str
+    logical_date: str | None
+    try_number: int
+    run_type: str | None = None
+    triggered_by: str | None = None
+    started_at: str
+    url: str | None = None
+
+
+class ModelVersion(_Part):
+    """The registered version."""
+
+    name: str
+    version: str
+
+
+class Manifest(_Part):
+    """All of it. ``lock`` holds the complete dvc.lock files by path."""
+
+    schema_version: Literal[2] = 2
+    recorded_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    airflow: AirflowRun
+    code: Code
+    config: dict[str, Any]
+    lock: dict[str, Any]
+    lock_sha256: str
+    stages: list[StageRecord]
+    files: list[FileRecord]
+    mlflow_run: dict[str, str]
+    model: ModelVersion | None = None
+    metrics: dict[str, float]
+    packages: dict[str, str]
+
+    @property
+    def outputs(self) -> list[FileRecord]:
+        """What the stages made."""
+        return [record for record in self.files if record.role == "output"]
+
+    def maker_of(self, name: str) -> StageRecord:
+        """The stage that makes one of ``config.paths``."""
+        path = self.config["paths"][name]
+        stage = next(record.stage for record in self.outputs if record.path == path)
+        return next(record for record in self.stages if record.stage == stage)
+
+    def md5_of(self, name: str) -> str | None:
+        """The md5 of one of ``config.paths``, such as ``model``; None if no stage made it."""
+        path = self.config["paths"].get(name)
+        return next((record.md5 for record in self.outputs if record.path == path), None)
+
+
+def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[Mapping[str, Any]], code: Code) -> Manifest:
+    """Put the facts of a run together.
+
+    :param results: what the stage tasks returned; one of them publishes the metrics and the MLflow run.
+    """
+    published = {path: text for result in results for path, text in result["published"].items()}
+    stages: dict[str, Any] = {}
+    for result in results:
+        for file, entries in result["lock"].items():
+            stages.setdefault(file, {}).update(entries)
+    lock = {file: {"schema": "2.0", "stages": entries} for file, entries in stages.items()}
+    return Manifest(
+        airflow=airflow,
+        code=code,
+        config=config.model_dump(mode="json"),
+        lock=lock,
+        lock_sha256=hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest(),
+        stages=[StageRecord(**{name: result.get(name) for name in StageRecord.model_fields}) for result in results],
+        files=[
+            record for entries in stages.values() for name, entry in entries.items() for record in _files(name, entry)
+        ],
+        mlflow_run=json.loads(published[config.paths.mlflow_run]),
+        metrics=flat_metrics(json.loads(published[config.paths.metrics])),
+        packages=package_versions(),
+    )
+
+
+def parse(text: str | bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    :raises DataError: it is damaged, or of a schema that this version does not know.
+    """
+    try:
+        document = json.loads(text)
+        schema = document["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{where} is no manifest of a run: it was cut short or changed.") from None
+    if schema != SCHEMA_VERSION:
+        way = "Update this project to read it" if schema > SCHEMA_VERSION else "Run that configuration again"
+        raise DataError(f"{where} has schema version {schema}; this version reads {SCHEMA_VERSION}. {way}.")
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        keys = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
+        raise DataError(f"{where} was changed or is damaged; not as they should be: {keys}.") from None
+
+
+def documents(manifest: Manifest) -> dict[str, str]:
+    """The texts of a lineage, by file name. The manifest comes last: with it the lineage counts."""
+    return {
+        **{file: dump_yaml(lock) for file, lock in manifest.lock.items()},
+        str(CONFIG_FILE): dump_yaml(manifest.config),
+        "manifest.json": manifest.model_dump_json(indent=2),
+    }
+
+
+def flat_metrics(document: Mapping[str, Any]) -> dict[str, float]:
+    """``{"test": {"accuracy": 0.9}}`` of reports/metrics.json -> ``{"test_accuracy": 0.9}``."""
+    return {f"{part}_{name}": value for part in ("train", "test") for name, value in document[part].items()}
+
+
+def tags(manifest: Manifest) -> dict[str, str]:
+    """What a model version and an MLflow run are found by."""
+    data = manifest.config["data"]
+    return {
+        "git_sha": str(manifest.code),
+        "lock_sha256": manifest.lock_sha256,
+        "data.source": data["source"],
+        "data.version": data["version"] or "built-in",
+        **{f"md5.{name}": str(manifest.md5_of(name)) for name in ("raw_data", "train_data", "test_data", "model")},
+        "airflow.dag_id": manifest.airflow.dag_id,
+        "airflow.run_id": manifest.airflow.run_id,
+        **({"airflow.url": manifest.airflow.url} if manifest.airflow.url else {}),
+    }
+
+
+def _files(stage: str, entry: Mapping[str, Any]) -> Iterator[FileRecord]:
+    roles: tuple[tuple[Literal["input", "output"], str], ...] = (("input", "deps"), ("output", "outs"))
+    for role, key in roles:
+        for item in entry.get(key, []):
+            yield FileRecord(stage=stage, role=role, path=item["path"], md5=item.get("md5"), size=item.get("size"))
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,69 @@
+"""The lineage on the MLflow run: artifacts, tags, and the way back to Airflow."""
+
+import json
+from typing import TYPE_CHECKING
+
+from include.gate import Verdict
+from include.lineage.archive import FOLDER, REPORT
+from include.lineage.manifest import Manifest, documents, tags
+from include.mlflow_client import require_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NOTE = "mlflow.note.content"  # MLflow shows it as the run's description (Markdown)
+
+
+def tag_run(manifest: Manifest, mlflow: "MlflowClient") -> None:
+    """Put the lineage on the MLflow run.
+
+    A run that restored the model adds its own folder of artifacts, and its link to the description; the tags stay those
+    of the run that trained.
+
+    :raises DataError: the MLflow run is gone.
+    """
+    mlflow_run_id = manifest.mlflow_run["run_id"]
+    require_run(mlflow, mlflow_run_id)
+    for file, text in documents(manifest).items():
+        mlflow.log_text(mlflow_run_id, text, artifact_path(manifest.airflow.dag_id, manifest.airflow.run_id, file))
+    have = mlflow.get_run(mlflow_run_id).data.tags
+    for name, value in tags(manifest).items():
+        if name not in have:
+            mlflow.set_tag(mlflow_run_id, name, value)
+    note = _note(manifest)
+    if note not in have.get(NOTE, ""):
+        mlflow.set_tag(mlflow_run_id, NOTE, f"{have.get(NOTE, '')}{note}\n\n")
+
+
+def add_report(mlflow: "MlflowClient", manifest: Manifest, verdict: Verdict, html: str) -> str:
+    """Put the report and the gate's verdict on the MLflow run. The tags are those of the last verdict.
+
+    :return: the path of the report among the run's artifacts.
+    """
+    mlflow_run_id = manifest.mlflow_run["run_id"]
+    path = artifact_path(manifest.airflow.dag_id, manifest.airflow.run_id, REPORT)
+    mlflow.log_text(mlflow_run_id, html, path)
+    told = {
+        "gate.passed": str(verdict.passed).lower(),
+        "gate.note": verdict.note,
+        "gate.checks": json.dumps(verdict.as_dict()["checks"]),
+        "gate.table": verdict.table(),
+        "gate.compared_with": verdict.compared_with or "none",
+    }
+    for name, value in told.items():
+        mlflow.set_tag(mlflow_run_id, name, value)
+    return path
+
+
+def artifact_path(dag_id: str, run_id: str, file: str) -> str:
+    """Where a file of a run's lineage is among the artifacts of the MLflow run.
+
+    Not quoted, as in the bucket: MLflow's server would take that back. Airflow allows no slash in these ids.
+    """
+    return f"{FOLDER}/{dag_id}/{run_id}/{file}"
+
+
+def _note(manifest: Manifest) -> str:
+    run = manifest.airflow
+    what = "Trained" if manifest.maker_of("mlflow_run").outcome == "executed" else "Used"
+    return f"{what} by Airflow run [{run.run_id}]({run.url})" if run.url else f"{what} by Airflow run {run.run_id}"

@@ -1,0 +1,145 @@
+"""Whether what a run made is still whole, and whether the same inputs still make it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from include.config_file import dump_yaml, parse_yaml
+from include.errors import DataError, PipelineError
+from include.lineage.code_state import git
+from include.lineage.manifest import Manifest, package_versions
+from include.lineage.objects import Damage, StoredObjects, md5_of_file
+from include.settings import CONFIG_FILE, RuntimeSettings
+
+LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Check:
+    """Of one output: its md5 by the manifest, and what was found."""
+
+    path: str
+    md5: str | None
+    found: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether both are the same."""
+        return self.md5 == self.found
+
+
+def verify(
+    manifest: Manifest, objects: StoredObjects, tell: Callable[[str], None] = lambda path: None
+) -> tuple[int, list[Damage]]:
+    """Read every object of the run from the store, and hash it.
+
+    :return: how many files there are, and what is gone or changed.
+    """
+    files, damages = objects.files(manifest.outputs)
+    return len(files) + len(damages), damages + objects.check(files, tell)
+
+
+def rerun(
+    manifest: Manifest, project_dir: Path, runtime: RuntimeSettings, tell: Callable[[str], None] = lambda path: None
+) -> list[Check]:
+    """Execute all stages of a run again, without any cache, in a folder of their own; and hash what they made.
+
+    MLflow is a throw-away database there: the real one gets no second run of the same training.
+
+    :param project_dir: where the code is, if it is still that of the run; else git's copy of the run's commit is used.
+    :raises DataError: the code of the run cannot be had, or its source.
+    """
+    with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
+        folder = Path(temporary)
+        _put_code(manifest, project_dir, folder)
+        (folder / CONFIG_FILE).write_text(dump_yaml(manifest.config), encoding="utf-8")
+        (folder / ".dvc").mkdir(exist_ok=True)
+        (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
+        _repro(folder, project_dir, runtime, tell)
+        return _compared(manifest, folder)
+
+
+def other_packages(manifest: Manifest) -> dict[str, tuple[str, str | None]]:
+    """The packages that have another version here than in the run: name -> (there, here)."""
+    here = package_versions()
+    return {name: (there, here.get(name)) for name, there in manifest.packages.items() if here.get(name) != there}
+
+
+def may_differ(manifest: Manifest) -> str:
+    """The one output that names the MLflow run, which is a new one in each training."""
+    return str(manifest.config["paths"]["mlflow_run"])
+
+
+def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:
+    code = {record.path: record.md5 for record in manifest.files}
+    for made in manifest.outputs:
+        code.pop(made.path, None)
+    if not _changed(code, project_dir):
+        ignored = shutil.ignore_patterns(".git", ".venv", ".embedded", "__pycache__", "data", "models", "build")
+        shutil.copytree(project_dir, folder, ignore=ignored, dirs_exist_ok=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        shutil.rmtree(folder / ".dvc", ignore_errors=True)
+        return
+    archive = git(project_dir, "archive", str(manifest.code.git_sha)) if manifest.code.git_sha else None
+    if archive is not None:
+        with tarfile.open(fileobj=BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+    if archive is None or (changed := _changed(code, folder)):
+        files = ", ".join(changed if archive is not None else _changed(code, project_dir))
+        raise DataError(
+            f"the code of that run ({manifest.code}) cannot be had: {files} differ here, and git has no commit with "
+            "them as they were. Fetch that commit, and run this in its checkout."
+        )
+
+
+def _changed(code: Mapping[str, str | None], folder: Path) -> list[str]:
+    return [path for path, md5 in code.items() if md5 and md5_of_file(folder / path) != md5]
+
+
+def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, tell: Callable[[str], None]) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW_"))},
+        **runtime.store_environment(),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / '.dvc' / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONPATH": str(folder),
+        "PIPELINE_PROJECT_DIR": str(project_dir),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "site"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"]
+    printed = []
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            printed.append(line.rstrip())
+            if line.startswith("Running stage"):
+                tell(line.split("'")[1])
+    if process.returncode:
+        said = "\n".join(printed[-LAST_LINES:])
+        raise PipelineError(f"the stages did not run again: `dvc repro` ended with {process.returncode}:\n{said}")
+
+
+def _compared(manifest: Manifest, folder: Path) -> list[Check]:
+    found: dict[str, Any] = {}
+    for path in manifest.lock:
+        for entry in parse_yaml((folder / path).read_text(encoding="utf-8"), path)["stages"].values():
+            found |= {out["path"]: out.get("md5") for out in entry.get("outs", [])}
+    return [Check(record.path, record.md5, found.get(record.path)) for record in manifest.outputs]

@@ -1,0 +1,46 @@
+"""`ApprovePromotionOperator`: a person's yes, before a model becomes champion."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.gate import verdict_table
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Who triggers, by `airflow dags test` and `dag.test()`. Such a run would wait for an answer for ever.
+DAGS_TEST = "dag_test"
+
+
+class ApprovePromotionOperator(ApprovalOperator):
+    """Ask a person in the web UI whether the model may become champion; only if the gate says that it could.
+
+    A no skips the promotion, and the run succeeds.
+
+    :param verdict: what `JudgeModelOperator` returned. (templated: an XComArg)
+    """
+
+    # Not subject and body: what is in them comes from users, and is no template.
+    template_fields: Sequence[str] = ("verdict",)
+
+    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
+        super().__init__(subject="Shall this model become champion?", **kwargs)
+        self.verdict = verdict
+
+    def execute(self, context: "Context") -> Any:
+        """Ask, unless there is nothing to ask, or nobody."""
+        verdict = self.verdict
+        if not verdict["passed"] or verdict["compared_with"] == verdict["version"]:
+            self.log.info("Nothing to approve: %s", verdict["note"])
+            return None
+        if context["dag_run"].triggering_user_name == DAGS_TEST:
+            raise AirflowSkipException(
+                "`airflow dags test` has no web UI in which a person could approve, so the champion stays. Trigger the "
+                f"run in Airflow, or make it champion with `python -m include rollback {verdict['version']}`."
+            )
+        self.subject = f"Shall version {verdict['version']} of {verdict['name']} become champion?"
+        self.body = f"{verdict['note']}.\n\n```\n{verdict_table(verdict)}\n```"
+        return super().execute(context)

@@ -1,0 +1,65 @@
+"""What the DAGs make, as Airflow Assets: other DAGs can be scheduled on them.
+
+A task emits an event only when there is something new. So its outlet is an alias, to which it adds the Asset then: an
+outlet that is the Asset itself would emit an event each time the task succeeds.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from include.settings import PipelineConfig
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def raw_data_asset(config: PipelineConfig) -> Asset:
+    """The data set that the stages start from. Its events have md5, source, version, dag_id and run_id in ``extra``."""
+    return Asset(
+        name=f"{config.registry.model_name}:raw_data",
+        # No s3:// address: DVC keeps the file under its hash. And Airflow would import boto3 for it at each parse.
+        uri=f"x-dvc://{config.storage.bucket}/{config.storage.prefix}/{config.paths.raw_data}",
+    )
+
+
+def model_asset(config: PipelineConfig) -> Asset:
+    """The registered versions. Its events have name, version, md5, metrics, mlflow_run_id, dag_id and run_id."""
+    return _registered(config, "model", "")
+
+
+def champion_asset(config: PipelineConfig) -> Asset:
+    """The version that holds the alias `champion`. Its events have what those of `model_asset` have."""
+    return _registered(config, "champion", "@champion")
+
+
+def alias_of(asset: Asset) -> str:
+    """The name of the alias under which a task may emit the Asset's events."""
+    return f"{asset.name}:new"
+
+
+def emit(context: "Context", asset: Asset, extra: Mapping[str, Any]) -> None:
+    """Emit an event of an Asset, when the task succeeds. The task has `alias_of` it among its outlets.
+
+    A run with another model or bucket than config/config.yaml names makes another Asset, which no outlet names: there
+    is no event.
+    """
+    ti = context["ti"]
+    alias = AssetAlias(alias_of(asset))
+    if alias in context["outlets"]:
+        run = {"dag_id": ti.dag_id, "run_id": ti.run_id}
+        context["outlet_events"][alias].add(asset, extra={**extra, **run})
+
+
+def about_version(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says of a version.
+
+    :param model: what `RegisterModelOperator` returned.
+    """
+    return {**{name: model[name] for name in ("name", "version", "md5", "metrics")}, "mlflow_run_id": model["run_id"]}
+
+
+def _registered(config: PipelineConfig, kind: str, alias: str) -> Asset:
+    name = config.registry.model_name
+    return Asset(name=f"{name}:{kind}", uri=f"x-mlflow://models/{name}{alias}")

@@ -1,0 +1,68 @@
+"""`FactsOperator`: the facts of a run, put together from what its tasks returned."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.configuration import conf
+
+from include.errors import ConfigError
+from include.lineage.code_state import Code
+from include.lineage.manifest import AirflowRun, Manifest, build
+from ml_operators.base import PipelineOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class FactsOperator(PipelineOperator):
+    """Base of the operators that need to know what led to what.
+
+    :param code: the state of the code when the run began. (templated: an XComArg)
+    :param stage_task_ids: the tasks whose results are the facts.
+    """
+
+    template_fields: Sequence[str] = ("config", "code")
+
+    def __init__(self, *, code: Any, stage_task_ids: Sequence[str], **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", "none_failed")
+        super().__init__(**kwargs)
+        self.code = code
+        self.stage_task_ids = list(stage_task_ids)
+
+    def facts(self, context: "Context") -> Manifest:
+        """What is known of the run so far.
+
+        :raises ConfigError: a task left no result.
+        """
+        self.require("code")
+        results = [self._result(context["ti"], task_id) for task_id in self.stage_task_ids]
+        return build(self.pipeline_config, airflow_run(context), results, Code.model_validate(self.code))
+
+    def _result(self, ti: Any, task_id: str) -> dict[str, Any]:
+        result = ti.xcom_pull(task_ids=task_id)
+        if result is None:
+            raise ConfigError(f"task {task_id} left no result. Clear it, to run it again.")
+        return dict(result)
+
+
+def airflow_run(context: "Context") -> AirflowRun:
+    """The run of the DAG, as its lineage has it."""
+    ti, run = context["ti"], context["dag_run"]
+    return AirflowRun(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        logical_date=run.logical_date.isoformat() if run.logical_date else None,
+        try_number=ti.try_number,
+        run_type=str(run.run_type.value),
+        triggered_by=run.triggering_user_name or str(run.run_type.value),
+        started_at=(run.start_date or run.run_after).isoformat(timespec="milliseconds"),
+        url=run_url(ti.dag_id, ti.run_id),
+    )
+
+
+def run_url(dag_id: str, run_id: str) -> str | None:
+    """The run's page in Airflow, where Airflow knows its own address."""
+    from urllib.parse import quote
+
+    base = conf.get("api", "base_url", fallback=None)
+    return f"{base.rstrip('/')}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}" if base else None

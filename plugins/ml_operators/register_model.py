@@ -1,0 +1,58 @@
+"""`RegisterModelOperator`: from the MLflow run to a registered version."""
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from include.lineage.manifest import Manifest, tags
+from include.mlflow_client import connect, explained
+from include.registry import Registry
+from ml_operators.assets import about_version, alias_of, emit, model_asset
+from ml_operators.facts import FactsOperator
+from ml_operators.links import ModelVersionLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class RegisterModelOperator(FactsOperator):
+    """Register the run's model: one version per MLflow run, however often it is tried, by however many runs at once.
+
+    Returns ``name``, ``version``, ``new`` (whether it was registered now), ``run_id`` (of MLflow), ``md5`` (of the
+    model file) and ``metrics``. A version that is new is an event of the model's Asset.
+    """
+
+    operator_extra_links = (ModelVersionLink(),)
+
+    def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(outlets=[AssetAlias(alias_of(asset))], **kwargs)
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Register, or find what is registered."""
+        manifest, config = self.facts(context), self.pipeline_config
+        registry = Registry(config, self.runtime, connect(self.runtime))
+        with explained(self.runtime):
+            version, new = registry.register(manifest.mlflow_run, tags(manifest), _description(manifest))
+        run_id = manifest.mlflow_run["run_id"]
+        self.log.info("Model %s version %s is that of MLflow run %s", registry.name, version, run_id)
+        registered = {
+            "name": registry.name,
+            "version": version,
+            "new": new,
+            "run_id": run_id,
+            "md5": manifest.md5_of("model"),
+            "metrics": manifest.metrics,
+        }
+        if new:
+            emit(context, model_asset(config), about_version(registered))
+        return registered
+
+
+def _description(manifest: Manifest) -> str:
+    """Markdown, for MLflow's page of the version."""
+    run, config, scores = manifest.airflow, manifest.config, manifest.metrics
+    where = f"[{run.run_id}]({run.url})" if run.url else run.run_id
+    return (
+        f"Logistic regression (C={config['model']['C']}, {config['model']['solver']}) on {config['data']['source']}, "
+        f"test accuracy {scores['test_accuracy']:.4f}. Registered by run {where} of DAG {run.dag_id}."
+    )

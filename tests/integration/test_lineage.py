@@ -1,0 +1,270 @@
+"""The archive of runs in a real store: found, restored byte for byte, checked; nothing else runs."""
+
+import hashlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import joblib
+import pytest
+
+from include.config_file import load_config
+from include.errors import DataError, ServiceError
+from include.lineage.archive import Archive, RunKey, key_of
+from include.lineage.code_state import Code
+from include.lineage.find import find_run
+from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build
+from include.lineage.objects import StoredObjects
+from include.lineage.restore import restore
+from include.lineage.verify import verify
+from include.settings import RuntimeSettings
+from include.stages.get_data import load_builtin
+from include.stages.preprocess import split
+from include.stages.train_and_evaluate import fit, score
+from include.store import client
+from tests.integration.proxy import proxy_to
+
+RUNS = 100
+MODEL = "m"
+
+
+class Runs:
+    """Many runs, made by the stages' own functions, with different data and models; and their true bytes."""
+
+    def __init__(self, site) -> None:
+        self.site = site
+        self.config = load_config(site.project)
+        known = {name.lower(): value for name, value in site.env.items()}
+        self.runtime = RuntimeSettings.model_validate(known)
+        self.archive = Archive(self.config, self.runtime)
+        self.iris = load_builtin("iris", self.config.data.target)
+        self.bytes: dict[str, dict[str, bytes]] = {}
+
+    def make(self, number: int, *, run_id: str, mlflow_run: str, version: str) -> Manifest:
+        config = self.config.model_copy(
+            update={
+                "split": self.config.split.model_copy(update={"random_state": number}),
+                "model": self.config.model.model_copy(update={"C": 1.0 + number}),
+            }
+        )
+        train, test = split(self.iris, config.data.target, config.split)
+        target = config.data.target
+        parts = [(part.drop(columns=target), part[target]) for part in (train, test)]
+        pipeline = fit(*parts[0], config.model)
+        model = io.BytesIO()
+        joblib.dump(pipeline, model)
+        scores = {name: score(pipeline, *part) for name, part in zip(("train", "test"), parts, strict=True)}
+        paths = config.paths
+        identity = {"run_id": mlflow_run, "experiment_id": "1", "model_uri": f"models:/m-{number}"}
+        files = {
+            paths.raw_data: self.iris.to_csv(index=False).encode(),
+            paths.train_data: train.to_csv(index=False).encode(),
+            paths.test_data: test.to_csv(index=False).encode(),
+            paths.model: model.getvalue(),
+            paths.metrics: json.dumps(scores).encode(),
+            paths.mlflow_run: json.dumps(identity).encode(),
+        }
+        self.bytes[run_id] = files
+        started = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
+        manifest = build(
+            config,
+            AirflowRun(
+                dag_id="ml_pipeline", run_id=run_id, logical_date=None, try_number=1, started_at=started.isoformat()
+            ),
+            [self._result(files)],
+            Code(git_sha="a" * 40, dirty=False),
+        ).model_copy(update={"model": ModelVersion(name=MODEL, version=version)})
+        self.archive.record(manifest)
+        return manifest
+
+    def _result(self, files: dict[str, bytes]) -> dict:
+        outs = []
+        for path, content in files.items():
+            md5 = hashlib.md5(content).hexdigest()
+            self.site.s3.put_object(Bucket=self.site.bucket, Key=self.key(md5), Body=content)
+            outs.append({"path": path, "hash": "md5", "md5": md5, "size": len(content)})
+        paths = self.config.paths
+        return {
+            "stage": "all", "outcome": "executed", "reason": "-", "seconds": 1.0, "executed_in": None,
+            "started_at": None, "lock": {"dvc.lock": {"all": {"cmd": "x", "outs": outs}}},
+            "published": {path: files[path].decode() for path in (paths.mlflow_run, paths.metrics)},
+        }  # fmt: skip
+
+    def key(self, md5: str) -> str:
+        return f"{self.config.storage.prefix}/files/md5/{md5[:2]}/{md5[2:]}"
+
+    def find(self, name: str) -> RunKey:
+        return find_run(self.archive, name, MODEL)
+
+    def objects(self, manifest: Manifest) -> StoredObjects:
+        return StoredObjects.of(manifest, self.archive.s3, self.runtime)
+
+
+@pytest.fixture(scope="module")
+def runs(make_site):
+    runs = Runs(make_site("lineage"))
+    for number in range(RUNS):
+        runs.make(number, run_id=f"backfill__{number:03}", mlflow_run=f"{number:032x}", version=str(number + 1))
+    return runs
+
+
+def test_any_of_a_hundred_runs_comes_back_byte_for_byte(runs, tmp_path):
+    for number in range(RUNS):
+        manifest = runs.archive.read(runs.find(f"backfill__{number:03}"))
+        done = restore(manifest, runs.objects(manifest), tmp_path / str(number))
+        there = {path: (done.folder / path).read_bytes() for path in runs.bytes[f"backfill__{number:03}"]}
+        assert there == runs.bytes[f"backfill__{number:03}"]
+        assert (done.folder / "dvc.lock").is_file()
+        assert f"C: {1.0 + number}" in (done.folder / "config" / "config.yaml").read_text()
+
+
+def test_a_restored_folder_is_replaced_only_by_force(runs, tmp_path):
+    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    restore(one, runs.objects(one), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+    with pytest.raises(DataError, match=r"has other content in .*models/log_reg_model.pkl.*--force"):
+        restore(other, runs.objects(other), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+    restore(other, runs.objects(other), tmp_path, force=True)
+    assert (tmp_path / "models" / "log_reg_model.pkl").read_bytes() == runs.bytes["backfill__002"][
+        "models/log_reg_model.pkl"
+    ]
+
+
+def test_runs_are_listed_newest_first_page_by_page(runs):
+    first, second = runs.archive.newest(20), runs.archive.newest(20, skip=20)
+
+    assert [run.run_id for run in first] == [f"backfill__{number:03}" for number in range(99, 79, -1)]
+    assert [run.run_id for run in second] == [f"backfill__{number:03}" for number in range(79, 59, -1)]
+    assert len(runs.archive.newest(1000)) == RUNS
+
+
+@pytest.mark.parametrize("name", ["backfill__042", f"{42:032x}", "43", "v43"])
+def test_a_run_is_found_by_its_id_its_mlflow_run_and_its_version(runs, name):
+    assert runs.find(name).run_id == "backfill__042"
+
+
+def test_a_beginning_is_enough_if_there_is_one_only(runs):
+    runs.make(300, run_id="manual__2026-05", mlflow_run="e" * 32, version="301")
+
+    assert {runs.find(name).run_id for name in ("manual__2026-05", "manu", "ee")} == {"manual__2026-05"}
+
+    forget(runs, "manual__2026-05")
+    with pytest.raises(DataError, match="'backfill__09' is ambiguous: backfill__090, backfill__091"):
+        runs.find("backfill__09")
+
+
+@pytest.mark.parametrize("name", ["backfill__1", "ffff", "101", "../manifest", "", "backfill__042/"])
+def test_an_unknown_run_is_named(runs, name):
+    with pytest.raises(DataError, match=r"(no run|is ambiguous)"):
+        runs.find(name)
+
+
+def test_a_run_that_restores_a_model_is_added_and_the_first_stays(runs):
+    first = runs.archive.read(runs.find("7"))
+    runs.make(6, run_id="manual__again", mlflow_run=first.mlflow_run["run_id"], version="7")
+
+    try:
+        assert [run.run_id for run in runs.archive.of_version(MODEL, "7")] == ["backfill__006", "manual__again"]
+        assert runs.archive.read(runs.find("7")) == first
+    finally:
+        forget(runs, "manual__again")
+
+
+def test_a_run_that_is_cleared_and_comes_to_something_else_keeps_what_it_came_to_before(runs):
+    runs.make(200, run_id="manual__cleared", mlflow_run="c" * 32, version="201")
+    first = runs.archive.read(RunKey("ml_pipeline", "manual__cleared"))
+
+    runs.make(201, run_id="manual__cleared", mlflow_run="d" * 32, version="202")
+
+    try:
+        run = RunKey("ml_pipeline", "manual__cleared")
+        kept = [key for key in runs.site.objects() if key.startswith(key_of(run, "earlier/"))]
+        assert [json.loads(runs.archive.get(key))["lock_sha256"] for key in kept] == [first.lock_sha256]
+        assert [found.run_id for found in runs.archive.newest(3)].count("manual__cleared") == 1
+        with pytest.raises(DataError, match="no run recorded version 201"):
+            runs.find("201")
+        assert runs.find("202") == run
+    finally:
+        forget(runs, "manual__cleared")
+
+
+def test_a_changed_byte_in_the_store_is_found_named_and_never_restored(runs, tmp_path):
+    manifest = runs.archive.read(runs.find("backfill__050"))
+    model = runs.bytes["backfill__050"]["models/log_reg_model.pkl"]
+    key = runs.key(hashlib.md5(model).hexdigest())
+    changed = model[:-1] + bytes([model[-1] ^ 1])
+    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=changed)
+
+    try:
+        count, damages = verify(manifest, runs.objects(manifest))
+        assert count == 6
+        found, wanted = hashlib.md5(changed).hexdigest(), hashlib.md5(model).hexdigest()
+        said = f"object s3://{runs.site.bucket}/{key} holds other bytes (md5 {found}), wanted md5 {wanted}"
+        assert [str(damage) for damage in damages] == [f"models/log_reg_model.pkl: {said}"]
+        with pytest.raises(DataError, match=r"models/log_reg_model\.pkl: .* holds other bytes"):
+            restore(manifest, runs.objects(manifest), tmp_path / "there")
+        assert not (tmp_path / "there").exists()
+    finally:
+        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=model)
+
+
+def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs, tmp_path):
+    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    restore(one, runs.objects(one), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with proxy_to(runs.site.env["AWS_ENDPOINT_URL"]) as proxy:
+        away = runs.runtime.model_copy(update={"aws_endpoint_url": proxy.url})
+        for answered in range(6):
+            proxy.left = answered
+            with pytest.raises(ServiceError, match="the object store at"):
+                restore(other, StoredObjects.of(other, client(away), away), tmp_path, force=True)
+            assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+        proxy.left = None
+        restore(other, StoredObjects.of(other, client(away), away), tmp_path, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} != before
+
+
+def test_a_deleted_object_is_named(runs):
+    manifest = runs.archive.read(runs.find("backfill__051"))
+    content = runs.bytes["backfill__051"]["data/processed/train.csv"]
+    key = runs.key(hashlib.md5(content).hexdigest())
+    runs.site.s3.delete_object(Bucket=runs.site.bucket, Key=key)
+
+    try:
+        _, damages = verify(manifest, runs.objects(manifest))
+        assert [(damage.path, damage.found) for damage in damages] == [("data/processed/train.csv", None)]
+        assert f"object s3://{runs.site.bucket}/{key} is gone" in str(damages[0])
+    finally:
+        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=content)
+
+
+def test_a_manifest_that_leads_out_of_the_folder_is_refused(runs, tmp_path):
+    manifest = runs.archive.read(runs.find("backfill__052"))
+    outside = [file.model_copy(update={"path": f"../{file.path}"}) for file in manifest.files]
+
+    with pytest.raises(DataError, match="is outside the project"):
+        restore(manifest.model_copy(update={"files": outside}), runs.objects(manifest), tmp_path / "there")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(runs):
+    run = runs.find("backfill__098")
+    key = key_of(run, "manifest.json")
+    text = runs.archive.get(key)
+    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=b'{"schema_version": 3}')
+
+    try:
+        entries = runs.archive.read_all(runs.archive.newest(3))
+        assert [entry.manifest is None for entry in entries] == [False, True, False]
+        assert "has schema version 3; this version reads 2" in entries[1].problem
+    finally:
+        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text)
+
+
+def forget(runs: Runs, run_id: str) -> None:
+    for key in runs.site.objects():
+        if key.startswith("lineage/") and f"/{run_id}" in key:
+            runs.site.s3.delete_object(Bucket=runs.site.bucket, Key=key)
