@@ -66,6 +66,7 @@ def materialise(
     if done.returncode:
         for path, text in before.items():
             _put_back(project_dir / path, text)
+        _dvc(project_dir, environment, "checkout", "--quiet")  # what it had replaced before it came to what it refuses
         raise PipelineError(
             f"the results were not checked out into {project_dir}, its {LOCK} is as it was: {done.stderr.strip()}. "
             "Move the files named there away, or commit them with `dvc commit`, and run again."
@@ -93,8 +94,6 @@ def put_into_cache(cache: Path, source: Path) -> None:
     :param source: checked by the caller; its name is its md5.
     """
     target = cache / "files" / "md5" / source.name[:2] / source.name[2:]
-    if target.exists():
-        target.chmod(0o644)
     write_bytes(target, source.read_bytes())
     target.chmod(0o444)  # as DVC protects what is in its cache
 

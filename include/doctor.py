@@ -181,7 +181,7 @@ def _dvc(config: PipelineConfig) -> str:
     file = PROJECT_DIR / ".dvc" / "config.local"
     remedy = "Run `python -m include.checkout` to work by hand with DVC (the DAG does not need it)."
     if not file.exists():
-        raise _NotInOrderError(f"this checkout has no {file.relative_to(PROJECT_DIR)}. {remedy}")
+        return f"this checkout is not set up. {remedy}"
     if config.remote_url not in file.read_text(encoding="utf-8"):
         raise _NotInOrderError(f"{file.relative_to(PROJECT_DIR)} has another remote than {config.remote_url}. {remedy}")
     return f"this checkout pushes to {config.remote_url}"

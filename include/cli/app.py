@@ -63,6 +63,9 @@ def main() -> NoReturn:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"error: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(0)
 
 

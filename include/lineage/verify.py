@@ -20,6 +20,7 @@ from include.lineage.objects import Damage, StoredObjects, md5_of_file
 from include.settings import CONFIG_FILE, RuntimeSettings
 
 LAST_LINES = 15
+NO_CODE = (".git", ".dvc", ".venv", ".embedded", "__pycache__", "build", "dvc_plots")
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,9 @@ def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:
     for made in manifest.outputs:
         code.pop(made.path, None)
     if not _changed(code, project_dir):
-        ignored = shutil.ignore_patterns(".git", ".venv", ".embedded", "__pycache__", "data", "models", "build")
-        shutil.copytree(project_dir, folder, ignore=ignored, dirs_exist_ok=True)
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        shutil.rmtree(folder / ".dvc", ignore_errors=True)
+        shutil.copytree(project_dir, folder, ignore=shutil.ignore_patterns(*NO_CODE), dirs_exist_ok=True)
+        for path in (*manifest.lock, *(made.path for made in manifest.outputs)):
+            _remove(folder / path)
         return
     archive = git(project_dir, "archive", str(manifest.code.git_sha)) if manifest.code.git_sha else None
     if archive is not None:
@@ -98,6 +98,13 @@ def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:
             f"the code of that run ({manifest.code}) cannot be had: {files} differ here, and git has no commit with "
             "them as they were. Fetch that commit, and run this in its checkout."
         )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _changed(code: Mapping[str, str | None], folder: Path) -> list[str]:

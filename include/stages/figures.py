@@ -47,7 +47,7 @@ def coefficients(table: "pd.DataFrame") -> "Figure":
     """
     wide = table.pivot(index="feature", columns="class", values="coefficient")
     wide = wide.loc[table["feature"].drop_duplicates()[::-1], table["class"].drop_duplicates()]
-    figure = _figure("Coefficients (of standardised features)", height=max(4.5, 0.05 * wide.size))
+    figure = _figure("Coefficients (of standardised features)", height=max(4.0, 0.05 * wide.size))
     axes = figure.axes[0]
     height = 0.8 / len(wide.columns)
     for number, name in enumerate(wide.columns):
@@ -70,13 +70,13 @@ def svg(figure: "Figure") -> str:
     return text[text.index("<svg") :]
 
 
-def _figure(title: str, height: float = 4.5) -> "Figure":
+def _figure(title: str, height: float = 4.0) -> "Figure":
     """An empty figure.
 
-    :param height: in inches; the width is 6.
+    :param height: in inches; the width is 5.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, height), layout="constrained")  # not pyplot: no display, no global state
+    figure = Figure(figsize=(5, height), layout="constrained")  # not pyplot: no display, no global state
     figure.subplots().set_title(title)
     return figure

@@ -58,7 +58,8 @@ class ReportLink(BaseOperatorLink):
             return ""
         mlflow_run = result["mlflow_run"]
         page = run_url(load_runtime_settings(), mlflow_run["experiment_id"], mlflow_run["run_id"])
-        return f"{page}/artifacts/{quote(result['report'])}"
+        # MLflow's page takes the path as it stands: of a quoted ':' or '+' it says that there is no such file.
+        return f"{page}/artifacts/{quote(result['report'], safe='/:+~')}"
 
 
 class StoreLink(BaseOperatorLink):

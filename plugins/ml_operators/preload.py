@@ -22,11 +22,15 @@ MODULES = (
     "croniter",
     "dvc.repo",
     "dvc_s3",
+    "jinja2",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "mlflow",
     "pydantic_settings",
     "requests",
     "ruamel.yaml",
     "s3fs",
+    "sklearn.metrics",
 )
 
 

@@ -107,6 +107,14 @@ def test_a_run_is_restored_without_airflow_and_without_mlflow(site, runs, tmp_pa
     assert md5s(tmp_path / "a") == md5s(tmp_path / "c") != md5s(tmp_path / "b")
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(site, runs, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    said = cli(site, "restore", runs[0], "--to", str(tmp_path / "file" / "folder"), code=1)
+
+    assert str(tmp_path / "file") in said
+
+
 def test_a_run_is_restored_into_the_checkout_as_dvc_has_it(site, runs, tmp_path):
     assert cli(site, "restore", runs[0]).startswith(f"Restored {len(as_json(site, 'restore', runs[0])['files'])} files")
     assert json.loads(site.dvc("status", "--json")) == {}
@@ -126,11 +134,12 @@ def test_what_was_edited_by_hand_is_not_lost(site, runs):
     lock = (site.project / "dvc.lock").read_bytes()
     model.chmod(0o644)
     model.write_bytes(b"mine")
+    before = md5s(site.project)
 
     said = cli(site, "restore", "2", code=1)
 
     assert "the results were not checked out" in said
-    assert model.read_bytes() == b"mine"
+    assert md5s(site.project) == before
     assert (site.project / "dvc.lock").read_bytes() == lock
     cli(site, "restore", "1", "--force")
     assert model.read_bytes() != b"mine"
