@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 PREFIX = "champion."
+TIME = "%Y-%m-%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,14 @@ class Change:
         cls, kind: Literal["promotion", "roll-back"], version: str, before: str | None, reason: str, by: str, token: str
     ) -> "Change":
         """A change that happens now."""
-        return cls(datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ"), kind, version, before, reason, by, token)
+        return cls(datetime.now(UTC).strftime(TIME), kind, version, before, reason, by, token)
+
+    def after(self, history: "Sequence[Change]") -> "Change":
+        """The same, but later than all of the history: clocks of workers differ."""
+        if not history or self.at > history[-1].at:
+            return self
+        at = datetime.strptime(history[-1].at, TIME).replace(tzinfo=UTC) + timedelta(microseconds=1)
+        return replace(self, at=at.strftime(TIME))
 
     def tag(self) -> tuple[str, str]:
         """As a tag: name and value."""
@@ -38,7 +47,12 @@ class Change:
 
 def changes(tags: Mapping[str, str]) -> list[Change]:
     """The changes that a registered model's tags tell of, oldest first."""
-    return [Change(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(PREFIX)]
+    found = []
+    for name in sorted(tags):
+        with suppress(ValueError, TypeError):  # a tag that a person made
+            if name.startswith(PREFIX):
+                found.append(Change(**json.loads(tags[name])))
+    return found
 
 
 def made(history: Sequence[Change], champion: str | None) -> list[Change]:

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +58,34 @@ def materialise(
     :param force: replace outputs that were edited by hand.
     :return: what ``dvc status`` still finds changed, but for the source's date and version, which the run filled in
         where config/config.yaml leaves them open; empty if the checkout is that run's.
-    :raises PipelineError: DVC refuses, as when an output was edited by hand; dvc.lock is then as it was.
+    :raises PipelineError: DVC refuses, as when an output was edited by hand; the checkout is then as it was.
     """
-    before = {path: (project_dir / path).read_bytes() if (project_dir / path).exists() else None for path in lock}
-    for path, content in lock.items():
-        write_bytes(project_dir / path, dump_yaml(content).encode())
-    done = _dvc(project_dir, environment, "checkout", "--quiet", *(["--force"] if force else []))
-    if done.returncode:
-        for path, text in before.items():
-            _put_back(project_dir / path, text)
-        _dvc(project_dir, environment, "checkout", "--quiet")  # what it had replaced before it came to what it refuses
-        raise PipelineError(
-            f"the results were not checked out into {project_dir}, its {LOCK} is as it was: {done.stderr.strip()}. "
-            "Move the files named there away, or commit them with `dvc commit`, and run again."
-        )
+    with _undone_on_failure(project_dir, lock, environment):
+        for path, content in lock.items():
+            write_bytes(project_dir / path, dump_yaml(content).encode())
+        done = _dvc(project_dir, environment, "checkout", *(["--force"] if force else []))
+        if done.returncode:
+            raise PipelineError(
+                f"the results were not checked out into {project_dir}, its {LOCK} is as it was. DVC says: "
+                f"{done.stderr.strip()} Move the files named there away, or keep them with `dvc commit`, and try again."
+            )
     status = _dvc(project_dir, environment, "status", "--json")
     if status.returncode:
         raise PipelineError(f"dvc status failed: {status.stderr.strip()}")
     return {stage: changes for stage, changes in json.loads(status.stdout or "{}").items() if not _only_pins(changes)}
+
+
+@contextmanager
+def _undone_on_failure(project_dir: Path, lock: Iterable[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Have the dvc.lock files, and with them the outputs, as they were if the block raises."""
+    before = {path: (project_dir / path).read_bytes() if (project_dir / path).exists() else None for path in lock}
+    try:
+        yield
+    except BaseException:
+        for path, text in before.items():
+            _put_back(project_dir / path, text)
+        _dvc(project_dir, environment, "checkout", "--quiet")
+        raise
 
 
 def cache_folder(project_dir: Path, environment: Mapping[str, str]) -> Path:
@@ -86,6 +97,21 @@ def cache_folder(project_dir: Path, environment: Mapping[str, str]) -> Path:
     if done.returncode:
         raise PipelineError(f"{project_dir} has a dvc.yaml, but DVC cannot work there: {done.stderr.strip()}")
     return project_dir / done.stdout.strip()
+
+
+def outputs_of(project_dir: Path) -> set[str]:
+    """The paths of all outputs that the checkout's dvc.yaml files name.
+
+    :raises PipelineError: DVC cannot read them.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(project_dir)) as repo:
+            return {os.path.relpath(out.fs_path, repo.root_dir) for out in repo.index.outs}
+    except DvcException as error:
+        raise PipelineError(f"{project_dir}: DVC cannot read its dvc.yaml: {error}") from None
 
 
 def put_into_cache(cache: Path, source: Path) -> None:

@@ -1,7 +1,9 @@
 """A fair comparison: champion and challenger, measured on the same test rows."""
 
 import io
+import re
 from collections.abc import Mapping
+from errno import EACCES, ENOSPC, EROFS
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +36,14 @@ class Comparison:
 
         :raises DataError: it has to be scored anew, and cannot: it cannot be loaded, or the rows lack its columns.
         """
+        why = "which was scored on other test rows"
         if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
             recorded = self._recorded(champion)
             if recorded.keys() >= set(_metrics(self.config.registry)):
                 return recorded, f"compared with version {champion.version}, scored on the same test rows"
-        return self._scored_anew(champion), (
-            f"compared with version {champion.version}, which was scored on other test rows: scored anew on these "
-            f"(md5 {self.test_md5})"
-        )
+            why = "whose metrics are not on record"
+        anew = f"compared with version {champion.version}, {why}: scored anew on these (md5 {self.test_md5})"
+        return self._scored_anew(champion), anew
 
     def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
         from mlflow.exceptions import MlflowException
@@ -95,15 +97,22 @@ def load_model(name: str, version: str, what: str) -> "Pipeline":
         with TemporaryDirectory(prefix="model-") as folder:  # MLflow would leave its own behind
             return mlflow.sklearn.load_model(f"models:/{name}/{version}", dst_path=folder)
     except Exception as error:
-        if _is_outage(error):
+        if _is_outage(error):  # MLflow's are explained by `include.mlflow_client.explained`, so they go on as they are
             raise
         first = str(error).partition("\n")[0]
         raise DataError(f"{what} cannot be loaded ({type(error).__name__}: {first}). {REMEDY}") from error
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether MLflow did not answer, as opposed to having no such model."""
-    return any(sign in str(error) for sign in ("Max retries exceeded", "Connection", "timed out", "error code 50"))
+    """Whether MLflow, its store or this machine failed, as opposed to the model."""
+    from botocore.exceptions import BotoCoreError
+    from requests import RequestException
+
+    if isinstance(error, RequestException):
+        return error.response is None or error.response.status_code not in (404, 410)
+    if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.errno in (ENOSPC, EACCES, EROFS)):
+        return True
+    return bool(re.search(r"Max retries exceeded|[Cc]onnection|timed out|\b(401|403|50[0234])\b", str(error)))
 
 
 def _metrics(rule: RegistryConfig) -> list[Any]:

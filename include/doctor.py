@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from include.config_file import load_config
 from include.errors import PipelineError
-from include.mlflow_client import champion_version, server_version
+from include.mlflow_client import champion_version, server_version, shown
 from include.settings import CONFIG_FILE, ENV_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.store import client, explained
 
@@ -73,7 +73,7 @@ def _each(examinations: dict[str, Callable[[], str]]) -> Iterator[Finding]:
     for what, examination in examinations.items():
         try:
             yield Finding(what, True, examination())
-        except (PipelineError, _NotInOrderError) as error:
+        except (PipelineError, _NotInOrderError, OSError) as error:
             yield Finding(what, False, str(error))
 
 
@@ -168,7 +168,9 @@ def _tracking(runtime: RuntimeSettings) -> str:
     there, here = server_version(runtime), version("mlflow")
     if there.split(".")[:1] != here.split(".")[:1]:
         raise _NotInOrderError(f"the server is MLflow {there}, the client {here}. Use the same major version.")
-    return f"MLflow {there} at {runtime.mlflow_tracking_uri} answers" + ("" if there == here else f"; client {here}")
+    return f"MLflow {there} at {shown(runtime.mlflow_tracking_uri)} answers" + (
+        "" if there == here else f"; client {here}"
+    )
 
 
 def _registry(config: PipelineConfig, runtime: RuntimeSettings) -> str:

@@ -1,11 +1,12 @@
 """The connection to the MLflow tracking server, with bounded waiting and errors for people."""
 
+import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
 from include.settings import CONFIG_FILE, RuntimeSettings
@@ -13,9 +14,9 @@ from include.settings import CONFIG_FILE, RuntimeSettings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from requests import Response
 
 CHAMPION = "champion"  # the alias of the version that is in use
+NO_MLFLOW = "what answers at {} is no MLflow. Is MLFLOW_TRACKING_URI right?"
 REQUEST_TIMEOUT = (5, 15)  # seconds: to connect, and between two pieces of the answer
 
 
@@ -24,8 +25,9 @@ def connect(runtime: RuntimeSettings) -> "MlflowClient":
     os.environ.update(runtime.tracking_environment())  # MLflow takes credentials and limits from nowhere else
     import mlflow
 
-    mlflow.set_tracking_uri(runtime.mlflow_tracking_uri)
-    return mlflow.MlflowClient()
+    with explained(runtime):
+        mlflow.set_tracking_uri(runtime.mlflow_tracking_uri)
+        return mlflow.MlflowClient()
 
 
 def require_run(client: "MlflowClient", run_id: str) -> None:
@@ -62,7 +64,7 @@ def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:
         except DataError:
             return True
     answer = _get(runtime, "api/2.0/mlflow/runs/get", {"run_id": run_id})
-    return answer is None or answer.json()["run"]["info"].get("lifecycle_stage") != "active"
+    return answer is None or answer["run"]["info"].get("lifecycle_stage") != "active"
 
 
 def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
@@ -75,7 +77,7 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
             models = connect(runtime).search_registered_models(f"name = '{name}'")
             return next((str(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases), None)
     answer = _get(runtime, "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": CHAMPION})
-    return str(answer.json()["model_version"]["version"]) if answer is not None else None
+    return str(answer["model_version"]["version"]) if answer is not None else None
 
 
 def server_version(runtime: RuntimeSettings) -> str:
@@ -87,18 +89,29 @@ def server_version(runtime: RuntimeSettings) -> str:
 
     if not _is_server(runtime):
         return version("mlflow")
-    answer = _get(runtime, "version", {})
+    answer = _get(runtime, "version", {}, _version)
     if answer is None:
-        raise ServiceError(f"what answers at {runtime.mlflow_tracking_uri} is no MLflow. Is MLFLOW_TRACKING_URI right?")
-    return str(answer.text.strip())
+        raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri)))
+    return str(answer)
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\w+)+", text.strip()):
+        raise ValueError(text)
+    return text.strip()
 
 
 def _is_server(runtime: RuntimeSettings) -> bool:
     return runtime.mlflow_tracking_uri.startswith(("http://", "https://"))
 
 
-def _get(runtime: RuntimeSettings, path: str, params: Mapping[str, str]) -> "Response | None":
-    """Ask the server by one request; None if it knows no such thing. MLflow's own client takes seconds to import."""
+def _get(
+    runtime: RuntimeSettings, path: str, params: Mapping[str, str], read: Callable[[str], Any] = json.loads
+) -> Any:
+    """Ask the server by one request; None if it knows no such thing. MLflow's own client takes seconds to import.
+
+    :param read: turns the text of the answer into what is returned.
+    """
     import requests
 
     password = runtime.mlflow_tracking_password
@@ -117,7 +130,10 @@ def _get(runtime: RuntimeSettings, path: str, params: Mapping[str, str]) -> "Res
         if answer.status_code == 400 and "alias" in answer.text:
             return None
         answer.raise_for_status()
-        return answer
+    try:
+        return read(answer.text)
+    except (ValueError, TypeError):  # the login page of a proxy, say
+        raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri))) from None
 
 
 def running_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "list[Run]":
@@ -168,10 +184,16 @@ def version_url(runtime: RuntimeSettings, name: str, version: str) -> str:
 
 def ui_url(runtime: RuntimeSettings) -> str:
     """The address of MLflow's pages, without a slash at the end."""
-    return (runtime.mlflow_ui_url or runtime.mlflow_tracking_uri).rstrip("/")
+    return (runtime.mlflow_ui_url or shown(runtime.mlflow_tracking_uri)).rstrip("/")
+
+
+def shown(uri: str) -> str:
+    """An address without the name and password that may be in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def _explain(text: str, code: str, uri: str) -> PipelineError:
+    text, uri = shown(text), shown(uri)
     if re.search(r"error code (401|403)|\b(401|403) Client Error", text):
         return AccessError(
             f"MLflow at {uri} refuses access. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "

@@ -4,8 +4,8 @@ MLflow cannot compare and set an alias in one step. So whoever changes one holds
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from include.gate import Verdict, judge
 from include.mlflow_client import CHAMPION, require_run
 from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
 from include.store import client as store_client
-from include.store import explained
+from include.store import ensure_bucket, explained
 from include.store_lock import Held, exclusive
 
 if TYPE_CHECKING:
@@ -40,13 +40,21 @@ class Doer:
 class Registry:
     """The versions and aliases of one registered model.
 
-    :param config: its ``registry.model_name``; the lock is in its bucket.
+    :param config: of a run, for its ``registry.model_name``.
     :param mlflow: an MlflowClient.
+    :param lock_bucket: where the lock is, the same for all that change this model, whatever bucket a run uses;
+        default: that of ``config``.
     """
 
-    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient") -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        runtime: RuntimeSettings,
+        mlflow: "MlflowClient",
+        lock_bucket: str | None = None,
+    ) -> None:
         self.config, self.name, self.mlflow = config, config.registry.model_name, mlflow
-        self._runtime, self._bucket = runtime, config.storage.bucket
+        self._runtime, self._bucket = runtime, lock_bucket or config.storage.bucket
 
     def register(self, mlflow_run: Mapping[str, str], tags: Mapping[str, str], description: str) -> tuple[str, bool]:
         """Register the run's model, unless that was done before: one version per MLflow run.
@@ -56,12 +64,13 @@ class Registry:
         :return: the version, and whether it is new.
         :raises DataError: the MLflow run is gone.
         """
-        with self._locked():
-            if known := self._version_of(mlflow_run["run_id"]):
-                return known, False
+        with self._locked() as held:
+            if known := self._versions_of(mlflow_run["run_id"]):
+                return known[0], False
             require_run(self.mlflow, mlflow_run["run_id"])
             self._make_model()
-            version = self.mlflow.create_model_version(
+            held.extend()
+            self.mlflow.create_model_version(
                 self.name,
                 mlflow_run["model_uri"],
                 run_id=mlflow_run["run_id"],
@@ -69,7 +78,11 @@ class Registry:
                 description=description,
                 model_id=mlflow_run["model_uri"].removeprefix("models:/"),
             )
-            return str(version.version), True
+            # Where an answer is lost, MLflow's client asks again, and so makes another one.
+            version, *others = self._versions_of(mlflow_run["run_id"])
+            for other in others:
+                self.mlflow.delete_model_version(self.name, other)
+            return version, True
 
     def promote(
         self,
@@ -94,7 +107,8 @@ class Registry:
             held.extend()
             if verdict.alias == CHAMPION and champion != version:
                 reason = f"gate: {rule.metric} {metrics[rule.metric]:.4f}"
-                self._crown(Change.now("promotion", version, champion, reason, doer.name, doer.token))
+                change = Change.now("promotion", version, champion, reason, doer.name, doer.token)
+                self._crown(change.after(self.history()), held)
             elif verdict.alias == CHALLENGER:
                 self._set_alias(CHALLENGER, version)
         return verdict
@@ -110,9 +124,10 @@ class Registry:
         with self._locked() as held:
             verdict = self._judge(version, metrics, rule, scores_of, self.holder(CHAMPION))
             held.extend()
-            if verdict.compared_with != version:
-                self._set_alias(CHALLENGER, version)
-        return verdict
+            if verdict.compared_with == version:
+                return verdict
+            self._set_alias(CHALLENGER, version)
+        return replace(verdict, alias=CHALLENGER, champion=verdict.compared_with)
 
     def _judge(
         self,
@@ -154,15 +169,27 @@ class Registry:
         """
         with self._locked() as held:
             champion, history = self.holder(CHAMPION), self.history()
-            begun = [change for change in history if change.token == doer.token]
-            change = begun[-1] if begun else None
+            change = self._begun(doer, champion, history)
             if change is None:
                 version = self._previous(champion, history) if target == PREVIOUS else target.removeprefix("v")
                 self._require(version, champion)
-                change = Change.now("roll-back", version, champion, reason, doer.name, doer.token)
-            held.extend()
-            self._crown(change)
+                change = Change.now("roll-back", version, champion, reason, doer.name, doer.token).after(history)
+            if champion != change.version:
+                held.extend()
+                self._crown(change, held)
         return change
+
+    def _begun(self, doer: Doer, champion: str | None, history: list[Change]) -> Change | None:
+        """What an earlier try of the same task wrote down."""
+        begun = [change for change in history if change.token == doer.token]
+        if not begun:
+            return None
+        if champion != begun[-1].version and (champion != begun[-1].before or begun[-1] != history[-1]):
+            raise DataError(
+                f"this roll-back, to version {begun[-1].version}, was made at {begun[-1].at}; since then version "
+                f"{champion} became champion. Trigger ml_rollback anew to roll that one back. Nothing was changed."
+            )
+        return begun[-1]
 
     def holder(self, alias: str) -> str | None:
         """The version that holds an alias, if one does."""
@@ -180,12 +207,16 @@ class Registry:
         """Every change of the champion, oldest first."""
         return changes(self.mlflow.get_registered_model(self.name).tags)
 
-    def _crown(self, change: Change) -> None:
+    def _crown(self, change: Change, held: Held) -> None:
         """Write the change down, then make it: a process may be killed in between, and its retry goes on."""
+        from mlflow.exceptions import MlflowException
+
         self.mlflow.set_registered_model_tag(self.name, *change.tag())
+        held.extend()
         self._set_alias(CHAMPION, change.version)
-        if self.holder(CHALLENGER) == change.version:
-            self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
+        with suppress(MlflowException):  # it is champion: what is left of its time before is no failure of that
+            if self.holder(CHALLENGER) == change.version:
+                self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
 
     def _previous(self, champion: str | None, history: list[Change]) -> str:
         versions = line(history, champion)
@@ -217,9 +248,10 @@ class Registry:
     def _version(self, version: str) -> "ModelVersion":
         return self.mlflow.get_model_version(self.name, version)
 
-    def _version_of(self, mlflow_run_id: str) -> str | None:
+    def _versions_of(self, mlflow_run_id: str) -> list[str]:
+        """Those of an MLflow run, the first one first."""
         known = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}' and run_id = '{mlflow_run_id}'")
-        return str(min(known, key=lambda version: int(version.version)).version) if known else None
+        return sorted((str(version.version) for version in known), key=int)
 
     def _set_alias(self, alias: str, version: str) -> None:
         if self.holder(alias) != version:
@@ -237,11 +269,10 @@ class Registry:
     @contextmanager
     def _locked(self) -> Iterator[Held]:
         s3 = store_client(self._runtime)
-        with (
-            explained(self._runtime, f"lock of model {self.name} in storage.bucket: {self._bucket}"),
-            exclusive(s3, self._bucket, f"registry/{quote(self.name, safe='')}") as held,
-        ):
-            yield held
+        with explained(self._runtime, f"lock of model {self.name} in storage.bucket: {self._bucket}"):
+            ensure_bucket(s3, self._bucket, self._runtime)
+            with exclusive(s3, self._bucket, f"registry/{quote(self.name, safe='')}") as held:
+                yield held
 
 
 def _why_not(version: str, back: Change) -> str:

@@ -197,6 +197,13 @@ class ScoringConfig(_Section):
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
     prefix: RelativePath = Field("predictions", description="Where the predictions go in the bucket")
 
+    @field_validator("prefix")
+    @classmethod
+    def _not_where_something_else_is(cls, value: str) -> str:
+        if value.split("/")[0] in ("lineage", "locks"):
+            raise ValueError("is where the pipeline keeps something else; choose another folder")
+        return value
+
 
 class ScheduleConfig(_Section):
     """When the DAG runs, and how it retries. Changes no result."""

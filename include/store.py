@@ -24,6 +24,7 @@ def client(runtime: RuntimeSettings) -> "S3Client":
     """
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value else None
@@ -46,8 +47,11 @@ def client(runtime: RuntimeSettings) -> "S3Client":
             region_name=runtime.aws_default_region,
             config=config,
         )
-    except ValueError as error:
-        raise ConfigError(f"AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r} is no address: {error}") from None
+    except (ValueError, BotoCoreError) as error:
+        raise ConfigError(
+            f"the object store cannot be used as AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r}, AWS_DEFAULT_REGION="
+            f"{runtime.aws_default_region!r} and AWS_PROFILE say: {error}"
+        ) from None
 
 
 def ensure_bucket(s3: Any, bucket: str, runtime: RuntimeSettings) -> bool:

@@ -23,11 +23,10 @@ _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
 
 class Held:
-    """A lock that is held. ``until`` is by `time.monotonic`."""
+    """A lock that is held."""
 
-    def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, holder: bytes, until: float) -> None:
+    def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, holder: bytes) -> None:
         self._s3, self._bucket, self._key, self._etag, self._holder = s3, bucket, key, etag, holder
-        self._until = until
 
     def extend(self) -> None:
         """Hold it for another lease: to be called before each step that others must not do at the same time.
@@ -36,23 +35,21 @@ class Held:
         """
         from botocore.exceptions import ClientError
 
-        began = time.monotonic()
         try:
-            if began > self._until:
-                raise ServiceError(f"the lock {self._key} was held too long; another process may have it. Run again.")
             body = self._holder + uuid4().hex.encode()  # another ETag than before
             answer = self._s3.put_object(Bucket=self._bucket, Key=self._key, Body=body, IfMatch=self._etag)
         except ClientError as error:
             if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
                 raise ServiceError(f"the lock {self._key} was taken over by another process. Run again.") from None
             raise
-        self._etag, self._until = answer["ETag"], began + LEASE
+        self._etag = answer["ETag"]
 
     def release(self) -> None:
         """Let others have it."""
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
-        with suppress(ClientError):  # it was taken over, after the lease
+        # It was taken over after its lease, or will be: what was done under it stands.
+        with suppress(ClientError, BotoCoreError):
             self._s3.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
 
 
@@ -73,7 +70,7 @@ def exclusive(s3: "S3Client", bucket: str, name: str) -> Iterator[Held]:
                 f"s3://{bucket}/{key} is held by another process since {PATIENCE:.0f} s. Try again later."
             )
         time.sleep(PAUSE)
-    held = Held(s3, bucket, key, etag, holder, began + LEASE)
+    held = Held(s3, bucket, key, etag, holder)
     try:
         yield held
     finally:

@@ -102,7 +102,7 @@ def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
         "mlflow_run": manifest.mlflow_run["run_id"],
         "model": manifest.model and manifest.model.name,
         "version": version,
-        "outcome": manifest.maker_of("model").outcome,
+        "outcome": manifest.outcome_of("model"),
         "metrics": manifest.metrics,
         "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
         "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,

@@ -56,6 +56,7 @@ def verify(
     key, manifest = session.find(run)
     with progress("Checking", len(manifest.outputs)) as tell:
         count, damages = verifying.verify(manifest, session.objects(manifest), tell)
+    documents = session.archive.changed_documents(key, manifest)
     checks: list[verifying.Check] = []
     if rerun:
         with progress("Running again:", len(manifest.stages)) as tell:
@@ -69,6 +70,7 @@ def verify(
                 "run": key.run_id,
                 "objects": count,
                 "damaged": [vars(damage) for damage in damages],
+                "changed_documents": documents,
                 "rerun": [{**vars(check), "ok": check.ok, "may_differ": check.path == tracked} for check in checks],
                 "packages": packages,
             }
@@ -82,6 +84,7 @@ def verify(
         for name, (there, here) in packages.items():
             print(f"{name} is {here} here, was {there} in the run")
     problems = [str(damage) for damage in damages]
+    problems += [f"{file} beside the manifest was changed; the manifest has it right" for file in documents]
     problems += [f"{check.path} came out different: md5 {check.found}, was {check.md5}" for check in other]
     if problems:
         raise DataError("; ".join(problems))

@@ -4,15 +4,16 @@ Below ``lineage/`` in the bucket:
 
 - ``runs/<dag>/<run>/`` holds manifest.json, dvc.lock, config/config.yaml, verdict.json and report.html of a run;
 - ``by-time/<time>/<dag>/<run>`` (newest first), ``by-mlflow-run/<id>/<time>/<dag>/<run>`` and
-  ``by-version/<model>/<version>/<time>/<dag>/<run>`` are empty objects whose keys are the index: S3 lists keys in
-  order, so that no look-up grows with the number of runs.
+  ``by-version/<model>/<version>/<time>/<dag>/<run>`` are objects whose keys are the index: S3 lists keys in
+  order, so that no look-up grows with the number of runs. They are empty, but where a run was cleared and came to
+  something else: then they name the folder of what it came to before.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -33,10 +34,11 @@ _END_OF_TIME = 10**13  # milliseconds; what is subtracted from it sorts the newe
 
 @dataclass(frozen=True, order=True)
 class RunKey:
-    """A run of a DAG."""
+    """A run of a DAG. ``part`` is the folder of what it came to before it was cleared; empty: what it came to last."""
 
     dag_id: str
     run_id: str
+    part: str = ""
 
     def __str__(self) -> str:
         return self.run_id
@@ -65,7 +67,7 @@ class Entry:
 
 def key_of(run: RunKey, file: str = "") -> str:
     """Where a file of a run's lineage is in the bucket."""
-    return f"{FOLDER}/runs/{run.path}/{file}"
+    return f"{FOLDER}/runs/{run.path}/{run.part}{file}"
 
 
 class Archive:
@@ -108,9 +110,24 @@ class Archive:
         return parse(text, f"s3://{self.bucket}/{key}")
 
     def verdict(self, run: RunKey) -> dict[str, Any] | None:
-        """What the gate said of the run's model; None if it was not asked."""
-        text = self.get(key_of(run, VERDICT))
-        return dict(json.loads(text)) if text else None
+        """What the gate said of the run's model; None if it was not asked.
+
+        :raises DataError: what is written there cannot be read.
+        """
+        key = key_of(run, VERDICT)
+        text = self.get(key)
+        try:
+            found = dict(json.loads(text)) if text is not None else None
+        except (ValueError, TypeError):
+            found = {}
+        if found is not None and not {"passed", "alias", "note", "table", "checks"} <= found.keys():
+            raise DataError(f"s3://{self.bucket}/{key} is no verdict: it was cut short or changed.")
+        return found
+
+    def changed_documents(self, run: RunKey, manifest: Manifest) -> list[str]:
+        """The files beside the manifest that are not what it says, or are gone."""
+        texts = {file: text for file, text in documents(manifest).items() if file != MANIFEST}
+        return [file for file, text in texts.items() if self.get(key_of(run, file)) != text.encode()]
 
     def newest(self, limit: int, skip: int = 0) -> list[RunKey]:
         """The runs, newest first."""
@@ -134,9 +151,11 @@ class Archive:
         return list(islice(self._folders(f"{FOLDER}/by-mlflow-run/", quote(prefix, safe="")), 10))
 
     def runs_like(self, prefix: str) -> list[RunKey]:
-        """The runs whose Airflow run id begins so, at most ten per DAG."""
+        """The runs of that Airflow run id; if there is none, those whose id begins so, at most ten per DAG."""
         with self._explained("runs"):
-            return [
+            exact = [RunKey(dag_id, prefix) for dag_id in self._folders(f"{FOLDER}/runs/") if prefix]
+            found = [run for run in exact if self.get(key_of(run, MANIFEST)) is not None]
+            return found or [
                 RunKey(dag_id, run_id)
                 for dag_id in self._folders(f"{FOLDER}/runs/")
                 for run_id in islice(
@@ -168,23 +187,35 @@ class Archive:
                 raise
 
     def _keep_earlier(self, run: RunKey, manifest: Manifest) -> None:
-        earlier = self.get(key_of(run, MANIFEST))
-        if earlier is None:
+        """Move what the same run came to before, if that was something else, into a folder of its own."""
+        text = self.get(key_of(run, MANIFEST))
+        if text is None:
             return
         try:
-            before = parse(earlier, "")
+            before = parse(text, "")
         except DataError:
+            before = None
+        if before and _facts(before) == _facts(manifest):
             return
-        if before.lock_sha256 != manifest.lock_sha256:
-            self._put(key_of(run, f"earlier/{quote(before.recorded_at)}.json"), earlier)
-        for key in set(_index_keys(before)) - set(_index_keys(manifest)):
-            self.s3.delete_object(Bucket=self.bucket, Key=key)
+        part = f"earlier/{quote(before.recorded_at if before else datetime.now(UTC).isoformat())}/"
+        earlier = RunKey(run.dag_id, run.run_id, part)
+        for file in (*(documents(before) if before else ()), MANIFEST, VERDICT, REPORT):
+            if (content := self.get(key_of(run, file))) is not None:
+                self._put(key_of(earlier, file), content)
+        for file in (VERDICT, REPORT):
+            self.s3.delete_object(Bucket=self.bucket, Key=key_of(run, file))
+        for key in set(_index_keys(before)) - set(_index_keys(manifest)) if before else ():
+            if key.startswith(f"{FOLDER}/by-time/"):
+                self.s3.delete_object(Bucket=self.bucket, Key=key)
+            else:
+                self._put(key, part.encode())
 
     def _put(self, key: str, content: bytes) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def _indexed(self, prefix: str) -> list[RunKey]:
-        return list(dict.fromkeys(RunKey.of_path(key) for key in self._keys(prefix)))
+        runs = [(key, RunKey.of_path(key)) for key in self._keys(prefix)]
+        return list(dict.fromkeys(replace(run, part=(self.get(key) or b"").decode()) for key, run in runs))
 
     def _keys(self, prefix: str, at_once: int = 1000) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(
@@ -206,6 +237,11 @@ class Archive:
 
     def _explained(self, doing: str) -> Any:
         return explained(self.runtime, doing)
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    """What makes it another result: not that a task was tried again."""
+    return manifest.model_dump(exclude={"recorded_at": True, "airflow": {"try_number", "started_at"}})
 
 
 def _index_keys(manifest: Manifest) -> list[str]:

@@ -1,10 +1,12 @@
 """Which state of the code a run used, by git."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Code(BaseModel):
@@ -12,7 +14,7 @@ class Code(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    git_sha: str | None
+    git_sha: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None
     dirty: bool | None
 
     def __str__(self) -> str:
@@ -23,7 +25,8 @@ def code_state(project_dir: Path) -> Code:
     """Ask git; where there is no checkout (a container), the variable GIT_SHA."""
     sha = git(project_dir, "rev-parse", "HEAD")
     if sha is None:
-        return Code(git_sha=os.environ.get("GIT_SHA"), dirty=None)
+        told = os.environ.get("GIT_SHA", "")
+        return Code(git_sha=told if re.fullmatch(r"[0-9a-f]{7,64}", told) else None, dirty=None)
     changed = git(project_dir, "status", "--porcelain", "--untracked-files=no")
     return Code(git_sha=sha.decode().strip(), dirty=None if changed is None else bool(changed.strip()))
 

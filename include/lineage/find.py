@@ -15,10 +15,7 @@ def find_run(archive: Archive, name: str, model_name: str) -> RunKey:
     """
     if not name.strip("/ "):
         raise DataError("no run is named. `runs` lists what there is.")
-    if name.removeprefix("v").isdigit():
-        runs = archive.of_version(model_name, name.removeprefix("v"))
-        if not runs:
-            raise DataError(f"no run recorded version {name} of model {model_name}. `runs` lists what there is.")
+    if name.removeprefix("v").isdigit() and (runs := archive.of_version(model_name, name.removeprefix("v"))):
         return runs[0]
     if trained := archive.of_mlflow_run(name):
         return trained[0]

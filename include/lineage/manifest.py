@@ -3,13 +3,14 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from include.config_file import dump_yaml
 from include.errors import DataError
@@ -18,6 +19,18 @@ from include.settings import CONFIG_FILE, PipelineConfig
 
 SCHEMA_VERSION = 2
 PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+def _inside(path: str) -> str:
+    """A manifest is data that came over a network: no path in it may lead out of the project."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise ValueError("is outside the project")
+    return path
+
+
+ProjectPath = Annotated[str, AfterValidator(_inside)]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 
 
 class _Part(BaseModel):
@@ -45,8 +58,14 @@ class FileRecord(_Part):
     stage: str
     role: Literal["input", "output"]
     path: str
-    md5: str | None
+    md5: Md5 | None
     size: int | None
+
+    @model_validator(mode="after")
+    def _outputs_are_inside(self) -> "FileRecord":
+        if self.role == "output":
+            _inside(self.path)
+        return self
 
 
 class AirflowRun(_Part):
@@ -77,7 +96,7 @@ class Manifest(_Part):
     airflow: AirflowRun
     code: Code
     config: dict[str, Any]
-    lock: dict[str, Any]
+    lock: dict[ProjectPath, Any]
     lock_sha256: str
     stages: list[StageRecord]
     files: list[FileRecord]
@@ -91,11 +110,11 @@ class Manifest(_Part):
         """What the stages made."""
         return [record for record in self.files if record.role == "output"]
 
-    def maker_of(self, name: str) -> StageRecord:
-        """The stage that makes one of ``config.paths``."""
-        path = self.config["paths"][name]
-        stage = next(record.stage for record in self.outputs if record.path == path)
-        return next(record for record in self.stages if record.stage == stage)
+    def outcome_of(self, name: str) -> str | None:
+        """How the stage came by its result that makes one of ``config.paths``; None if no stage makes it."""
+        path = self.config["paths"].get(name)
+        stage = next((record.stage for record in self.outputs if record.path == path), None)
+        return next((record.outcome for record in self.stages if record.stage == stage), None)
 
     def md5_of(self, name: str) -> str | None:
         """The md5 of one of ``config.paths``, such as ``model``; None if no stage made it."""
@@ -119,11 +138,9 @@ def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[Mapping
         code=code,
         config=config.model_dump(mode="json"),
         lock=lock,
-        lock_sha256=hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest(),
+        lock_sha256=_sha256(lock),
         stages=[StageRecord(**{name: result.get(name) for name in StageRecord.model_fields}) for result in results],
-        files=[
-            record for entries in stages.values() for name, entry in entries.items() for record in _files(name, entry)
-        ],
+        files=_files(lock),
         mlflow_run=json.loads(published[config.paths.mlflow_run]),
         metrics=flat_metrics(json.loads(published[config.paths.metrics])),
         packages=package_versions(),
@@ -140,11 +157,20 @@ def parse(text: str | bytes, where: str) -> Manifest:
         schema = document["schema_version"]
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{where} is no manifest of a run: it was cut short or changed.") from None
+    if not isinstance(schema, int):
+        raise DataError(f"{where} is no manifest of a run: its schema version is {schema!r}.")
     if schema != SCHEMA_VERSION:
         way = "Update this project to read it" if schema > SCHEMA_VERSION else "Run that configuration again"
         raise DataError(f"{where} has schema version {schema}; this version reads {SCHEMA_VERSION}. {way}.")
     try:
-        return Manifest.model_validate(document)
+        manifest = Manifest.model_validate(document)
+        if not {"paths", "data", "storage"} <= manifest.config.keys() or "run_id" not in manifest.mlflow_run:
+            raise DataError(f"{where} was changed or is damaged: its config or mlflow_run lacks a part.")
+        if manifest.lock_sha256 != _sha256(manifest.lock) or manifest.files != _files(manifest.lock):
+            raise DataError(
+                f"{where} was changed: its dvc.lock or files are not those that its lock_sha256 stands for."
+            )
+        return manifest
     except ValidationError as error:
         keys = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
         raise DataError(f"{where} was changed or is damaged; not as they should be: {keys}.") from None
@@ -179,11 +205,19 @@ def tags(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _files(stage: str, entry: Mapping[str, Any]) -> Iterator[FileRecord]:
+def _sha256(lock: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(lock, sort_keys=True).encode()).hexdigest()
+
+
+def _files(lock: Mapping[str, Any]) -> list[FileRecord]:
     roles: tuple[tuple[Literal["input", "output"], str], ...] = (("input", "deps"), ("output", "outs"))
-    for role, key in roles:
-        for item in entry.get(key, []):
-            yield FileRecord(stage=stage, role=role, path=item["path"], md5=item.get("md5"), size=item.get("size"))
+    return [
+        FileRecord(stage=stage, role=role, path=item["path"], md5=item.get("md5"), size=item.get("size"))
+        for file in lock.values()
+        for stage, entry in file["stages"].items()
+        for role, key in roles
+        for item in entry.get(key, [])
+    ]
 
 
 def package_versions() -> dict[str, str]:

@@ -87,8 +87,7 @@ class StoredObjects:
             if damage:
                 damages.append(damage)
             else:
-                listed = json.loads(b"".join(pieces))
-                files += [StoredFile(f"{record.path}/{item['relpath']}", item["md5"]) for item in listed]
+                files += [_listed(record.path, item) for item in json.loads(b"".join(pieces))]
         return files, damages
 
     def check(self, files: Iterable[StoredFile], tell: Callable[[str], None] = lambda path: None) -> list[Damage]:
@@ -164,6 +163,12 @@ def refuse(damages: list[Damage]) -> None:
     """
     if damages:
         raise DataError(f"{'; '.join(map(str, damages))}. {REMEDY}")
+
+
+def _listed(folder: str, item: dict[str, Any]) -> StoredFile:
+    """An item of a folder's list. Checked as the manifest's own paths are, for it becomes a path here."""
+    record = FileRecord(stage="", role="output", path=f"{folder}/{item['relpath']}", md5=item["md5"], size=None)
+    return StoredFile(record.path, str(record.md5))
 
 
 def md5_of_file(path: Path) -> str | None:

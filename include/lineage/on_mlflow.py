@@ -11,6 +11,8 @@ from include.mlflow_client import require_run
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+NOTE_LENGTH = 5000  # characters; MLflow cuts a tag after 8000
+MORE = "More runs used it: see the folder lineage among the artifacts.\n\n"
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description (Markdown)
 
 
@@ -30,9 +32,10 @@ def tag_run(manifest: Manifest, mlflow: "MlflowClient") -> None:
     for name, value in tags(manifest).items():
         if name not in have:
             mlflow.set_tag(mlflow_run_id, name, value)
-    note = _note(manifest)
-    if note not in have.get(NOTE, ""):
-        mlflow.set_tag(mlflow_run_id, NOTE, f"{have.get(NOTE, '')}{note}\n\n")
+    note, before = _note(manifest), have.get(NOTE, "")
+    if note not in before and not before.endswith(MORE):
+        more = MORE if len(before) > NOTE_LENGTH else f"{note}\n\n"
+        mlflow.set_tag(mlflow_run_id, NOTE, before + more)
 
 
 def add_report(mlflow: "MlflowClient", manifest: Manifest, verdict: Verdict, html: str) -> str:
@@ -65,5 +68,5 @@ def artifact_path(dag_id: str, run_id: str, file: str) -> str:
 
 def _note(manifest: Manifest) -> str:
     run = manifest.airflow
-    what = "Trained" if manifest.maker_of("mlflow_run").outcome == "executed" else "Used"
+    what = "Trained" if manifest.outcome_of("mlflow_run") == "executed" else "Used"
     return f"{what} by Airflow run [{run.run_id}]({run.url})" if run.url else f"{what} by Airflow run {run.run_id}"

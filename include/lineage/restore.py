@@ -2,11 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from shutil import copyfile
 from typing import Any
+from uuid import uuid4
 
 from include import checkout
 from include.config_file import dump_yaml
@@ -14,7 +15,6 @@ from include.errors import ConfigError, DataError
 from include.lineage.manifest import Manifest
 from include.lineage.objects import StoredFile, StoredObjects, md5_of_file, refuse
 from include.settings import CONFIG_FILE
-from include.stages.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ def restore(
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is no folder. Name another: --to DIR")
     files, damages = objects.files(manifest.outputs)
-    for file in files:
-        _require_inside(file.path)
     refuse(damages)
     with tempfile.TemporaryDirectory(prefix="restore-") as temporary:
         refuse(objects.fetch(files, Path(temporary), tell))
@@ -64,17 +62,15 @@ def restore(
 def _into_checkout(
     manifest: Manifest, files: list[StoredFile], fetched: Path, folder: Path, force: bool
 ) -> dict[str, Any]:
+    if foreign := {record.path for record in manifest.outputs} - checkout.outputs_of(folder):
+        raise DataError(
+            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))} (any more). Check out the commit of that "
+            f"run ({manifest.code}) first, or restore into another folder with --to DIR."
+        )
     cache = checkout.cache_folder(folder, dict(os.environ))
     for source in fetched.iterdir():
         checkout.put_into_cache(cache, source)
-    changed = checkout.materialise(folder, manifest.lock, dict(os.environ), force=force)
-    absent = [file.path for file in files if md5_of_file(folder / file.path) != file.md5]
-    if absent:
-        raise DataError(
-            f"the dvc.yaml in {folder} does not make {', '.join(absent)} (any more). Check out the commit of that run "
-            f"({manifest.code}) first, or restore into another folder with --to DIR."
-        )
-    return changed
+    return checkout.materialise(folder, manifest.lock, dict(os.environ), force=force)
 
 
 def _into_folder(manifest: Manifest, files: list[StoredFile], fetched: Path, folder: Path, force: bool) -> None:
@@ -89,25 +85,44 @@ def _into_folder(manifest: Manifest, files: list[StoredFile], fetched: Path, fol
             f"{folder} has other content in {', '.join(sorted(other))}. Name an empty folder with --to, or "
             "replace it with --force."
         )
-    for file in files:
-        place(fetched / file.md5, folder / file.path)
-    for path, text in reversed(texts.items()):  # dvc.lock last: with it the folder is that run's
-        write_bytes(folder / path, text)
+    with tempfile.TemporaryDirectory(prefix="texts-") as temporary:
+        sources = [(fetched / file.md5, folder / file.path) for file in files]
+        for number, (path, text) in enumerate(reversed(texts.items())):  # dvc.lock last: it makes the folder that run's
+            source = Path(temporary) / str(number)
+            source.write_bytes(text)
+            sources.append((source, folder / path))
+        _require_inside(folder, [target for _, target in sources])
+        place(sources)
 
 
-def place(source: Path, target: Path) -> None:
-    """Copy a file to its place, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+def place(files: Iterable[tuple[Path, Path]]) -> None:
+    """Copy files to their places: all of them, or, where a disk is full or a folder not to be written to, none."""
+    mark = f"{os.getpid()}.{uuid4().hex[:8]}"
+    parts = {target: target.with_name(f".{target.name}.{mark}.part") for _, target in files}
+    olds = {target: target.with_name(f".{target.name}.{mark}.old") for target in parts}
+    done: list[Path] = []
     try:
-        copyfile(source, part)
-        os.replace(part, target)
+        for source, target in files:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copyfile(source, parts[target])
+        for target, part in parts.items():
+            if target.exists():
+                os.replace(target, olds[target])
+            done.append(target)
+            os.replace(part, target)
+    except BaseException:
+        for target in done:
+            target.unlink(missing_ok=True)
+            if olds[target].exists():
+                os.replace(olds[target], target)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        for left in (*parts.values(), *olds.values()):
+            left.unlink(missing_ok=True)
 
 
-def _require_inside(path: str) -> None:
-    """A manifest is data: no path in it may lead out of the folder."""
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise DataError(f"the manifest names {path}, which is outside the project. Nothing was restored.")
+def _require_inside(folder: Path, targets: Iterable[Path]) -> None:
+    """A link in the folder must not lead what is written out of it."""
+    for target in targets:
+        if not target.parent.resolve().is_relative_to(folder):
+            raise DataError(f"{target.parent} is a link out of {folder}. Remove it, or restore into another folder.")

@@ -20,7 +20,7 @@ from include.lineage.objects import Damage, StoredObjects, md5_of_file
 from include.settings import CONFIG_FILE, RuntimeSettings
 
 LAST_LINES = 15
-NO_CODE = (".git", ".dvc", ".venv", ".embedded", "__pycache__", "build", "dvc_plots")
+NO_CODE = (".git", ".dvc", ".venv", ".embedded", ".env", "__pycache__", ".*_cache", "*.part", "build", "dvc_plots")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:
     for made in manifest.outputs:
         code.pop(made.path, None)
     if not _changed(code, project_dir):
-        shutil.copytree(project_dir, folder, ignore=shutil.ignore_patterns(*NO_CODE), dirs_exist_ok=True)
+        shutil.copytree(project_dir, folder, ignore=shutil.ignore_patterns(*NO_CODE), dirs_exist_ok=True, symlinks=True)
         for path in (*manifest.lock, *(made.path for made in manifest.outputs)):
             _remove(folder / path)
         return

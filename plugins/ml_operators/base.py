@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.log import mask_secret
 from pydantic import SecretStr
 
-from include.config_file import validate_config
+from include.config_file import load_config, validate_config
 from include.errors import AccessError, ConfigError, DataError
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig, load_runtime_settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from include.registry import Registry
 
 
 class PipelineOperator(BaseOperator):
@@ -62,6 +67,13 @@ def runtime_settings() -> RuntimeSettings:
         if isinstance(value, SecretStr) and value.get_secret_value():
             mask_secret(value.get_secret_value())
     return settings
+
+
+def registry_of(config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient") -> "Registry":
+    """The registry of a run's model; its lock is in the bucket of config/config.yaml, whatever bucket the run uses."""
+    from include.registry import Registry
+
+    return Registry(config, runtime, mlflow, load_config().storage.bucket)
 
 
 def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from include.mlflow_client import CHAMPION, connect, explained
 from include.registry import Doer, Registry
 from include.report import render
 from ml_operators.assets import about_version, alias_of, champion_asset, emit
-from ml_operators.base import PipelineOperator
+from ml_operators.base import PipelineOperator, registry_of
 from ml_operators.links import ModelVersionLink, ReportLink
 from ml_operators.notes import write_note
 
@@ -47,10 +47,10 @@ class JudgeModelOperator(PipelineOperator):
         manifest = archive.read(run)
         comparison = Comparison(self.pipeline_config, self.runtime, mlflow, str(manifest.md5_of("test_data")))
         with explained(self.runtime):
-            verdict = self._judge(context, Registry(self.pipeline_config, self.runtime, mlflow), comparison)
+            verdict = self._judge(context, registry_of(self.pipeline_config, self.runtime, mlflow), comparison)
         told = {**verdict.as_dict(), "table": verdict.table(), "name": self.model["name"]}
         self.log.info("Version %s: alias %s; %s\n%s", verdict.version, verdict.alias, verdict.note, told["table"])
-        write_note(context, f"{verdict.note}\n\n{told['table']}")
+        write_note(context, f"{verdict.note}\n\n```\n{told['table']}\n```")
         archive.add(run, VERDICT, json.dumps(told, indent=2).encode())
         html = render(manifest, told, StoredObjects.of(manifest, archive.s3, self.runtime))
         archive.add(run, REPORT, html.encode())

@@ -6,8 +6,8 @@ from airflow.sdk import Asset, AssetAlias
 
 from include.lineage.manifest import Manifest, tags
 from include.mlflow_client import connect, explained
-from include.registry import Registry
 from ml_operators.assets import about_version, alias_of, emit, model_asset
+from ml_operators.base import registry_of
 from ml_operators.facts import FactsOperator
 from ml_operators.links import ModelVersionLink
 
@@ -30,7 +30,7 @@ class RegisterModelOperator(FactsOperator):
     def execute(self, context: "Context") -> dict[str, Any]:
         """Register, or find what is registered."""
         manifest, config = self.facts(context), self.pipeline_config
-        registry = Registry(config, self.runtime, connect(self.runtime))
+        registry = registry_of(config, self.runtime, connect(self.runtime))
         with explained(self.runtime):
             version, new = registry.register(manifest.mlflow_run, tags(manifest), _description(manifest))
         run_id = manifest.mlflow_run["run_id"]
@@ -53,6 +53,6 @@ def _description(manifest: Manifest) -> str:
     run, config, scores = manifest.airflow, manifest.config, manifest.metrics
     where = f"[{run.run_id}]({run.url})" if run.url else run.run_id
     return (
-        f"Logistic regression (C={config['model']['C']}, {config['model']['solver']}) on {config['data']['source']}, "
+        f"Logistic regression (C={config['model']['C']}, {config['model']['solver']}) on `{config['data']['source']}`, "
         f"test accuracy {scores['test_accuracy']:.4f}. Registered by run {where} of DAG {run.dag_id}."
     )

@@ -18,12 +18,14 @@ REFUSAL = (
 class Proxy:
     """``silent`` and ``refused`` decide by a request's first line whether it is never answered, or with a 403.
 
+    ``lost`` decides so whose answer is lost, though the server does what it is asked; of one request only.
     ``left`` is the number of requests that are answered before the server is gone; None: it stays.
     """
 
     def __init__(self, target: str) -> None:
         self.silent: Callable[[bytes], bool] = lambda line: False
         self.refused: Callable[[bytes], bool] = lambda line: False
+        self.lost: Callable[[bytes], bool] = lambda line: False
         self.left: int | None = None
         self.swallowed: list[bytes] = []
         parts = urlsplit(target)
@@ -62,6 +64,13 @@ class Proxy:
                             source.close()
                             break
                     line = data.partition(b"\r\n")[0]
+                    if self.lost(line):
+                        self.lost = lambda line: False
+                        self.swallowed.append(line)
+                        sink.sendall(data)
+                        sink.recv(1)  # it has been done
+                        source.shutdown(socket.SHUT_RDWR)
+                        break
                     if silent := self.silent(line):
                         self.swallowed.append(line)
                         continue

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -139,10 +141,26 @@ def test_what_was_edited_by_hand_is_not_lost(site, runs):
     said = cli(site, "restore", "2", code=1)
 
     assert "the results were not checked out" in said
+    assert "models/log_reg_model.pkl" in said
     assert md5s(site.project) == before
     assert (site.project / "dvc.lock").read_bytes() == lock
     cli(site, "restore", "1", "--force")
     assert model.read_bytes() != b"mine"
+
+
+def test_a_checkout_whose_dvc_yaml_makes_other_files_stays_as_it_was(site, runs):
+    cli(site, "restore", "1")
+    file = site.project / "dvc.yaml"
+    text, lock, before = file.read_text(), (site.project / "dvc.lock").read_bytes(), md5s(site.project)
+    file.write_text(text.replace("      - ${paths.mlflow_run}\n", "", 1))
+    try:
+        said = cli(site, "restore", "2", code=1)
+    finally:
+        file.write_text(text)
+
+    assert "does not make reports/mlflow_run.json (any more). Check out the commit of that run" in said
+    assert (site.project / "dvc.lock").read_bytes() == lock
+    assert md5s(site.project) == before
 
 
 def test_plots_of_two_restored_runs_are_compared(site, runs):
@@ -234,6 +252,46 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_not_in_order(site, 
     assert "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in failed["FAIL  store"]
     assert f"MLflow at {NOWHERE} does not answer" in failed["FAIL  tracking"]
     assert "wrong" not in done.stdout
+
+
+class LoginPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>log in</html>")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_server_that_is_no_mlflow_is_called_so_and_hides_nothing_else(site, runs):
+    server = HTTPServer(("127.0.0.1", 0), LoginPage)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        away = {"MLFLOW_TRACKING_URI": f"http://someone:hunter2@127.0.0.1:{server.server_port}"}
+        listed = site.python("-m", "include", "runs", **away)
+        found = site.python("-m", "include", "doctor", **away)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert (listed.returncode, listed.stdout.count("manual__")) == (1, len(runs))
+    said = f"what answers at http://127.0.0.1:{server.server_port} is no MLflow"
+    assert said in listed.stderr
+    assert f"FAIL  tracking: {said}" in found.stdout
+    assert "ok    disk" in found.stdout
+    assert "hunter2" not in listed.stdout + listed.stderr + found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    "variables", [{"AWS_PROFILE": "nobody"}, {"AWS_DEFAULT_REGION": "no region"}, {"AWS_ENDPOINT_URL": "nowhere"}]
+)
+def test_settings_of_the_store_that_cannot_be_are_named(site, runs, variables):
+    (name,) = variables
+
+    assert f"{name}" in cli(site, "show", "1", code=1, **variables)
 
 
 @pytest.mark.parametrize(

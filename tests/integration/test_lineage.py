@@ -13,7 +13,7 @@ from include.errors import DataError, ServiceError
 from include.lineage.archive import Archive, RunKey, key_of
 from include.lineage.code_state import Code
 from include.lineage.find import find_run
-from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build
+from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build, parse
 from include.lineage.objects import StoredObjects
 from include.lineage.restore import restore
 from include.lineage.verify import verify
@@ -176,17 +176,20 @@ def test_a_run_that_restores_a_model_is_added_and_the_first_stays(runs):
 def test_a_run_that_is_cleared_and_comes_to_something_else_keeps_what_it_came_to_before(runs):
     runs.make(200, run_id="manual__cleared", mlflow_run="c" * 32, version="201")
     first = runs.archive.read(RunKey("ml_pipeline", "manual__cleared"))
+    verdict = {"passed": True, "alias": "champion", "note": "of before", "table": "", "checks": []}
+    runs.archive.add(RunKey("ml_pipeline", "manual__cleared"), "verdict.json", json.dumps(verdict).encode())
 
     runs.make(201, run_id="manual__cleared", mlflow_run="d" * 32, version="202")
 
     try:
         run = RunKey("ml_pipeline", "manual__cleared")
-        kept = [key for key in runs.site.objects() if key.startswith(key_of(run, "earlier/"))]
-        assert [json.loads(runs.archive.get(key))["lock_sha256"] for key in kept] == [first.lock_sha256]
         assert [found.run_id for found in runs.archive.newest(3)].count("manual__cleared") == 1
-        with pytest.raises(DataError, match="no run recorded version 201"):
-            runs.find("201")
-        assert runs.find("202") == run
+        assert runs.find("202") == runs.find("manual__cleared") == run
+        assert runs.archive.verdict(run) is None
+        before = runs.find("201")
+        assert before == runs.find("c" * 32)
+        assert runs.archive.read(before) == first
+        assert runs.archive.verdict(before)["note"] == "of before"
     finally:
         forget(runs, "manual__cleared")
 
@@ -241,13 +244,76 @@ def test_a_deleted_object_is_named(runs):
         runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=content)
 
 
-def test_a_manifest_that_leads_out_of_the_folder_is_refused(runs, tmp_path):
-    manifest = runs.archive.read(runs.find("backfill__052"))
-    outside = [file.model_copy(update={"path": f"../{file.path}"}) for file in manifest.files]
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("files", -1, "path"), "../outside"),
+        (("files", -1, "path"), "/outside"),
+        (("files", -1, "md5"), "/etc/passwd"),
+        (("code", "git_sha"), "--output=/outside"),
+        (("lock",), {"../dvc.lock": {"schema": "2.0", "stages": {}}}),
+        (("lock", "dvc.lock", "schema"), "3.0"),
+        (("files", 0, "size"), 1),
+        (("config",), {}),
+        (("schema_version",), "2"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_refused_before_anything_is_done(runs, where, value):
+    document = runs.archive.read(runs.find("backfill__052")).model_dump(mode="json")
+    inner = document
+    for step in where[:-1]:
+        inner = inner[step]
+    inner[where[-1]] = value
 
-    with pytest.raises(DataError, match="is outside the project"):
-        restore(manifest.model_copy(update={"files": outside}), runs.objects(manifest), tmp_path / "there")
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="here"):
+        parse(json.dumps(document), "here")
+
+
+def test_a_folder_that_is_a_link_out_is_not_followed(runs, tmp_path):
+    manifest = runs.archive.read(runs.find("backfill__052"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "models").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(DataError, match="is a link out of"):
+        restore(manifest, runs.objects(manifest), tmp_path / "there")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["models"]
+
+
+def test_a_folder_in_which_one_file_cannot_be_written_stays_as_it_was(runs, tmp_path):
+    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    restore(one, runs.objects(one), tmp_path)
+    (tmp_path / "reports" / "mlflow_run.json").unlink()
+    (tmp_path / "reports" / "mlflow_run.json").mkdir()  # in the way
+    (tmp_path / "reports" / "mlflow_run.json" / "mine.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    with pytest.raises(OSError, match=r"mlflow_run\.json"):
+        restore(other, runs.objects(other), tmp_path, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_file_beside_the_manifest_is_named(runs):
+    run = runs.find("backfill__053")
+    manifest, key = runs.archive.read(run), key_of(run, "dvc.lock")
+    text = runs.archive.get(key)
+    assert runs.archive.changed_documents(run, manifest) == []
+    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text + b"#")
+
+    try:
+        assert runs.archive.changed_documents(run, manifest) == ["dvc.lock"]
+    finally:
+        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text)
+
+
+def test_a_run_id_of_digits_is_found_where_no_version_has_that_number(runs):
+    runs.make(400, run_id="20260101", mlflow_run="f" * 32, version="401")
+    try:
+        assert runs.find("20260101").run_id == "20260101"
+        assert runs.find("401").run_id == "20260101"
+    finally:
+        forget(runs, "20260101")
 
 
 def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(runs):

@@ -248,7 +248,7 @@ def test_a_lock_that_a_killed_process_left_is_taken_over_after_its_lease(lab, mo
     assert "locks/test/left" not in lab.site.objects()
 
 
-def test_who_held_a_lock_too_long_does_not_go_on(lab, monkeypatch):
+def test_who_lost_a_lock_to_another_does_not_go_on(lab, monkeypatch):
     s3, bucket = client(lab.runtime), lab.site.bucket
     monkeypatch.setattr("include.store_lock.LEASE", 1.0)
     other_is_done = threading.Event()
@@ -261,7 +261,7 @@ def test_who_held_a_lock_too_long_does_not_go_on(lab, monkeypatch):
         thread = threading.Thread(target=other)
         thread.start()
         time.sleep(3)
-        with pytest.raises(ServiceError, match=r"lock locks/test/slow was held too long"):
+        with pytest.raises(ServiceError, match=r"lock locks/test/slow was taken over by another process"):
             held.extend()
     # its lock is the other's now, and is not taken away from it
     assert "locks/test/slow" in lab.site.objects()
@@ -269,6 +269,64 @@ def test_who_held_a_lock_too_long_does_not_go_on(lab, monkeypatch):
     thread.join()
     assert "locks/test/slow" not in lab.site.objects()
     assert LEASE >= 30
+
+
+def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_alone(lab, three, monkeypatch):
+    monkeypatch.setattr("include.store_lock.LEASE", 0.5)
+    version, _ = three.register(lab.trained[3], {}, "")
+
+    def slowly(champion):
+        time.sleep(1.5)
+        return {"test_accuracy": 0.9}, "scored on the same test rows"
+
+    rule = lab.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+    verdict = three.promote(version, {"test_accuracy": 0.95}, rule, slowly, Doer("a test", "slow"))
+
+    assert verdict.passed
+    assert three.holder(CHAMPION) == version
+
+
+def test_a_roll_back_task_that_is_cleared_after_a_later_promotion_changes_nothing(lab, three):
+    three.roll_back("1", "bad", Doer("a person", "the task"))
+    version, _ = three.register(lab.trained[3], {}, "")
+    lab.promote(three, version, {"1": 0.7, version: 0.95}, task="later")
+    history = three.history()
+
+    with pytest.raises(DataError, match=f"since then version {version} became champion"):
+        three.roll_back("1", "bad", Doer("a person", "the task"))
+
+    assert three.holder(CHAMPION) == version
+    assert three.history() == history
+
+
+def test_a_proposal_leaves_the_champion_and_says_so(lab, three):
+    version, _ = three.register(lab.trained[3], {}, "")
+    rule = lab.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+
+    verdict = three.propose(version, {"test_accuracy": 0.95}, rule, lambda champion: ({"test_accuracy": 0.9}, "same"))
+
+    assert (verdict.passed, verdict.alias, verdict.champion) == (True, CHALLENGER, "3")
+    assert lab.mlflow.get_registered_model(three.name).aliases == {"champion": "3", "challenger": version}
+
+
+def test_an_answer_that_is_lost_leaves_one_version(lab):
+    """MLflow's client sends the request again then, and the server makes another version."""
+    with proxy_to(lab.site.env["MLFLOW_TRACKING_URI"]) as proxy:
+        proxy.lost = lambda line: b"model-versions/create" in line
+        runtime = lab.runtime.model_copy(update={"mlflow_tracking_uri": proxy.url})
+        registry = Registry(lab.registry("lost-answer").config, runtime, mlflow.MlflowClient(proxy.url))
+
+        version, new = registry.register(lab.trained[5], {}, "")
+
+    assert proxy.swallowed
+    assert (version, new) == ("1", True)
+    assert lab.versions("lost-answer") == {"1": lab.trained[5]["run_id"]}
+
+
+def test_a_tag_that_a_person_made_does_not_disturb_the_history(lab, three):
+    lab.mlflow.set_registered_model_tag(three.name, "champion.owner", "the iris team")
+
+    assert three.roll_back("previous", "bad", Doer("a person", "one")).version == "2"
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,8 @@ def test_the_facts_of_the_stages_are_in_it(config):
 
     assert made.metrics == {"train_accuracy": 1.0, "test_accuracy": 0.95}
     assert made.md5_of("train_data") == "b" * 32
-    assert made.maker_of("train_data").stage == "preprocess"
+    assert made.outcome_of("train_data") == "executed"
+    assert made.outcome_of("model") is None
     assert [(file.role, file.path, file.size) for file in made.files] == [
         ("input", "include/stages/preprocess.py", 5),
         ("output", "data/processed/train.csv", 10),

@@ -72,6 +72,27 @@ def test_a_plot_is_one_svg_element_and_always_the_same():
     assert text.strip().endswith("</svg>")
 
 
+def test_names_are_shown_as_they_are_and_not_as_formulas():
+    names = ["$x$%$", "_hidden", "a$b_{$"]
+    table = pd.DataFrame({"actual": names, "predicted": names})
+    rates = [[name, rate, rate] for name in names for rate in (0.0, 1.0)]
+    roc = pd.DataFrame(rates, columns=["class", "false_positive_rate", "true_positive_rate"])
+    weights = pd.DataFrame({"class": names, "feature": names, "coefficient": [1.0, 2.0, 3.0]})
+
+    texts = [
+        figures.svg(draw(shown))
+        for draw, shown in (
+            (figures.confusion_matrix, table),
+            (figures.roc_curve, roc),
+            (figures.coefficients, weights),
+        )
+    ]
+
+    assert all("</svg>" in text for text in texts)
+    legend = [text.get_text() for text in figures.roc_curve(roc).axes[0].get_legend().get_texts()]
+    assert [text.strip("\u200b").split(" (")[0] for text in legend] == [*names, "by chance"]
+
+
 def test_rows_that_lack_a_class_are_scored_over_the_classes_they_have(trained):
     pipeline, features, target = trained("iris")
     some = target != "setosa"
