@@ -1,31 +1,15 @@
 """The plots of a trained model, drawn from the tables that the stage writes."""
 
 import io
-from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    Draw = Callable[[pd.DataFrame], Figure]
+LARGEST = 40  # features in the figure of the coefficients; more could neither be read nor drawn in time
 
 
-def _names_as_they_are(draw: "Draw") -> "Draw":
-    """Matplotlib would take names with dollar signs for formulas."""
-
-    @wraps(draw)
-    def drawn(table: "pd.DataFrame") -> "Figure":
-        from matplotlib import rc_context
-
-        with rc_context({"text.parse_math": False}):
-            return draw(table)
-
-    return drawn
-
-
-@_names_as_they_are
 def confusion_matrix(table: "pd.DataFrame") -> "Figure":
     """How often each class was taken for which.
 
@@ -35,12 +19,11 @@ def confusion_matrix(table: "pd.DataFrame") -> "Figure":
 
     figure = _figure("Confusion matrix (test)")
     ConfusionMatrixDisplay.from_predictions(
-        table["actual"].astype(str), table["predicted"].astype(str), ax=figure.axes[0], xticks_rotation=45
+        table["actual"].map(_plain), table["predicted"].map(_plain), ax=figure.axes[0], xticks_rotation=45
     )
     return figure
 
 
-@_names_as_they_are
 def roc_curve(table: "pd.DataFrame") -> "Figure":
     """The ROC curve of each class against the rest.
 
@@ -52,31 +35,43 @@ def roc_curve(table: "pd.DataFrame") -> "Figure":
     axes = figure.axes[0]
     for name, curve in table.groupby("class", sort=False):
         rates = curve["false_positive_rate"], curve["true_positive_rate"]
-        axes.plot(*rates, label=f"{_legend(name)} (area {auc(*rates):.3f})")
+        axes.plot(*rates, label=f"{_plain(name)} (AUC {auc(*rates):.3f})")
     axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted", label="by chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
-    axes.legend(loc="lower right")
+    lines = axes.get_lines()  # named, for matplotlib by itself leaves out a label that begins with an underscore
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="lower right")
     return figure
 
 
-@_names_as_they_are
 def coefficients(table: "pd.DataFrame") -> "Figure":
-    """The learned weight of each feature, per class.
+    """The learned weight of each feature, per class; of many features, those with the largest weights.
 
-    :param table: a row per class and feature; columns class, feature, coefficient.
+    :param table: a row per class and feature, every class with the same features; columns class, feature, coefficient.
     """
-    wide = table.pivot(index="feature", columns="class", values="coefficient")
-    wide = wide.loc[table["feature"].drop_duplicates()[::-1], table["class"].drop_duplicates()]
-    figure = _figure("Coefficients (of standardised features)", height=max(4.0, 0.05 * wide.size))
+    total = table["feature"].nunique(dropna=False)
+    table = _largest(table)
+    groups = list(table.groupby("class", sort=False))
+    features = groups[0][1]["feature"]
+    some = f"\nthe {LARGEST} largest of {total}" if total > LARGEST else ""
+    height = max(4.0, 1 + 0.18 * len(features), 0.05 * len(table))
+    figure = _figure(f"Coefficients (of standardised features){some}", min(height, 100))
     axes = figure.axes[0]
-    height = 0.8 / len(wide.columns)
-    for number, name in enumerate(wide.columns):
-        places = [place + 0.4 - height * (number + 0.5) for place in range(len(wide))]
-        axes.barh(places, wide[name], height, label=_legend(name))
-    axes.set_yticks(range(len(wide)), [str(feature) for feature in wide.index])
+    thick = 0.8 / len(groups)
+    bars = [
+        axes.barh([place - 0.4 + thick * (number + 0.5) for place in range(len(rows))], rows["coefficient"], thick)[0]
+        for number, (_, rows) in enumerate(groups)
+    ]
+    axes.set_yticks(range(len(features)), [_plain(feature) for feature in features])
+    axes.invert_yaxis()  # the first feature on top
     axes.axvline(0, color="grey", linewidth=0.8)
-    axes.legend()
+    figure.legend(bars, [_plain(name) for name, _ in groups], loc="outside lower center", ncols=3)
     return figure
+
+
+def _largest(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of the features that have the largest weight, of whatever sign, for any class; in the order given."""
+    weights = table["coefficient"].abs().groupby(table["feature"], dropna=False).max()
+    return table[table["feature"].isin(weights.nlargest(LARGEST).index)]
 
 
 def svg(figure: "Figure") -> str:
@@ -90,11 +85,6 @@ def svg(figure: "Figure") -> str:
     return text[text.index("<svg") :]
 
 
-def _legend(name: object) -> str:
-    """Matplotlib leaves names that begin with an underscore out of legends; a zero-width space helps."""
-    return f"\u200b{name}" if str(name).startswith("_") else str(name)
-
-
 def _figure(title: str, height: float = 4.0) -> "Figure":
     """An empty figure.
 
@@ -105,3 +95,8 @@ def _figure(title: str, height: float = 4.0) -> "Figure":
     figure = Figure(figsize=(5, height), layout="constrained")  # not pyplot: no display, no global state
     figure.subplots().set_title(title)
     return figure
+
+
+def _plain(name: object) -> str:
+    """A class or feature as text that matplotlib shows as it stands: between two dollars it would read a formula."""
+    return str(name).replace("$", r"\$")
