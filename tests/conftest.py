@@ -28,8 +28,8 @@ def copy_of_project(target: Path) -> Path:
     for name in project_files(ROOT):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
-    (target / ".dvc" / "plots").mkdir(parents=True)
-    for name in ("config", ".gitignore", "plots/roc_per_class.json"):
+    shutil.copytree(ROOT / ".dvc" / "plots", target / ".dvc" / "plots")
+    for name in ("config", ".gitignore"):
         shutil.copy2(ROOT / ".dvc" / name, target / ".dvc" / name)
     git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "copy"]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import joblib
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from include.config_file import parse_yaml
 
 STAGES = ("get_data", "preprocess", "train_and_evaluate")
+TITLES = ("Confusion matrix (test)", "ROC per class (test)", "Coefficients (of standardised features)")
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,17 @@ def site(make_site):
 def files(site) -> dict[str, str]:
     paths = [path for folder in ("data", "models", "reports") for path in (site.project / folder).rglob("*.*")]
     return {str(path.relative_to(site.project)): hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
+
+
+def plots(site) -> dict[str, dict]:
+    """The plots on the page that `dvc plots` wrote last, by title."""
+    page = (site.project / "dvc_plots" / "index.html").read_text()
+    found = [json.JSONDecoder().raw_decode(page, place.end())[0] for place in re.finditer(r"var spec = ", page)]
+    return {plot["title"]["text"]: plot for plot in found}
+
+
+def revisions(plot: dict) -> list[str]:
+    return sorted({row["rev"] for row in plot["data"]["values"]})
 
 
 def test_repro_makes_the_model_the_metrics_and_the_lock(site):
@@ -49,9 +62,7 @@ def test_metrics_and_plots_show(site):
 
     assert metrics[""]["data"]["reports/metrics.json"]["data"]["test"]["accuracy"] >= 0.9
     assert page.startswith("file://")
-    shown = (site.project / "dvc_plots" / "index.html").read_text()
-    titles = ("Confusion matrix (test)", "ROC per class (test)", "Coefficients (of standardised features)")
-    assert [title in shown for title in titles] == [True] * 3
+    assert {title: revisions(plot) for title, plot in plots(site).items()} == {title: ["workspace"] for title in TITLES}
 
 
 def test_push_puts_every_output_into_the_store_and_needs_no_secret_on_disk(site):
@@ -134,3 +145,28 @@ def test_stages_that_do_not_track_import_no_mlflow(site):
 
     for stage in ("get_data", "preprocess"):
         assert site.python("-c", code.format(stage)).stdout.splitlines()[-1] == "False"
+
+
+def test_plots_diff_shows_two_versions_of_the_model_side_by_side(site):
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
+    site.dvc("repro")
+    for arguments in (("add", "--force", "dvc.lock"), ("commit", "--quiet", "--message", "C is 1")):
+        done = site.run(*git, *arguments)
+        assert done.returncode == 0, done.stderr
+    site.edit_config("C: 1.0", "C: 0.01")
+    site.dvc("repro")
+
+    site.dvc("plots", "diff", "HEAD")
+
+    shown = plots(site)
+    both = ["HEAD", "workspace"]
+    assert {title: revisions(plot) for title, plot in shown.items()} == dict.fromkeys(TITLES, both)
+    _, roc, weights = (shown[title] for title in TITLES)
+    assert (roc["encoding"]["color"]["field"], roc["encoding"]["strokeDash"]["field"]) == ("class", "rev")
+    assert weights["encoding"]["color"]["field"] == "rev"
+    assert "zero" not in weights["encoding"]["x"].get("scale", {})  # bars begin at 0
+    largest = {
+        rev: max(abs(float(row["coefficient"])) for row in weights["data"]["values"] if row["rev"] == rev)
+        for rev in revisions(weights)
+    }
+    assert largest["workspace"] < largest["HEAD"]

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss, roc_auc_score
 
 from include.config_file import validate_config
-from include.errors import ConfigError
+from include.errors import ConfigError, DataError
 from include.stages.get_data import load_builtin
-from include.stages.train_and_evaluate import fit, report, score
+from include.stages.train_and_evaluate import _aligned, fit, report, score
 
 
 @pytest.fixture
@@ -76,3 +77,70 @@ def test_a_solver_that_cannot_do_the_data_is_a_config_error(model):
 
     with pytest.raises(ConfigError, match=r"config/config\.yaml, model: .*liblinear"):
         fit(features, target, model(solver="liblinear"))
+
+
+def test_rows_of_the_models_own_classes_are_scored_on_its_probabilities_as_they_are(model):
+    for name in ("iris", "breast_cancer"):
+        features, target = features_and_target(name)
+        pipeline = fit(features, target, model())
+        probabilities = pipeline.predict_proba(features)
+        positive = probabilities[:, 1] if name == "breast_cancer" else probabilities
+
+        scores = score(pipeline, features, target)
+
+        assert scores["roc_auc_ovr"] == roc_auc_score(target, positive, multi_class="ovr")
+        assert scores["log_loss"] == log_loss(target, probabilities)
+
+
+def test_rows_that_lack_a_class_are_scored_over_the_classes_they_have(model):
+    features, target = features_and_target()
+    pipeline = fit(features, target, model())
+    some = target != "setosa"
+
+    scores = score(pipeline, features[some], target[some])
+
+    among = pipeline.predict_proba(features[some])[:, 1:]
+    share = among / among.sum(axis=1, keepdims=True)
+    assert scores["roc_auc_ovr"] == pytest.approx(roc_auc_score(target[some] == "virginica", share[:, 1]))
+    assert scores["log_loss"] == pytest.approx(log_loss(target[some], share))
+    assert scores["accuracy"] == (pipeline.predict(features[some]) == target[some]).mean()
+
+
+def test_rows_of_a_class_that_the_model_does_not_know_count_against_it(model):
+    features, target = features_and_target()
+    pipeline = fit(features, target, model())
+    renamed = target.replace("setosa", "sibirica")
+
+    before, after = score(pipeline, features, target), score(pipeline, features, renamed)
+
+    assert after["accuracy"] == pytest.approx(before["accuracy"] - 50 / 150)
+    assert 5 < after["log_loss"] < np.inf
+    assert 0 <= after["roc_auc_ovr"] < before["roc_auc_ovr"]
+
+
+def test_a_model_of_two_classes_is_scored_on_rows_of_three_and_the_other_way_round(model):
+    features, target = features_and_target()
+    two = target != "virginica"
+
+    of_two = score(fit(features[two], target[two], model()), features, target)
+    of_three = score(fit(features, target, model()), features[two], target[two])
+
+    assert of_two["accuracy"] == pytest.approx(100 / 150)
+    assert np.isfinite(list(of_two.values())).all()
+    assert of_three["roc_auc_ovr"] == 1
+
+
+def test_probabilities_go_by_the_classes_of_the_rows_and_add_up_to_1():
+    probabilities = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
+
+    found = _aligned(probabilities, ["a", "b", "c"], ["b", "c", "d"])
+
+    assert found.tolist() == [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]
+
+
+def test_rows_of_one_class_are_refused(model):
+    features, target = features_and_target()
+    setosa = target == "setosa"
+
+    with pytest.raises(DataError, match="all of class 'setosa': no ROC"):
+        score(fit(features, target, model()), features[setosa], target[setosa])
