@@ -64,8 +64,8 @@ def _into_checkout(
 ) -> dict[str, Any]:
     if foreign := {record.path for record in manifest.outputs} - checkout.outputs_of(folder):
         raise DataError(
-            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))} (any more). Check out the commit of that "
-            f"run ({manifest.code}) first, or restore into another folder with --to DIR."
+            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))} (any more). Check out the commit of "
+            f"that run ({manifest.code}) first, or restore into another folder with --to DIR."
         )
     cache = checkout.cache_folder(folder, dict(os.environ))
     for source in fetched.iterdir():
