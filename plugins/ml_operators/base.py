@@ -15,8 +15,6 @@ from include.errors import AccessError, ConfigError, DataError
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig, load_runtime_settings
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from include.registry import Registry
 
 
@@ -69,8 +67,11 @@ def runtime_settings() -> RuntimeSettings:
     return settings
 
 
-def registry_of(config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient") -> "Registry":
-    """The registry of a run's model; its lock is in the bucket of config/config.yaml, whatever bucket the run uses."""
+def registry_of(config: PipelineConfig, runtime: RuntimeSettings, mlflow: Any) -> "Registry":
+    """The registry of a run's model; its lock is in the bucket of config/config.yaml, whatever bucket the run uses.
+
+    :param mlflow: an MlflowClient.
+    """
     from include.registry import Registry
 
     return Registry(config, runtime, mlflow, load_config().storage.bucket)
