@@ -31,10 +31,10 @@ class Comparison:
     def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient", test_md5: str) -> None:
         self.config, self.runtime, self.mlflow, self.test_md5 = config, runtime, mlflow, test_md5
 
-    def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float], str]:
-        """The champion's values by metric, and how they were come by.
+    def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float] | None, str]:
+        """The champion's values by metric, and how they were come by; None if it does not fit these rows.
 
-        :raises DataError: it has to be scored anew, and cannot: it cannot be loaded, or the rows lack its columns.
+        :raises DataError: it has to be scored anew, and cannot be loaded.
         """
         why = "which was scored on other test rows"
         if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
@@ -43,7 +43,7 @@ class Comparison:
                 return recorded, f"compared with version {champion.version}, scored on the same test rows"
             why = "whose metrics are not on record"
         anew = f"compared with version {champion.version}, {why}: scored anew on these (md5 {self.test_md5})"
-        return self._scored_anew(champion), anew
+        return self._scored_anew(champion, anew)
 
     def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
         from mlflow.exceptions import MlflowException
@@ -55,7 +55,7 @@ class Comparison:
                 raise
             return {}
 
-    def _scored_anew(self, champion: "ModelVersion") -> Mapping[str, float]:
+    def _scored_anew(self, champion: "ModelVersion", note: str) -> tuple[Mapping[str, float] | None, str]:
         from include.stages.train_and_evaluate import score
 
         what = f"the champion, version {champion.version} of {champion.name},"
@@ -63,10 +63,12 @@ class Comparison:
         features, target = self._test_rows()
         wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
         if absent := [name for name in wanted if name not in features.columns]:
-            raise DataError(
-                f"{what} cannot be scored on the new test rows, which lack its columns {', '.join(absent)}. {REMEDY}"
+            return None, (
+                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to take "
+                "its place, make it champion with `rollback VERSION`"
             )
-        return {f"test_{name}": value for name, value in score(pipeline, features[wanted], target).items()}
+        scores = score(pipeline, features[wanted], target)
+        return {f"test_{name}": value for name, value in scores.items()}, note
 
     def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
         import pandas as pd

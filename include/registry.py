@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 
-# Values of a version by metric, and how they were come by
-Scores = tuple[Mapping[str, float], str]
+# Values of a version by metric (None: it does not fit the test rows), and how they were come by
+Scores = tuple[Mapping[str, float] | None, str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ class Registry:
             scores, note = scores_of(self._version(champion))
             newer = int(version) > int(champion)
         checks = judge(rule, metrics, scores, newer=newer)
-        passed = all(check.passed for check in checks)
+        comparable = scores is not None or champion in (None, version)
+        passed = comparable and all(check.passed for check in checks)
         if back := rolled_back(self.history(), self.holder(CHAMPION)).get(version):
             passed, note = False, f"{note}; {_why_not(version, back)}"
         keeps = passed or champion == version

@@ -371,13 +371,15 @@ def test_a_champion_that_was_scored_on_other_rows_is_scored_on_the_new_ones(lab,
     )
 
 
-def test_rows_without_a_column_of_the_champion_are_named_and_the_aliases_stay(lab):
+def test_a_model_for_other_columns_is_not_compared_and_does_not_take_the_champions_place(lab):
     registry = two(lab, "columns", 9)
     rows = load_builtin("iris", "target")[::3].rename(columns={"petal_width_cm": "width"})
 
-    with pytest.raises(DataError, match=r"version 1 of columns, cannot be scored .* lack its columns petal_width_cm"):
-        judge_on(lab, registry, put(lab, rows.to_csv(index=False).encode()))
-    assert lab.mlflow.get_registered_model("columns").aliases == {"champion": "1"}
+    verdict = judge_on(lab, registry, put(lab, rows.to_csv(index=False).encode()))
+
+    assert (verdict.passed, verdict.alias, verdict.champion) == (False, "challenger", "1")
+    assert "cannot be compared: the test rows lack its columns petal_width_cm" in verdict.note
+    assert lab.mlflow.get_registered_model("columns").aliases == {"champion": "1", "challenger": "2"}
 
 
 def test_a_champion_whose_model_is_gone_is_named_and_the_aliases_stay(lab, other_rows):
