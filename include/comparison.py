@@ -64,8 +64,8 @@ class Comparison:
         wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
         if absent := [name for name in wanted if name not in features.columns]:
             return None, (
-                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to take "
-                "its place, make it champion with `rollback VERSION`"
+                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to "
+                "take its place, make it champion with `rollback VERSION`"
             )
         scores = score(pipeline, features[wanted], target)
         return {f"test_{name}": value for name, value in scores.items()}, note
