@@ -67,7 +67,10 @@ def test_workers_without_a_shared_cache_find_the_results_in_the_store(site, good
     assert run["state"] == "success"
     assert outcomes(run) == ["restored"] * 3
     assert run["returned"]["dvc_push"]["pushed"] == 0
-    assert run["returned"]["promote_model"] == good["returned"]["promote_model"]
+    verdict, of_good = run["returned"]["promote_model"], good["returned"]["promote_model"]
+    assert verdict["note"] == "it is the champion already"
+    for fact in ("version", "mlflow_run", "checks", "alias"):
+        assert verdict[fact] == of_good[fact]
 
 
 def test_workers_without_a_shared_cache_do_what_others_do(site, good):
