@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def raw_data_asset(config: PipelineConfig) -> Asset:
-    """The data set that the stages start from. Its events have md5, source, version, dag_id and run_id in ``extra``."""
-    return Asset(
-        name=f"{config.registry.model_name}:raw_data",
-        # No s3:// address: DVC keeps the file under its hash. And Airflow would import boto3 for it at each parse.
-        uri=f"x-dvc://{config.storage.bucket}/{config.storage.prefix}/{config.paths.raw_data}",
-    )
+    """The data set that the stages start from.
+
+    Its events have bucket, md5, source, version, dag_id and run_id in ``extra``.
+    """
+    # No s3:// address: DVC keeps the file under its hash, and Airflow would import boto3 for it at each parse. Nor the
+    # bucket: an Asset that keeps its name and changes its address stays inactive where no scheduler runs.
+    name = config.registry.model_name
+    return Asset(name=f"{name}:raw_data", uri=f"x-dvc://data/{name}")
 
 
 def model_asset(config: PipelineConfig) -> Asset:

@@ -59,5 +59,10 @@ class RecordLineageOperator(FactsOperator):
     def _tell_of_data(self, context: "Context", manifest: Manifest) -> None:
         if manifest.outcome_of("raw_data") != "unchanged":
             data = manifest.config["data"]
-            extra = {"md5": manifest.md5_of("raw_data"), "source": data["source"], "version": data["version"]}
+            extra = {
+                "bucket": manifest.config["storage"]["bucket"],
+                "md5": manifest.md5_of("raw_data"),
+                "source": data["source"],
+                "version": data["version"],
+            }
             emit(context, raw_data_asset(self.pipeline_config), extra)
