@@ -6,10 +6,15 @@ PYTHON_CANDIDATES := python3 python3.13 python3.12 python3.11 python
 BIN := $(VENV)/bin
 EMBEDDED := $(BIN)/python -m include.embedded
 WORKERS ?= 2
+# A Python that runs what needs nothing installed, and makes the environment.
+FIND_PYTHON := for candidate in $(PYTHON) $(PYTHON_CANDIDATES); do \
+	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then echo "error: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; fi
+COMPOSE := docker compose --profile celery
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup env-vars status stop test test-unit bench lint format lock clean
+.PHONY: help run serve setup env-vars status stop env up down logs test test-unit test-stack bench lint format lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,17 +37,32 @@ status: $(VENV)/.installed ## what runs
 stop: $(VENV)/.installed ## end what runs in the background
 	@$(EMBEDDED) stop
 
+env: ## config/.env with new secrets for the stack in containers (AIRFLOW_PORT, MLFLOW_PORT, STORE_PORT, STORE_CONSOLE_PORT)
+	@$(FIND_PYTHON); $$python -m include.stack.env_file
+
+up: ## Airflow, MLflow, MinIO, PostgreSQL in containers (CELERY=1: several workers, CELERY_WORKERS of them)
+	@$(FIND_PYTHON); $(if $(CELERY),COMPOSE_PROFILES=celery) $$python -m include.stack.up
+
+down: ## end the containers; the data stay (VOLUMES=1: they go too)
+	@$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)
+
+logs: ## follow what the containers log (SERVICE=mlflow for one)
+	@$(COMPOSE) logs --follow --tail 100 $(SERVICE)
+
 test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; WORKERS=2 at a time; FULL=1: with 30 dates and 50 runs at once)
-	@FULL=$(FULL) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@FULL=$(FULL) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/stack $(ARGS)
 
 test-unit: $(VENV)/.installed ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
+test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
+	@$(BIN)/python -m pytest tests/stack -p no:xdist $(ARGS)
+
 bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
-lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=.:plugins $(BIN)/lint-imports && $(BIN)/yamllint --strict .
+lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint, hadolint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=.:plugins $(BIN)/lint-imports && $(BIN)/yamllint --strict . && $(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.linters ## let ruff format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -58,9 +78,7 @@ clean: ## remove the environment and the state of the embedded parts
 # pip itself would take minutes to resolve and install all this; uv, inside the environment, takes seconds.
 # Everything goes to stderr: stdout belongs to the command (`eval "$$(make -s env-vars)"`).
 $(VENV)/.installed: requirements.txt
-	@set -e; exec >&2; for candidate in $(PYTHON) $(PYTHON_CANDIDATES); do \
-	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
-	  if [ -z "$$python" ]; then echo "error: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3 ..."; exit 1; fi; \
+	@set -e; exec >&2; $(FIND_PYTHON); \
 	  echo "Making the environment with $$($$python --version) ..."; \
 	  $$python -m venv $(VENV) || { echo "error: $$python has no venv; install it (Debian: apt install python3-venv)"; exit 1; }; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt)"; \

@@ -225,7 +225,7 @@ class ScheduleConfig(_Section):
     start_date: date = Field(strict=False, description="First date that catch-up and the schedule consider (UTC)")
     catchup: bool = Field(False, description="Whether dates missed since start_date are run")
     max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
-    retries: int = Field(2, ge=0, le=10, description="Further tries of a task whose fault may pass")
+    retries: int = Field(3, ge=0, le=10, description="Further tries of a task whose fault may pass")
     retry_delay_seconds: int = Field(5, ge=1, le=3600, description="Seconds before the first retry; doubled each time")
 
 

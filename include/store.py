@@ -116,6 +116,11 @@ def explained(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
         ) from None
     except ClientError as error:
         code = error_code(error)
+        if code == "RequestTimeTooSkewed":
+            raise AccessError(
+                f"{doing}: the clocks of this machine and of the object store at {endpoint} differ by more than a "
+                "quarter of an hour. Set both by NTP."
+            ) from None
         if code in _REFUSED:
             raise AccessError(
                 f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {variables}."

@@ -118,7 +118,7 @@ def new_site(copy_project: Callable[[], Path], parts: Site, name: str, temporary
     site.edit_config("experiment: iris-logistic-regression", f"experiment: experiment-{name}")
     site.edit_config("model_name: iris-classifier", f"model_name: {site.model}")
     site.edit_config("retry_delay_seconds: 5", "retry_delay_seconds: 1")
-    site.edit_config("retries: 2", "retries: 1")
+    site.edit_config("retries: 3", "retries: 1")
     done = site.python("-m", "include.checkout")
     assert done.returncode == 0, done.stderr
     return site

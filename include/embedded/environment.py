@@ -26,6 +26,7 @@ def variables(state: State, addresses: Mapping[str, Any]) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": secrets["store_access_key"],
         "AWS_SECRET_ACCESS_KEY": secrets["store_secret_key"],
         "AWS_DEFAULT_REGION": "us-east-1",
+        "STORE_CONSOLE_URL": "",  # it has none; config/.env may name that of the stack in containers
         # MLflow
         "MLFLOW_TRACKING_URI": addresses["mlflow"],
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -22,11 +22,11 @@ class Code(BaseModel):
 
 
 def code_state(project_dir: Path) -> Code:
-    """Ask git; where there is no checkout (a container), the variable GIT_SHA."""
+    """Ask git; where there is no checkout (a container), the variable GIT_SHA, which may end in ``-dirty``."""
     sha = git(project_dir, "rev-parse", "HEAD")
     if sha is None:
-        told = os.environ.get("GIT_SHA", "")
-        return Code(git_sha=told if re.fullmatch(r"[0-9a-f]{7,64}", told) else None, dirty=None)
+        told = re.fullmatch(r"([0-9a-f]{7,64})(-dirty)?", os.environ.get("GIT_SHA", ""))
+        return Code(git_sha=told[1] if told else None, dirty=True if told and told[2] else None)
     changed = git(project_dir, "status", "--porcelain", "--untracked-files=no")
     return Code(git_sha=sha.decode().strip(), dirty=None if changed is None else bool(changed.strip()))
 
