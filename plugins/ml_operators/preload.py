@@ -12,7 +12,7 @@ from importlib import import_module
 
 log = logging.getLogger(__name__)
 
-# Celery's workers load plugins only after the fork: there it would cost each task what it saves here.
+# Celery's workers load plugins only after the fork: there `celery_config` does it.
 FORKING = ("scheduler",)
 # Not to be found in memory by tasks: the project's code may change while Airflow runs.
 OWN = ("include", "ml_operators", "dvc_airflow")
@@ -40,10 +40,15 @@ def preload(arguments: list[str]) -> None:
     :param arguments: of the command ``airflow``.
     """
     if arguments[:1] and arguments[0] in FORKING:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow asks once, when it is imported
-        for name in MODULES:
-            with suppress(ImportError):  # the task that needs it will say so
-                import_module(name)
-        for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
-            del sys.modules[name]
-        log.info("Imported for the tasks: %s", ", ".join(name for name in MODULES if name in sys.modules))
+        import_all()
+
+
+def import_all() -> None:
+    """Import `MODULES`."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow asks once, when it is imported
+    for name in MODULES:
+        with suppress(ImportError):  # the task that needs it will say so
+            import_module(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+        del sys.modules[name]
+    log.info("Imported for the tasks: %s", ", ".join(name for name in MODULES if name in sys.modules))

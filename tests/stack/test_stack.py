@@ -322,16 +322,11 @@ def test_down_and_up_again_loses_nothing(stack):
     assert stack.log("store-away", "promote_model", 1) == log
 
 
-def test_a_backfill_of_ten_dates_on_several_workers_that_share_nothing(stack, dated):
+def test_a_backfill_of_ten_dates_each_with_its_own_data(stack, dated):
     config = stack.project / "config" / "config.yaml"
     config.write_text(config.read_text().replace("cron: null", 'cron: "0 0 * * *"'))  # a backfill needs a schedule
-    stack.make("up", CELERY="1")
+    stack.make("up")
     wait(lambda: stack.ask("GET", "dags/ml_pipeline")["timetable_summary"] or None, 120)
-    workers = stack.containers("airflow-worker")
-    assert [container["Mounts"] for container in workers] == [[], []]
-    for name in ("AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "POSTGRES_PASSWORD"):
-        assert json.dumps(stack.values[name])[1:-1] not in json.dumps([worker["Config"] for worker in workers])
-
     body = {
         "dag_id": "ml_pipeline",
         "from_date": "2026-03-01T00:00:00Z",
@@ -347,12 +342,22 @@ def test_a_backfill_of_ten_dates_on_several_workers_that_share_nothing(stack, da
 
     states = wait(ended, 600, lambda: str(stack.runs("backfill")))
     assert set(states.values()) == {"success"}
-    models = {stack.returned(run_id, "register_model")["run_id"] for run_id in states}
-    assert len(models) == 10
-    used = [{task["hostname"] for task in stack.tasks(run_id).values()} for run_id in states]
-    names = {container["Config"]["Hostname"] for container in workers}
-    assert set().union(*used) == names
-    assert any(hosts == names for hosts in used)
+    assert len({stack.returned(run_id, "register_model")["run_id"] for run_id in states}) == 10
+
+
+def test_several_workers_that_share_nothing_do_the_stages_of_one_run(stack):
+    stack.make("up", CELERY="1")
+    workers = stack.containers("airflow-worker")
+    assert [container["Mounts"] for container in workers] == [[], []]
+    for name in ("AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "POSTGRES_PASSWORD"):
+        assert json.dumps(stack.values[name])[1:-1] not in json.dumps([worker["Config"] for worker in workers])
+
+    runs = [f"on-workers-{number}" for number in range(2)]
+    for number, run_id in enumerate(runs):
+        stack.trigger(run_id, model={"C": 0.21 + number}, split={"test_size": 0.25})
+    used = [{task["hostname"] for task in stack.finished(run_id, 300).values() if task["hostname"]} for run_id in runs]
+    assert any(len(hosts) == 2 for hosts in used)
+    assert set().union(*used) == {container["Config"]["Hostname"] for container in workers}
 
 
 def test_a_worker_that_is_killed_in_a_stage_is_replaced(stack):

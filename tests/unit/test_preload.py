@@ -29,3 +29,23 @@ def test_only_the_scheduler_imports_what_tasks_need_and_nothing_of_the_project(c
     found = json.loads(done.stdout.splitlines()[-1])
     # A change of the project's own code must count for the next task, so it finds none of that in memory.
     assert found == list(NAMES[:3]) if loaded else {"mlflow", "dvc.repo", "s3fs"}.isdisjoint(found)
+
+
+def test_a_celery_worker_imports_them_when_it_starts_and_not_when_it_is_configured():
+    code = (
+        "import json, sys; from celery.signals import worker_init\n"
+        "from ml_operators.celery_config import CELERY_CONFIG\n"
+        f"before = [name for name in {NAMES!r} if name in sys.modules]; worker_init.send(sender=None); "
+        f"after = [name for name in {NAMES!r} if name in sys.modules]; "
+        "print(json.dumps([before, after, CELERY_CONFIG['task_acks_late']]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    before, after, acks_late = json.loads(done.stdout.splitlines()[-1])
+    assert {"mlflow", "dvc.repo", "s3fs"}.isdisjoint(before)
+    assert after == list(NAMES[:3])
+    assert acks_late is True  # the provider's own settings

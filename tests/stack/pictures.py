@@ -1,0 +1,22 @@
+"""The browser pictures of the README: what `make test-stack` saw last, made small.
+
+python -m tests.stack.pictures
+"""
+
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.stack.images import KEPT
+
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def main() -> None:
+    PICTURES.mkdir(exist_ok=True)
+    for file in sorted(KEPT.glob("*.png")):
+        Image.open(file).convert("RGB").quantize(64).save(PICTURES / file.name, optimize=True)
+        print(f"{PICTURES / file.name}: {(PICTURES / file.name).stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()
