@@ -131,7 +131,9 @@ class Stack:
         log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "40", name)
         lines = (log.stdout + log.stderr).strip().splitlines()
         killed = "Killed" if service.get("ExitCode") == 137 else ""
-        advice = [remedy for pattern, remedy in REMEDIES if re.search(pattern, "\n".join([*lines, killed]))]
+        # Our own init services say themselves what to do.
+        advice = [line.removeprefix("error: ") for line in lines[-1:] if line.startswith("error: ")]
+        advice += [remedy for pattern, remedy in REMEDIES if re.search(pattern, "\n".join([*lines, killed]))]
         shown = "\n".join(f"    {line}" for line in lines[-8:])
         return (
             f"{name} is {service['Health'] or service['State']}: "

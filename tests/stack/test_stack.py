@@ -92,7 +92,7 @@ def test_the_link_of_the_training_leads_to_its_mlflow_run(stack, page):
     page.goto(address)
     page.get_by_text("test_accuracy").first.wait_for()
     assert mlflow_run in page.url
-    page.wait_for_load_state("networkidle")
+    page.get_by_text("Finished").first.wait_for()
     page.screenshot(path=picture("mlflow_run"))
 
 
