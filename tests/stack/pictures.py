@@ -5,10 +5,9 @@ python -m tests.stack.pictures
 
 from PIL import Image
 
-from tests.conftest import ROOT
 from tests.stack.images import KEPT
 
-PICTURES = ROOT / "docs" / "pictures"
+PICTURES = KEPT.parents[1] / "docs" / "pictures"
 
 
 def main() -> None:
