@@ -24,6 +24,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 50000 --gid 0 --create-home --home-dir /opt/airflow airflow \
     && mkdir /opt/airflow/dvc-cache \
+    # the official image comes without byte code, and nobody could write it later
+    && python -m compileall -q -x '/(site-packages|test|lib2to3)/' "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
     && chmod -R g=u /opt/airflow
 COPY --from=build /venv /venv
 COPY --from=build /opt/project /opt/project

@@ -249,11 +249,11 @@ def test_at_rest_the_stack_fits_into_3500_megabytes(stack):
 
 @pytest.fixture(scope="module")
 def dated(stack):
-    """A file of data for each of ten dates, each with other rows."""
+    """A file of data for each of ten dates; those of every other date have the same rows."""
     iris = load_iris(as_frame=True)
     frame = iris.frame.assign(target=iris.target_names[iris.target])
     for number in range(10):
-        text = frame.drop(index=range(number)).to_csv(index=False)
+        text = frame.drop(index=range(number % 2)).to_csv(index=False)
         day = date(2026, 3, 1) + timedelta(days=number)
         stack.s3().put_object(Bucket="ml-pipeline", Key=f"landing/{day}.csv", Body=text.encode())
     return "s3://ml-pipeline/landing/{date:%Y-%m-%d}.csv"
@@ -322,7 +322,7 @@ def test_down_and_up_again_loses_nothing(stack):
     assert stack.log("store-away", "promote_model", 1) == log
 
 
-def test_a_backfill_of_ten_dates_each_with_its_own_data(stack, dated):
+def test_a_backfill_of_ten_dates_trains_once_for_each_data_set(stack, dated):
     config = stack.project / "config" / "config.yaml"
     config.write_text(config.read_text().replace("cron: null", 'cron: "0 0 * * *"'))  # a backfill needs a schedule
     stack.make("up")
@@ -342,7 +342,9 @@ def test_a_backfill_of_ten_dates_each_with_its_own_data(stack, dated):
 
     states = wait(ended, 600, lambda: str(stack.runs("backfill")))
     assert set(states.values()) == {"success"}
-    assert len({stack.returned(run_id, "register_model")["run_id"] for run_id in states}) == 10
+    models = {run_id: stack.returned(run_id, "register_model")["run_id"] for run_id in sorted(states)}
+    assert len(set(models.values())) == 2  # what several runs need is made once
+    assert list(models.values()) == [*list(models.values())[:2]] * 5
 
 
 def test_several_workers_that_share_nothing_do_the_stages_of_one_run(stack):
