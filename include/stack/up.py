@@ -87,8 +87,9 @@ class Stack:
         version = self.compose("version", "--short")
         if version.returncode or version.stdout.lstrip("v").startswith("1."):
             raise ConfigError("`docker compose` is not there, or older than v2. Install the Compose plugin.")
-        if problem := self.compose("config", "--quiet").stderr.strip():
-            raise ConfigError(f"docker-compose.yml with {ENV_FILE}: {_last(problem)}")
+        config = self.compose("config", "--quiet")
+        if config.returncode:
+            raise ConfigError(f"docker-compose.yml with {ENV_FILE}: {_last(config.stderr)}")
         ours = {service["Service"] for service in self.services() if service["State"] == "running"}
         for name, service in SERVICE_OF_PORT.items():
             port = int(self.values.get(name) or PORTS[name])

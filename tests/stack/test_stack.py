@@ -180,6 +180,15 @@ def test_a_clock_that_is_off_is_named(stack, monkeypatch):
         s3.list_objects_v2(Bucket="ml-pipeline")
 
 
+def test_any_user_id_of_group_0_can_run_the_image_and_none_can_change_the_code(stack):
+    script = "airflow version && touch $AIRFLOW_HOME/mine && ! touch /opt/project/dags/ml_pipeline.py 2>&1"
+    options = ["--rm", "--no-deps", "-T", "--user", "12345:0"]
+    said = stack.compose("run", *options, "airflow-dag-processor", "bash", "-c", script).stdout
+
+    assert "3.3.2" in said
+    assert "Permission denied" in said
+
+
 def test_the_databases_are_separate(stack):
     def entered(user: str, database: str) -> bool:
         password = stack.values["AIRFLOW_DB_PASSWORD" if user == "airflow" else "MLFLOW_DB_PASSWORD"]
