@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from include.errors import ConfigError, PipelineError, ServiceError
@@ -181,7 +181,7 @@ def _last(text: str) -> str:
     return (text.strip().splitlines() or ["it printed nothing."])[-1]
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
+def main() -> NoReturn:
     """Start the stack; exit code 1 if it does not come up."""
     try:
         values = env_file.read(PROJECT_DIR)
@@ -198,4 +198,4 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

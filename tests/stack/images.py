@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 
 DEBIAN = "ml-pipeline-test/debian:bookworm"
-MIRROR = "http://deb.debian.org/debian"
 MINIO_SOURCE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 KEPT = Path(__file__).resolve().parents[2] / "build" / "stack"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -112,7 +111,7 @@ def debian() -> None:
     """Debian as debootstrap makes it, with this machine's certificates."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
-        run("debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root), MIRROR)
+        run("debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root))
         for left in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
             shutil.rmtree(root / left)
         shutil.copy2(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
