@@ -10,7 +10,14 @@ from dvc_airflow.task_group import DvcTaskGroup
 from include.config_file import load_config
 from include.settings import PROJECT_DIR
 from ml_operators.assets import champion_asset, model_asset, raw_data_asset
-from ml_operators.base import cache_dir, retry_arguments, store_credentials, store_environment, tracking_environment
+from ml_operators.base import (
+    cache_dir,
+    retry_arguments,
+    store_credentials,
+    store_environment,
+    store_timeouts,
+    tracking_environment,
+)
 from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink
 from ml_operators.mlflow_runs import mlflow_run_gone
 from ml_operators.params import trigger_form
@@ -71,6 +78,7 @@ with DAG(
         "remote_url": resolve_config.output["remote_url"],
         "cache_dir": cache_dir,
         "credentials": store_credentials,
+        "remote_options": store_timeouts,
     }
     stages = DvcTaskGroup(
         "pipeline",

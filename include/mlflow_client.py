@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the alias of the version that is in use
 NO_MLFLOW = "what answers at {} is no MLflow. Is MLFLOW_TRACKING_URI right?"
-REQUEST_TIMEOUT = (5, 15)  # seconds: to connect, and between two pieces of the answer
+CONNECT_TIMEOUT = 5  # seconds at most, of those that a request may take
 
 
 def connect(runtime: RuntimeSettings) -> "MlflowClient":
@@ -114,7 +114,7 @@ def _get(
     """
     import requests
 
-    password = runtime.mlflow_tracking_password
+    password, timeout = runtime.mlflow_tracking_password, runtime.mlflow_http_request_timeout
     with explained(runtime):
         answer = requests.get(
             f"{runtime.mlflow_tracking_uri.rstrip('/')}/{path}",
@@ -122,7 +122,7 @@ def _get(
             auth=(runtime.mlflow_tracking_username, password.get_secret_value() if password else "")
             if runtime.mlflow_tracking_username
             else None,
-            timeout=REQUEST_TIMEOUT,
+            timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
         )
         if answer.status_code == 404 or "RESOURCE_DOES_NOT_EXIST" in answer.text[:500]:
             return None

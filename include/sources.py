@@ -16,7 +16,6 @@ from include.settings import RuntimeSettings
 from include.store import client, error_code, explained
 
 SKLEARN_DATASETS = ("iris", "wine", "breast_cancer", "digits")
-HTTP_TIMEOUT = (5, 30)  # seconds: to connect, between two pieces of the answer
 CHUNK = 1 << 20  # bytes
 
 
@@ -71,7 +70,7 @@ def current_version(source: str, runtime: RuntimeSettings, base_dir: Path) -> st
         case "file":
             return _md5(_read_file(source, base_dir))
         case "http":
-            return _http_version(source)
+            return _http_version(source, _timeout(runtime))
         case _:
             return _s3_version(source, runtime)
 
@@ -96,7 +95,7 @@ def read_bytes(source: str, version: str | None, runtime: RuntimeSettings, base_
             content = _read_file(source, base_dir)
             found = _md5(content)
         case "http":
-            content, found = _http_get(source)
+            content, found = _http_get(source, _timeout(runtime))
         case _:
             content, found = _s3_get(source, runtime)
     if version is not None and version != found:
@@ -131,11 +130,16 @@ def _read_file(source: str, base_dir: Path) -> bytes:
         raise DataError(f"data.source: {path} cannot be read: {error.strerror}.") from None
 
 
-def _http_get(source: str) -> tuple[bytes, str]:
+def _timeout(runtime: RuntimeSettings) -> tuple[int, int]:
+    """In seconds, as `requests` takes it: to connect, and between two pieces of the answer."""
+    return runtime.source_connect_timeout, runtime.source_read_timeout
+
+
+def _http_get(source: str, timeout: tuple[int, int]) -> tuple[bytes, str]:
     import requests
 
     try:
-        with requests.get(source, timeout=HTTP_TIMEOUT, stream=True) as answer:
+        with requests.get(source, timeout=timeout, stream=True) as answer:
             _check_status(source, answer.status_code)
             content = b"".join(answer.iter_content(CHUNK))
             return content, _validator(answer.headers) or _md5(content)
@@ -143,16 +147,16 @@ def _http_get(source: str) -> tuple[bytes, str]:
         raise ServiceError(f"data.source: {_bare(source)} does not answer ({type(error).__name__}).") from None
 
 
-def _http_version(source: str) -> str:
+def _http_version(source: str, timeout: tuple[int, int]) -> str:
     import requests
 
     try:
-        answer = requests.head(source, timeout=HTTP_TIMEOUT, allow_redirects=True)
+        answer = requests.head(source, timeout=timeout, allow_redirects=True)
     except requests.RequestException as error:
         raise ServiceError(f"data.source: {_bare(source)} does not answer ({type(error).__name__}).") from None
     if answer.ok and (found := _validator(answer.headers)):
         return found
-    return _http_get(source)[1]  # a server that knows no HEAD, or says neither ETag nor date
+    return _http_get(source, timeout)[1]  # a server that knows no HEAD, or says neither ETag nor date
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:

@@ -10,10 +10,6 @@ from include.settings import RuntimeSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Seconds. A store that is down or silent must be noticed within a minute, tries included.
-CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 15
-
 _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 
 
@@ -30,8 +26,8 @@ def client(runtime: RuntimeSettings) -> "S3Client":
         return value.get_secret_value() if value else None
 
     config = Config(
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
+        connect_timeout=runtime.store_connect_timeout,
+        read_timeout=runtime.store_read_timeout,
         retries={"total_max_attempts": 2},
         max_pool_connections=32,
         # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.

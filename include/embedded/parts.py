@@ -10,7 +10,7 @@ from include.config_file import load_config
 from include.embedded import services
 from include.embedded.environment import process_environment, variables
 from include.embedded.state import Holder, State, choose_port
-from include.settings import PROJECT_DIR, RuntimeSettings
+from include.settings import PROJECT_DIR, load_runtime_settings
 
 Addresses = dict[str, Any]
 
@@ -54,8 +54,8 @@ def _started(state: State, holder: Holder, mlflow_port: int | None, airflow_port
     ):
         addresses = {"store": store, "mlflow": mlflow, "postgres": databases, "airflow_port": port}
         environment = variables(state, addresses)
-        known = {name.lower(): value for name, value in environment.items()}
-        runtime = RuntimeSettings.model_validate(known)
+        known: dict[str, Any] = {name.lower(): value for name, value in environment.items()}
+        runtime = load_runtime_settings(**known)
         make_bucket(config, runtime)
         configure(PROJECT_DIR, config, runtime)
         _migrate_airflow(state, addresses)

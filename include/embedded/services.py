@@ -13,7 +13,7 @@ from typing import IO
 from include.embedded.guard import end_descendants
 from include.embedded.state import HOST, State, choose_port, free_ports
 from include.errors import PipelineError, ServiceError
-from include.settings import RuntimeSettings
+from include.settings import load_runtime_settings
 
 START_TIMEOUT = 90  # seconds; a busy machine of two cores needs about ten
 DATABASES = ("airflow", "mlflow")
@@ -174,7 +174,7 @@ def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
 
     from include.store import client
 
-    runtime = RuntimeSettings(
+    runtime = load_runtime_settings(
         aws_endpoint_url=endpoint,
         aws_access_key_id=secrets["store_access_key"],
         aws_secret_access_key=secrets["store_secret_key"],

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
-# Seconds. DVC's defaults wait for minutes; a remote that is down or silent must be noticed within one.
-CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 8
+# Seconds, where the project says nothing. DVC's defaults wait for minutes; a remote that is down or silent must be
+# noticed within one.
+S3_TIMEOUTS = {"connect_timeout": "5", "read_timeout": "8"}
 ATTEMPTS = "AWS_MAX_ATTEMPTS"
 # What S3 clients print when a store refuses the credentials.
 REFUSED = re.compile(

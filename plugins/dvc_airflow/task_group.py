@@ -17,7 +17,8 @@ class DvcTaskGroup(TaskGroup):
     :param project_dir: root of the DVC project.
     :param stage_environment: per stage, what its process gets beside the base environment.
     :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
-    :param files, remote_url, force, cache_dir, credentials: of every stage's operator, see `DvcOperator`.
+    :param files, remote_url, force, cache_dir, credentials, remote_options: of every stage's operator, see
+        `DvcOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
     :raises DvcProjectError: the project cannot be read, or has no stage of a name given here; Airflow shows it as the
         DAG's import error.
@@ -35,6 +36,7 @@ class DvcTaskGroup(TaskGroup):
         force: Any = False,
         cache_dir: Callable[[], Path | None] = lambda: None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
+        remote_options: Callable[[], Mapping[str, Any]] = dict,
         graph_cache_dir: Path | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,6 +66,7 @@ class DvcTaskGroup(TaskGroup):
                 remote_url=remote_url,
                 cache_dir=cache_dir,
                 credentials=credentials,
+                remote_options=remote_options,
                 **(stage_options or {}).get(stage.name, {}),
             )
             if upstream:

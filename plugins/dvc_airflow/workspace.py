@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from dvc_airflow.lock import Lock, lock_text
 from dvc_airflow.project import project_files
-from dvc_airflow.remote import CONNECT_TIMEOUT, READ_TIMEOUT
+from dvc_airflow.remote import S3_TIMEOUTS
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Workspace:
     :param lock: entries of the stages whose outputs the task reads.
     :param cache_dir: DVC cache to share with other tasks; None gives the workspace a cache of its own.
     :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
+    :param remote_options: options of that remote, without secrets; they win over those of the project's .dvc/config.
     :raises WorkspaceError: no room, or no right to write there.
     """
 
@@ -50,12 +51,14 @@ class Workspace:
         lock: Lock | None = None,
         cache_dir: Path | None = None,
         remote_url: str | None = None,
+        remote_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.project_dir = project_dir
         self.files = files or {}
         self.lock = lock or {}
         self.cache_dir = cache_dir
         self.remote_url = remote_url
+        self.remote_options = remote_options or {}
         self.path = Path()
         #: DVC's view of the workspace, once `dvc_airflow.repo.open_repo` was asked for it, and whether it is outdated
         self.repo: Any = None
@@ -156,16 +159,20 @@ class Workspace:
             config["cache"]["dir"] = str(self.cache_dir)
         if self.remote_url:
             core["remote"] = REMOTE
-            config[_section(REMOTE)] = {"url": _one_line(self.remote_url)}
+            config[_section(REMOTE)] = {"url": _one_line("url", self.remote_url)}
         elif _section(core.get("remote", "")) in config:
             self._project_remote = core["remote"]
         else:
             core.pop("remote", None)
+        if self.remote_name:
+            options = {name: _one_line(name, value) for name, value in self.remote_options.items()}
+            config[_section(self.remote_name)] |= options
         for name, options in config.items():
             if name.startswith("'remote"):
                 options["verify"] = "true"  # else DVC takes a corrupted object for good
                 if options.get("url", "").startswith("s3://"):
-                    options |= {"connect_timeout": str(CONNECT_TIMEOUT), "read_timeout": str(READ_TIMEOUT)}
+                    for option, value in S3_TIMEOUTS.items():
+                        options.setdefault(option, value)
         return "".join(
             f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
             for name, options in config.items()
@@ -239,10 +246,10 @@ def _section_name(name: str) -> str:
     return f"'{name}'" if " " in name else name
 
 
-def _one_line(value: str) -> str:
-    if not value.isprintable():
-        raise WorkspaceError(f"remote_url: {value!r} is no address.")
-    return value
+def _one_line(option: str, value: Any) -> str:
+    if not str(value).isprintable():
+        raise WorkspaceError(f"{value!r} cannot be the {option} of a DVC remote: it must be one line of text.")
+    return str(value)
 
 
 def _no_room(folder: Path | str, error: OSError) -> WorkspaceError:

@@ -115,6 +115,11 @@ def store_credentials() -> dict[str, str]:
     return {option: values[name] for name, option in names.items() if name in values}
 
 
+def store_timeouts() -> dict[str, int]:
+    """What is set of the store's time-outs, as options of a DVC remote. Called in the worker."""
+    return load_runtime_settings().dvc_timeouts()
+
+
 def cache_dir() -> Path | None:
     """The DVC cache that the tasks share, None if they share none. Called in the worker."""
     configured = load_runtime_settings().dvc_cache_dir

@@ -12,7 +12,6 @@ from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionW
 from airflow.sdk import Connection
 
 from include.settings import RuntimeSettings
-from include.store import CONNECT_TIMEOUT, READ_TIMEOUT
 
 
 class StoreHook(S3Hook):
@@ -29,8 +28,8 @@ class StoreHook(S3Hook):
         extra: dict[str, Any] = {
             "region_name": runtime.aws_default_region,
             "config_kwargs": {
-                "connect_timeout": CONNECT_TIMEOUT,
-                "read_timeout": READ_TIMEOUT,
+                "connect_timeout": runtime.store_connect_timeout,
+                "read_timeout": runtime.store_read_timeout,
                 "retries": {"total_max_attempts": 2},
                 **({"s3": {"addressing_style": "path"}} if runtime.aws_endpoint_url else {}),
             },

@@ -64,7 +64,7 @@ def test_a_file_outside_the_workspace_is_refused(code, name):
 def test_a_remote_address_cannot_smuggle_options_into_dvcs_configuration(code):
     hostile = "s3://b/p\n[core]\n    autostage = true"
 
-    with pytest.raises(WorkspaceError, match="is no address"), Workspace(code, remote_url=hostile):
+    with pytest.raises(WorkspaceError, match="one line of text"), Workspace(code, remote_url=hostile):
         pass
 
 
@@ -132,7 +132,6 @@ def test_the_projects_own_dvc_configuration_counts_but_for_its_place_and_its_sec
     assert "type = hardlink,copy" in text
     assert f"url = {tmp_path / 'mirror'}" in text
     assert "hunter2" not in text
-    assert "connect_timeout" in text.partition("s3://bucket/x")[2]
     assert "url = s3://mine/y" in own
 
 

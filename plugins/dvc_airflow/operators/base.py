@@ -45,6 +45,9 @@ class DvcOperator(BashOperator):
     :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
         secret enters the serialised DAG.
     :param credentials: options of the DVC remote, in memory only; called in the worker.
+    :param remote_options: further options of the DVC remote, without secrets, for DVC's own processes too: they are
+        written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
+        for which neither names ``connect_timeout`` or ``read_timeout`` gets those of `S3_TIMEOUTS`.
     :param extra_links: buttons on the task in the web UI.
     """
 
@@ -63,6 +66,7 @@ class DvcOperator(BashOperator):
         cache_dir: Callable[[], Path | None] = lambda: None,
         environment: Environment = dict,
         credentials: Callable[[], Mapping[str, Any]] = dict,
+        remote_options: Callable[[], Mapping[str, Any]] = dict,
         extra_links: Sequence[BaseOperatorLink] = (),
         **kwargs: Any,
     ) -> None:
@@ -77,6 +81,7 @@ class DvcOperator(BashOperator):
         self.cache_dir = cache_dir
         self.environment = environment
         self.credentials = credentials
+        self.remote_options = remote_options
         self._at_work = False
         self._shared_cache: Path | None = None
 
@@ -158,7 +163,12 @@ class DvcOperator(BashOperator):
                     f"no {name}: the task that gives them left nothing. Clear it, to run it again."
                 )
         return Workspace(
-            self.project_dir, files=self.files, lock=lock, cache_dir=self._shared_cache, remote_url=self.remote_url
+            self.project_dir,
+            files=self.files,
+            lock=lock,
+            cache_dir=self._shared_cache,
+            remote_url=self.remote_url,
+            remote_options=self.remote_options(),
         )
 
     def run_bash(self, context: "Context", workspace: Workspace, options: str = "") -> None:
