@@ -146,7 +146,6 @@ class RegistryConfig(_Section):
 
     model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
     metric: TestMetric = Field(description="Test metric that the gate looks at")
-    direction: Literal["higher", "lower"] = Field("higher", description="Which values of the metric are better")
     minimum: float = Field(
         ge=0, description="The worst value that may be champion: at least this (at most, where lower is better)"
     )
@@ -159,11 +158,8 @@ class RegistryConfig(_Section):
     )
 
     @model_validator(mode="after")
-    def _direction_of_the_metric(self) -> "RegistryConfig":
-        right = "lower" if self.metric in LOWER_IS_BETTER else "higher"
-        if self.direction != right:
-            raise ValueError(f"registry.direction: of {self.metric}, {right} values are better; write {right}")
-        if right == "higher" and self.minimum > 1:
+    def _minimum_that_can_be_reached(self) -> "RegistryConfig":
+        if self.metric not in LOWER_IS_BETTER and self.minimum > 1:
             raise ValueError(f"registry.minimum: {self.metric} is never above 1")
         return self
 

@@ -62,7 +62,7 @@ def test_a_further_metric_must_not_be_worse_by_more_than_its_tolerance(f1, wante
 
 @pytest.mark.parametrize(("loss", "wanted"), [(0.2, [True, True]), (0.35, [True, False]), (0.6, [False, False])])
 def test_where_lower_is_better_the_minimum_is_an_upper_limit_and_a_gain_is_a_fall(loss, wanted):
-    lower = rule(metric="test_log_loss", direction="lower", minimum=0.5, min_gain=0.05)
+    lower = rule(metric="test_log_loss", minimum=0.5, min_gain=0.05)
 
     assert passed(judge(lower, {"test_log_loss": loss}, {"test_log_loss": 0.3})) == wanted
 
@@ -93,7 +93,6 @@ def test_the_table_has_a_line_per_rule():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("direction", "lower", "registry.direction: of test_accuracy, higher values are better"),
         ("minimum", 1.5, "registry.minimum: test_accuracy is never above 1"),
         ("min_gain", -0.1, "registry.min_gain"),
         ("tolerances", {"test_f2": 0.1}, "registry.tolerances"),
