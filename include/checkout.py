@@ -120,8 +120,7 @@ def put_into_cache(cache: Path, source: Path) -> None:
     :param source: checked by the caller; its name is its md5.
     """
     target = cache / "files" / "md5" / source.name[:2] / source.name[2:]
-    write_bytes(target, source.read_bytes())
-    target.chmod(0o444)  # as DVC protects what is in its cache
+    write_bytes(target, source.read_bytes(), mode=0o444)  # as DVC protects what is in its cache
 
 
 def _only_pins(changes: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from include.errors import ConfigError, PipelineError
 from include.settings import PROJECT_DIR
+from include.stages.files import write_bytes
 
 HOST = "127.0.0.1"
 
@@ -168,8 +169,4 @@ def _try_lock(lock: TextIO) -> bool:
 
 
 def _write_private(file: Path, content: Mapping[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
-        json.dump(content, stream)
-    os.replace(part, file)
+    write_bytes(file, json.dumps(content).encode(), mode=0o600)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from include.errors import DataError
 
@@ -12,14 +13,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file whole or not at all, folders included."""
+def write_bytes(path: str | Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file whole or not at all, folders included, however many processes write the same one.
+
+    :param mode: who may read and write it; None leaves that to the umask.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder, for os.replace is atomic only within a file system.
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # The same folder, for os.replace is atomic only within a file system. Not by the process's id: on a shared disk
+    # another machine's process may have the same.
+    part = target.with_name(f".{uuid4().hex}.part")
     try:
-        part.write_bytes(content)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(content)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

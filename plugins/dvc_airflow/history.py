@@ -7,13 +7,13 @@ Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logi
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from dvc_airflow.atomic import replacing
 from dvc_airflow.remote import RemoteError, explained, remote_odb
 
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ class CacheFolder:
 
     def write(self, content: bytes, *names: str) -> None:
         """See `Folder`."""
-        path = self.path.joinpath(*map(_quoted, names))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
+        with replacing(self.path.joinpath(*map(_quoted, names))) as part:
+            part.write_bytes(content)
 
 
 class RemoteFolder:

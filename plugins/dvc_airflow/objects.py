@@ -1,15 +1,14 @@
 """The objects (content by its hash) that outputs consist of: whether cache and remote have them, unharmed."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from dvc_airflow.atomic import replacing
 from dvc_airflow.history import FOLDER
 from dvc_airflow.remote import address, explained, remote_odb
 
@@ -220,20 +219,17 @@ class Objects:
     def _fetch(self, one: Object) -> bool:
         """Fetch an object into the cache. Not by DVC's own transfer: that tries all before it gives up on a remote."""
         remote, target = self._remote(one), Path(self.cache_path(one))
-        part = Path(self.repo.cache.local.path).parent.parent / FOLDER / "parts" / f"{one.oid}.{uuid4().hex}"
-        part.parent.mkdir(parents=True, exist_ok=True)
+        parts = Path(self.repo.cache.local.path).parent.parent / FOLDER / "parts"
         try:
-            remote.fs.get_file(remote.oid_to_path(one.oid), str(part))
-            if (found := self._content_hash(self._cache(one), str(part), one.algorithm)) != one.oid.partition(".")[0]:
-                log.warning("%s is corrupted in the remote (%s is %s there)", one.name, one.oid, found)
-                return False
-            part.chmod(CACHE_MODE)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(part, target)
+            with replacing(target, parts) as part:
+                remote.fs.get_file(remote.oid_to_path(one.oid), str(part))
+                found = self._content_hash(self._cache(one), str(part), one.algorithm)
+                if found != one.oid.partition(".")[0]:
+                    log.warning("%s is corrupted in the remote (%s is %s there)", one.name, one.oid, found)
+                    raise FileNotFoundError(one.oid)  # not there as it should be, which is as bad as not there
+                part.chmod(CACHE_MODE)
         except FileNotFoundError:
             return False
-        finally:
-            part.unlink(missing_ok=True)
         self.stamps[str(target)] = stamp_of(str(target)) or []
         return True
 

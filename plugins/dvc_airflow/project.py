@@ -12,6 +12,8 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
+from dvc_airflow.atomic import replacing
+
 IGNORE_FILES = (".gitignore", ".dvcignore")
 NEVER_COPIED = frozenset({".git", ".dvc", "__pycache__", "dvc.lock"})
 DESCRIBE_TIMEOUT = 120  # seconds
@@ -93,7 +95,8 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
         return _project(answer, own)
     answer = _describe(project_dir)
     answer["variable_files"] = {path: _file_digest(project_dir / path) for path in answer["variable_files"]}
-    _write_cached(cached, answer)
+    with replacing(cached) as part:
+        part.write_text(json.dumps(answer), encoding="utf-8")
     return _project(answer, own)
 
 
@@ -134,10 +137,3 @@ def _read_cached(cached: Path, project_dir: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or of another version of this module
     return answer
-
-
-def _write_cached(cached: Path, answer: dict[str, Any]) -> None:
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    part = cached.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(answer), encoding="utf-8")
-    os.replace(part, cached)

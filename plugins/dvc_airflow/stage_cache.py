@@ -5,15 +5,14 @@ tests/unit/test_dvc_contract.py holds on to what is used here (DVC 3.67).
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from dvc_airflow.atomic import replacing
 from dvc_airflow.objects import LostError, Objects, Stamp
 from dvc_airflow.outputs import whose
 from dvc_airflow.remote import explained, remote_odb, run_folder
@@ -280,11 +279,9 @@ class StageCache:
     def _keep(self, value: str, text: bytes) -> None:
         """Take an entry over from the remote into the cache."""
         local = Path(self.repo.stage_cache._get_cache_path(self.key, value))
-        local.parent.mkdir(parents=True, exist_ok=True)
         # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
-        part = local.parent.with_name(f".{self.key}.{uuid4().hex}.part")
-        part.write_bytes(text)
-        os.replace(part, local)
+        with replacing(local, parts=local.parent.parent) as part:
+            part.write_bytes(text)
 
 
 def run_cache_key(entry: Mapping[str, Any]) -> str:
