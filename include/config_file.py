@@ -96,6 +96,16 @@ def load_config(project_dir: Path = PROJECT_DIR) -> PipelineConfig:
     return validate_config(read_config_document(project_dir))
 
 
+def load_config_with(overrides: Mapping[str, Any], where: str, sections: Collection[str] = PIPELINE) -> PipelineConfig:
+    """config/config.yaml with the values of one run laid over it, checked.
+
+    :param where: the values come from, for messages.
+    :raises ConfigError: see `apply_overrides` and `validate_config`.
+    """
+    document = apply_overrides(read_config_document(), overrides, where, sections)
+    return validate_config(document, f"{CONFIG_FILE} with {where}" if overrides else CONFIG_FILE)
+
+
 def apply_overrides(
     document: Mapping[str, Any], overrides: Mapping[str, Any], where: str, sections: Collection[str] = PIPELINE
 ) -> dict[str, Any]:

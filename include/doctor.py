@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -116,30 +117,33 @@ def _store(config: PipelineConfig, runtime: RuntimeSettings) -> str:
 
 
 def _permissions(config: PipelineConfig, runtime: RuntimeSettings) -> str:
-    s3, bucket, key = client(runtime), config.storage.bucket, f".doctor/{uuid4().hex}"
-    with explained(runtime, f"writing, reading and deleting in bucket {bucket}"):
-        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-        try:
-            s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        finally:
-            s3.delete_object(Bucket=bucket, Key=key)
+    s3, bucket = client(runtime), config.storage.bucket
+    with explained(runtime, f"writing, reading and deleting in bucket {bucket}"), _probe(s3, bucket) as key:
+        s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return f"list, write, read and delete in {bucket}"
 
 
 def _locks(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     """Whether the store knows conditional writes: without them two runs could promote at the same time."""
-    s3, bucket, key = client(runtime), config.storage.bucket, f".doctor/{uuid4().hex}"
-    with explained(runtime, f"conditional writes in bucket {bucket}"):
-        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-        try:
-            if _put_anew(s3, bucket, key):
-                raise _NotInOrderError(
-                    "the store ignores `If-None-Match`, so the registry cannot be locked. Use a newer store "
-                    "(SeaweedFS, MinIO and AWS know it)."
-                )
-        finally:
-            s3.delete_object(Bucket=bucket, Key=key)
+    s3, bucket = client(runtime), config.storage.bucket
+    with explained(runtime, f"conditional writes in bucket {bucket}"), _probe(s3, bucket) as key:
+        if _put_anew(s3, bucket, key):
+            raise _NotInOrderError(
+                "the store ignores `If-None-Match`, so the registry cannot be locked. Use a newer store "
+                "(SeaweedFS, MinIO and AWS know it)."
+            )
     return "the store knows conditional writes"
+
+
+@contextmanager
+def _probe(s3: "S3Client", bucket: str) -> Iterator[str]:
+    """Have an object in the bucket until the block ends; gives its key."""
+    key = f".doctor/{uuid4().hex}"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    try:
+        yield key
+    finally:
+        s3.delete_object(Bucket=bucket, Key=key)
 
 
 def _put_anew(s3: "S3Client", bucket: str, key: str) -> bool:

@@ -74,10 +74,22 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
     """
     if not _is_server(runtime):
         with explained(runtime):
-            models = connect(runtime).search_registered_models(f"name = '{name}'")
-            return next((str(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases), None)
+            return holder_of(connect(runtime), name, CHAMPION)
     answer = _get(runtime, "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": CHAMPION})
     return str(answer["model_version"]["version"]) if answer is not None else None
+
+
+def holder_of(client: "MlflowClient", name: str, alias: str) -> str | None:
+    """The version of a registered model that has the alias; None if none has, or there is no such model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return str(version) if version is not None else None
 
 
 def server_version(runtime: RuntimeSettings) -> str:

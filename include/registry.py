@@ -12,7 +12,7 @@ from urllib.parse import quote
 from include.champion_history import Change, changes, line, rolled_back
 from include.errors import DataError
 from include.gate import Verdict, judge
-from include.mlflow_client import CHAMPION, require_run
+from include.mlflow_client import CHAMPION, holder_of, require_run
 from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
 from include.store import client as store_client
 from include.store import ensure_bucket, explained
@@ -194,15 +194,7 @@ class Registry:
 
     def holder(self, alias: str) -> str | None:
         """The version that holds an alias, if one does."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            holder = self.mlflow.get_registered_model(self.name).aliases.get(alias)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return None
-        return str(holder) if holder is not None else None
+        return holder_of(self.mlflow, self.name, alias)
 
     def history(self) -> list[Change]:
         """Every change of the champion, oldest first."""

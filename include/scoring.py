@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from include.comparison import load_model
 from include.errors import DataError, PipelineError
-from include.mlflow_client import CHAMPION
+from include.mlflow_client import CHAMPION, holder_of
 from include.predictions import PREDICTION, Batch, predict
 from include.settings import DataConfig, PipelineConfig, RuntimeSettings
 from include.sources import builtin_name, fill_date, kind, read_bytes
@@ -98,20 +98,13 @@ def champion(mlflow: "MlflowClient", name: str) -> str:
 
     :raises DataError: none is.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = mlflow.get_registered_model(name).aliases.get(CHAMPION)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        version = None
+    version = holder_of(mlflow, name, CHAMPION)
     if version is None:
         raise DataError(
             f"no version of model {name} (registry.model_name) is {CHAMPION}. Run ml_pipeline, or name one with "
             "`python -m include rollback VERSION`."
         )
-    return str(version)
+    return version
 
 
 def _bytes(table: "pd.DataFrame", file_format: str) -> bytes:

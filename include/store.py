@@ -8,6 +8,7 @@ from include.errors import AccessError, ConfigError, ServiceError
 from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
@@ -80,6 +81,18 @@ def ensure_bucket(s3: Any, bucket: str, runtime: RuntimeSettings) -> bool:
 def error_code(error: Any) -> str:
     """The S3 error code of a botocore `ClientError`, such as ``404`` or ``NoSuchBucket``."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def body_of(s3: "S3Client", bucket: str, key: str) -> "StreamingBody | None":
+    """The content of an object, to be read; None if there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"]
+    except ClientError as error:
+        if error_code(error) in ("404", "NoSuchKey"):
+            return None
+        raise
 
 
 @contextmanager

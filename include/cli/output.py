@@ -14,7 +14,7 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
     from rich import box
     from rich.console import Console
@@ -23,9 +23,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 
     at_terminal = sys.stdout.isatty()
     console = Console(width=None if at_terminal else WIDE, no_color=not at_terminal, highlight=False)
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD if at_terminal else None, pad_edge=False, show_edge=False
-    )
+    table = Table(box=box.SIMPLE_HEAD if at_terminal else None, pad_edge=False, show_edge=False)
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -54,7 +52,7 @@ def shown(value: Any) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show on stderr how far a long piece of work is, if a person looks at it.
 
     :return: to be called with the name of each thing that is done.

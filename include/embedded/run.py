@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from include.checkout import materialise
-from include.config_file import apply_overrides, load_config, read_config_document, validate_config
+from include.config_file import load_config_with
 from include.embedded.dag_run import DagRun, brief, run_dag
 from include.embedded.environment import process_environment
 from include.embedded.parts import running
@@ -30,7 +30,7 @@ def run(state: State) -> int:
     """
     # First of all: nothing need be started to see that this is wrong.
     conf = os.environ.get("CONF") or None
-    config = validate_config(apply_overrides(read_config_document(), _parse(conf), "CONF")) if conf else load_config()
+    config = load_config_with(_parse(conf) if conf else {}, "CONF")
     print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
     with running(state, "run") as addresses:
         environment = process_environment(state, addresses)

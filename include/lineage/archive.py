@@ -15,16 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 from include.errors import DataError
 from include.lineage.manifest import Manifest, documents, parse
 from include.settings import PipelineConfig, RuntimeSettings
-from include.store import client, error_code, explained
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from include.store import body_of, client, explained
 
 FOLDER = "lineage"
 MANIFEST, VERDICT, REPORT = "manifest.json", "verdict.json", "report.html"
@@ -65,7 +62,7 @@ class Entry:
     problem: str | None = None
 
 
-def key_of(run: RunKey, file: str = "") -> str:
+def key_of(run: RunKey, file: str) -> str:
     """Where a file of a run's lineage is in the bucket."""
     return f"{FOLDER}/runs/{run.path}/{run.part}{file}"
 
@@ -73,9 +70,8 @@ def key_of(run: RunKey, file: str = "") -> str:
 class Archive:
     """The lineage in one bucket. Every method raises `AccessError` or `ServiceError` if the store cannot be used."""
 
-    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, s3: "S3Client | None" = None) -> None:
-        self.bucket, self.runtime = config.storage.bucket, runtime
-        self.s3 = s3 or client(runtime)
+    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings) -> None:
+        self.bucket, self.runtime, self.s3 = config.storage.bucket, runtime, client(runtime)
 
     def record(self, manifest: Manifest) -> str:
         """Write a run's lineage, and then its entries in the index.
@@ -176,15 +172,9 @@ class Archive:
 
     def get(self, key: str) -> bytes | None:
         """The content of an object of the bucket; None if there is none."""
-        from botocore.exceptions import ClientError
-
         with self._explained(f"s3://{self.bucket}/{key}"):
-            try:
-                return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            except ClientError as error:
-                if error_code(error) in ("404", "NoSuchKey"):
-                    return None
-                raise
+            body = body_of(self.s3, self.bucket, key)
+            return body.read() if body is not None else None
 
     def _keep_earlier(self, run: RunKey, manifest: Manifest) -> None:
         """Move what the same run came to before, if that was something else, into a folder of its own."""

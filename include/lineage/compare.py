@@ -1,6 +1,6 @@
 """What is different between two runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from include.lineage.manifest import Manifest
@@ -22,17 +22,15 @@ def compare(one: Manifest, other: Manifest) -> dict[str, dict[str, Change]]:
     }
 
 
-def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(document: Mapping[str, Any]) -> dict[str, Any]:
     """``{"model": {"C": 1.0}}`` -> ``{"model.C": 1.0}``."""
-    return dict(_flat(document, prefix))
-
-
-def _flat(document: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for name, value in document.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            found |= {f"{name}.{key}": inner for key, inner in flat(value).items()}
         else:
-            yield f"{prefix}{name}", value
+            found[name] = value
+    return found
 
 
 def _code_files(manifest: Manifest) -> dict[str, str | None]:

@@ -6,9 +6,9 @@ files under an md5 that ends in ``.dir``: https://dvc.org/doc/user-guide/project
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from include.errors import DataError
 from include.lineage.manifest import FileRecord, Manifest
 from include.settings import RuntimeSettings
-from include.store import error_code, explained
+from include.store import body_of, explained
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -127,10 +127,10 @@ class StoredObjects:
     def _stream(self, file: StoredFile, take: Callable[[bytes], Any]) -> Damage | None:
         key, digest = self.key(file.md5), hashlib.md5(usedforsecurity=False)
         with explained(self.runtime, f"{file.path} (s3://{self.bucket}/{key})"):
-            body = self._body(key)
+            body = body_of(self.s3, self.bucket, key)
             if body is None:
                 return Damage(file.path, file.md5, f"s3://{self.bucket}/{key}", None)
-            with _closing(body):
+            with closing(body):
                 for piece in body.iter_chunks(CHUNK):
                     digest.update(piece)
                     take(piece)
@@ -138,16 +138,6 @@ class StoredObjects:
         if found == file.md5.removesuffix(".dir"):
             return None
         return Damage(file.path, file.md5, f"s3://{self.bucket}/{key}", found)
-
-    def _body(self, key: str) -> Any:
-        from botocore.exceptions import ClientError
-
-        try:
-            return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"]
-        except ClientError as error:
-            if error_code(error) in ("404", "NoSuchKey"):
-                return None
-            raise
 
 
 REMEDY = (
@@ -178,11 +168,3 @@ def md5_of_file(path: Path) -> str | None:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except FileNotFoundError:
         return None
-
-
-@contextmanager
-def _closing(body: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        body.close()

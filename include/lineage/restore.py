@@ -52,16 +52,14 @@ def restore(
             lists = [record for record in manifest.outputs if record.md5 and record.md5.endswith(".dir")]
             for record in lists:
                 (Path(temporary) / str(record.md5)).write_bytes(objects.read(record.path, str(record.md5)))
-            changed = _into_checkout(manifest, files, Path(temporary), folder, force)
+            changed = _into_checkout(manifest, Path(temporary), folder, force)
         else:
             changed = {}
             _into_folder(manifest, files, Path(temporary), folder, force)
     return Restored(folder, [*(file.path for file in files), *manifest.lock], changed)
 
 
-def _into_checkout(
-    manifest: Manifest, files: list[StoredFile], fetched: Path, folder: Path, force: bool
-) -> dict[str, Any]:
+def _into_checkout(manifest: Manifest, fetched: Path, folder: Path, force: bool) -> dict[str, Any]:
     if foreign := {record.path for record in manifest.outputs} - checkout.outputs_of(folder):
         raise DataError(
             f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))} (any more). Check out the commit of "

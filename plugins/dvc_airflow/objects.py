@@ -42,11 +42,13 @@ class Object:
 class LostError(Exception):
     """Objects that neither the cache nor the remote has whole.
 
-    ``objects`` says which, ``maker`` which stage makes them (None: no stage does).
+    ``objects`` says which, ``maker`` which stage makes them (None: no stage does), see `dvc_airflow.outputs.whose`.
     """
 
-    def __init__(self, objects: Iterable[Object], maker: str | None = None) -> None:
-        self.objects, self.maker = list(objects), maker
+    maker: str | None = None
+
+    def __init__(self, objects: Iterable[Object]) -> None:
+        self.objects = list(objects)
         names = ", ".join(one.name for one in self.objects[:10])
         more = f" and {len(self.objects) - 10} more" if len(self.objects) > 10 else ""
         super().__init__(f"{names}{more}: gone from the cache and the store, or corrupted there")

@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 
-def push_run_cache(repo: "Repo", entries: Iterable[Mapping[str, Any]]) -> int:
+def push_run_cache(repo: "Repo", entries: Iterable[Mapping[str, Any]]) -> None:
     """Copy the run-cache entries that these lock entries stand for to the remote: one small object each.
 
     `dvc push --run-cache` would copy all that the cache has ever seen.
-
-    :return: how many there are.
     """
     from dvc.stage.cache import _get_cache_hash
 
-    pushed = 0
     with explained(repo):
         remote = remote_odb(repo, algorithm="md5-dos2unix")
         for entry in entries:
@@ -32,8 +29,6 @@ def push_run_cache(repo: "Repo", entries: Iterable[Mapping[str, Any]]) -> int:
                 folder = run_folder(remote, key)
                 remote.fs.makedirs(folder, exist_ok=True)
                 remote.fs.put_file(local, remote.fs.join(folder, value))
-                pushed += 1
-    return pushed
 
 
 def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from include.config_file import apply_overrides, dump_yaml, read_config_document, validate_config
+from include.config_file import dump_yaml, load_config_with
 from include.errors import ConfigError
 from include.lineage.code_state import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR
@@ -40,8 +40,7 @@ class ResolveConfigOperator(BaseOperator):
         force = conf.pop(FORCE, False)
         if not isinstance(force, bool):
             raise ConfigError(f"the run's conf, {FORCE}: {force!r} is neither true nor false.")
-        document = apply_overrides(read_config_document(), conf, "the run's conf")
-        config = validate_config(document, f"{CONFIG_FILE} with the run's conf" if run.conf else CONFIG_FILE)
+        config = load_config_with(conf, "the run's conf")
         # A manual run may have no logical date; run_after is always there.
         source = fill_date(config.data.source, run.logical_date or run.run_after)
         version = config.data.version or current_version(source, runtime_settings(), PROJECT_DIR)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from include.config_file import SCORING, apply_overrides, read_config_document, validate_config
+from include.config_file import SCORING, load_config_with
 from include.mlflow_client import connect, explained
 from include.scoring import score_batch
-from include.settings import CONFIG_FILE, PROJECT_DIR
+from include.settings import PROJECT_DIR
 from ml_operators.base import runtime_settings
 from ml_operators.links import ModelVersionLink, StoreLink
 
@@ -32,8 +32,7 @@ class ScoreBatchOperator(BaseOperator):
         :raises DataError: see `include.scoring.score_batch`.
         """
         run, runtime = context["dag_run"], runtime_settings()
-        document = apply_overrides(read_config_document(), run.conf or {}, "the run's conf", SCORING)
-        config = validate_config(document, f"{CONFIG_FILE} with the run's conf" if run.conf else CONFIG_FILE)
+        config = load_config_with(run.conf or {}, "the run's conf", SCORING)
         mlflow = connect(runtime)
         with explained(runtime):
             moment = run.logical_date or run.run_after

@@ -36,7 +36,6 @@ class DvcOperator(BashOperator):
     """A bash command of DVC's in a workspace of its own.
 
     :param project_dir: root of the DVC project.
-    :param definitions: the project's files from which DVC works out the stages, see `Project`.
     :param upstream_stages: ids of the tasks whose lock entries the workspace gets. (XCom)
     :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
     :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
@@ -59,7 +58,6 @@ class DvcOperator(BashOperator):
         self,
         *,
         project_dir: Path,
-        definitions: Sequence[str] = (),
         upstream_stages: Sequence[str] = (),
         files: Any = None,
         remote_url: Any = None,
@@ -73,7 +71,6 @@ class DvcOperator(BashOperator):
         super().__init__(**kwargs)
         self.operator_extra_links = tuple(extra_links)
         self.project_dir = project_dir
-        self.definitions = tuple(definitions)
         self.upstream_stages = list(upstream_stages)
         self.files = files
         self.remote_url = remote_url

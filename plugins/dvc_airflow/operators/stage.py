@@ -64,6 +64,7 @@ class DvcStageOperator(DvcOperator):
     :param stage: the stage's name, as ``dvc repro`` takes it.
     :param command: what the stage runs by the project's own files. A run whose values would make it run something else
         is refused: a command is code, and values from users never reach a shell.
+    :param definitions: the project's files from which DVC works out the stages, see `Project`.
     :param frozen: its result is the one in the project's dvc.lock.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     :param force: run the stage whatever is known, and say whether it reproduced. (templated: an XComArg)
@@ -79,6 +80,7 @@ class DvcStageOperator(DvcOperator):
         *,
         stage: str,
         command: str | list[str],
+        definitions: Sequence[str] = (),
         frozen: bool = False,
         publish: Sequence[str] = (),
         force: Any = False,
@@ -90,6 +92,7 @@ class DvcStageOperator(DvcOperator):
         super().__init__(**kwargs)
         self.stage = stage
         self.command = command
+        self.definitions = tuple(definitions)
         self.frozen = frozen
         self.publish = list(publish)
         self.force = force
