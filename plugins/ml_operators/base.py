@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ class PipelineOperator(BaseOperator):
         super().__init__(**kwargs)
         self.config = config
 
-    @property
+    # Once per execution: Airflow executes a copy of the operator, made for that.
+    @cached_property
     def pipeline_config(self) -> PipelineConfig:
         """The run's configuration, checked.
 
@@ -51,7 +53,7 @@ class PipelineOperator(BaseOperator):
                     f"task {self.task_id} got no {name}: the task that gives it left nothing. Clear that one."
                 )
 
-    @property
+    @cached_property
     def runtime(self) -> RuntimeSettings:
         """Addresses and secrets, read in the worker."""
         return runtime_settings()

@@ -5,6 +5,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dvc_airflow.environment import base_environment
 from dvc_airflow.operators.base import failure
+from include.errors import ConfigError
+from ml_operators import base
+from ml_operators.setup_bucket import SetupBucketOperator
 
 
 def test_a_failure_ends_with_the_last_lines_of_the_output():
@@ -37,3 +40,19 @@ def test_a_stage_gets_no_airflow_setting_and_no_secret(monkeypatch):
         monkeypatch.setenv(name, "hunter2")
 
     assert "hunter2" not in str(base_environment())
+
+
+def test_the_configuration_is_checked_once_per_execution(config_document, monkeypatch):
+    checked = []
+    monkeypatch.setattr(base, "validate_config", lambda document, where: checked.append(where) or object())
+    task = SetupBucketOperator(task_id="setup_bucket", config=config_document)
+    first, second = task.prepare_for_execution(), task.prepare_for_execution()
+
+    assert first.pipeline_config is first.pipeline_config
+    assert second.pipeline_config is not first.pipeline_config
+    assert len(checked) == 2
+
+
+def test_a_task_that_got_no_configuration_says_whose_fault_it_is():
+    with pytest.raises(ConfigError, match="task setup_bucket got no config"):
+        SetupBucketOperator(task_id="setup_bucket", config=None).prepare_for_execution().pipeline_config  # noqa: B018
