@@ -1,6 +1,8 @@
 """All embedded parts together: started in parallel, migrated, and stopped in order."""
 
 import importlib.metadata
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -9,19 +11,10 @@ from include.checkout import configure, make_bucket
 from include.config_file import load_config
 from include.embedded import services
 from include.embedded.environment import process_environment, variables
-from include.embedded.state import Holder, State, choose_port
+from include.embedded.state import State, choose_port
 from include.settings import PROJECT_DIR, load_runtime_settings
 
 Addresses = dict[str, Any]
-
-CLOSE_ABANDONED_RUNS = (
-    """UPDATE task_instance SET state = 'failed', end_date = now()
-       WHERE (state IS NULL OR state NOT IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))
-       AND (dag_id, run_id) IN
-         (SELECT dag_id, run_id FROM dag_run WHERE state IN ('queued', 'running') AND triggered_by = 'TEST')""",
-    """UPDATE dag_run SET state = 'failed', end_date = now()
-       WHERE state IN ('queued', 'running') AND triggered_by = 'TEST'""",
-)
 
 
 @contextmanager
@@ -38,12 +31,13 @@ def running(
     if there and there["mode"] in ("serve", "keep") and there.get("addresses") and mode != "serve":
         yield there["addresses"]
         return
-    with closing(state.hold(mode)) as holder, _started(state, holder, mlflow_port, airflow_port) as addresses:
+    with closing(state.hold(mode)) as holder, _started(state, mode, mlflow_port, airflow_port) as addresses:
+        holder.tell(addresses)
         yield addresses
 
 
 @contextmanager
-def _started(state: State, holder: Holder, mlflow_port: int | None, airflow_port: int | None) -> Iterator[Addresses]:
+def _started(state: State, mode: str, mlflow_port: int | None, airflow_port: int | None) -> Iterator[Addresses]:
     config = load_config()
     port = choose_port("AIRFLOW_PORT", airflow_port)
     with (
@@ -59,24 +53,22 @@ def _started(state: State, holder: Holder, mlflow_port: int | None, airflow_port
         make_bucket(config, runtime)
         configure(PROJECT_DIR, config, runtime)
         _migrate_airflow(state, addresses)
-        _fail_abandoned_runs(databases["airflow"])
+        if mode != "run":  # its run asks nobody how many are active, and Airflow's models take two seconds to import
+            _fail_abandoned_runs(state, addresses)
         services.wait_for_mlflow(state, mlflow)
-        holder.tell(addresses)
         yield addresses
 
 
-def _fail_abandoned_runs(database: str) -> None:
-    """Close the runs of ``airflow dags test`` that were killed: nobody goes on with them, but they count as active.
-
-    We have only just started the database, so none of them can be alive.
-    """
-    from sqlalchemy import create_engine, text
-
-    engine = create_engine(database)
-    with engine.begin() as connection:
-        for statement in CLOSE_ABANDONED_RUNS:
-            connection.execute(text(statement))
-    engine.dispose()
+def _fail_abandoned_runs(state: State, addresses: Addresses) -> None:
+    """Close what a killed ``airflow dags test`` left. We have just started the database: none of it is alive."""
+    environment = process_environment(state, addresses)
+    environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(PROJECT_DIR / "plugins")])
+    services.run_quietly(
+        "closing abandoned runs",
+        [sys.executable, "-m", "ml_operators.abandoned_runs"],
+        environment,
+        state.log("abandoned-runs"),
+    )
 
 
 def _migrate_airflow(state: State, addresses: Addresses) -> None:
