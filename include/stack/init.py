@@ -59,7 +59,7 @@ def store() -> None:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
     from minio import MinioAdmin
-    from minio.credentials import StaticProvider
+    from minio.credentials.providers import StaticProvider
     from minio.error import MinioAdminException
 
     config, endpoint = load_config(), _required("AWS_ENDPOINT_URL")

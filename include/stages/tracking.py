@@ -131,7 +131,7 @@ def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
     import mlflow
     from mlflow.models import infer_signature
 
-    return mlflow.sklearn.log_model(
+    logged = mlflow.sklearn.log_model(
         pipeline,
         name="model",
         signature=infer_signature(features, pipeline.predict(features)),
@@ -139,4 +139,5 @@ def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
             "numpy.dtype"
         ],  # the imputer keeps one; skops asks for a yes to each type it does not know
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-    ).model_uri
+    )
+    return str(logged.model_uri)

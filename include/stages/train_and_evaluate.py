@@ -95,7 +95,7 @@ def report(target: "pd.Series", predicted: "np.ndarray") -> dict[str, Any]:
     """scikit-learn's full classification report, as a dict."""
     from sklearn.metrics import classification_report
 
-    return classification_report(target, predicted, output_dict=True, zero_division=0)
+    return dict(classification_report(target, predicted, output_dict=True, zero_division=0))
 
 
 def main() -> None:

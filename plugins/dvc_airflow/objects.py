@@ -210,7 +210,9 @@ class Objects:
         return Object(str(info.name), str(info.value), name, size, remote)
 
     def _cache(self, one: Object) -> "HashFileDB":
-        return self.repo.cache.legacy if one.algorithm == "md5-dos2unix" else self.repo.cache.local
+        caches = self.repo.cache
+        cache: HashFileDB = caches.legacy if one.algorithm == "md5-dos2unix" else caches.local
+        return cache
 
     def _remote(self, one: Object) -> "HashFileDB":
         key = (one.remote, one.algorithm)

@@ -116,7 +116,7 @@ def _describe(project_dir: Path) -> dict[str, Any]:
     if done.returncode:
         reason = done.stderr.strip().splitlines() or ["DVC gave no reason"]
         raise DvcProjectError(f"{project_dir}: " + "\n".join(reason[-20:]))
-    return json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
 
 
 def _digest(project_dir: Path, paths: list[str]) -> str:
@@ -130,7 +130,7 @@ def _file_digest(path: Path) -> str | None:
 
 def _read_cached(cached: Path, project_dir: Path) -> dict[str, Any] | None:
     try:
-        answer = json.loads(cached.read_text(encoding="utf-8"))
+        answer: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         if any(_file_digest(project_dir / path) != digest for path, digest in answer["variable_files"].items()):
             return None
         _project(answer, [])

@@ -1,6 +1,6 @@
 """Why a stage runs or does not: what differs between its inputs and those of the time before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -82,7 +82,9 @@ def _leaves(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, values
 
 
-def _dependencies(before: list, now: list, produced: frozenset[str]) -> Iterator[str]:
+def _dependencies(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], produced: frozenset[str]
+) -> Iterator[str]:
     old, new = ({dep["path"]: dep.get("md5", dep.get("etag")) for dep in deps} for deps in (before, now))
     for path in sorted(old.keys() | new.keys()):
         if path not in old:

@@ -91,7 +91,8 @@ def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") ->
     remote, inner = opened[name]
     if hasattr(inner, "invalidate_cache"):  # others write there too
         inner.invalidate_cache()
-    return remote.legacy_odb if algorithm == "md5-dos2unix" else remote.odb
+    odb: HashFileDB = remote.legacy_odb if algorithm == "md5-dos2unix" else remote.odb
+    return odb
 
 
 def run_folder(remote: Any, key: str) -> str:

@@ -188,7 +188,7 @@ class StageCache:
         return len(sources) == 1 and not self._is_around(dep, sources[0][0])
 
     def _is_around(self, dep: Any, out: "Output") -> bool:
-        return dep.fs_path != out.fs_path and self.repo.fs.isin(out.fs_path, dep.fs_path)
+        return dep.fs_path != out.fs_path and bool(self.repo.fs.isin(out.fs_path, dep.fs_path))
 
     def _sources(self, dep: Any) -> list[tuple["Output", str | None]]:
         """The outputs that make up a dependency, each with the part of it that is meant (None: all)."""
@@ -264,7 +264,8 @@ class StageCache:
     def _checked(self, value: str, text: bytes, where: str) -> LockEntry | None:
         """The entry, unless it was cut short or changed: its name is its hash."""
         from dvc.stage.cache import _get_cache_hash
-        from ruamel.yaml import YAML, YAMLError
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
 
         try:
             entry = dict(YAML(typ="safe", pure=True).load(text))

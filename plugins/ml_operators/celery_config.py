@@ -13,6 +13,8 @@ from ml_operators.preload import import_all
 CELERY_CONFIG = DEFAULT_CELERY_CONFIG
 
 
-@worker_init.connect
 def _import(**_: Any) -> None:
     import_all()
+
+
+worker_init.connect(_import)
