@@ -33,7 +33,7 @@ def parse_yaml(text: str, where: str | Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(where)
-        raise ConfigError(f"{place}: not valid YAML: {error.problem or error.context}. Mend that line.") from None
+        raise ConfigError(f"{place}: not valid YAML: {error.problem or error.context}. Fix that line.") from None
     except YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
 
@@ -172,4 +172,4 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str | Path) 
         else:
             got = repr(problem["input"])
             lines.append(f"{key}: {problem['msg']} (is {got if len(got) <= 80 else got[:77] + '...'})")
-    return f"{where}: " + "; ".join(lines) + ". Mend it there."
+    return f"{where}: " + "; ".join(lines) + ". Fix it there."

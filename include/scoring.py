@@ -89,7 +89,7 @@ def _as_text(content: bytes, table: "pd.DataFrame", source: str) -> "pd.DataFram
     import pandas as pd
 
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first field for an index: all has shifted
-        raise DataError(f"data.source: {source} has rows with more fields than its header line. Mend the file.")
+        raise DataError(f"data.source: {source} has rows with more fields than its header line. Fix the file.")
     return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
 
 

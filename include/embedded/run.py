@@ -51,7 +51,7 @@ def _parse(conf: str) -> dict[str, Any]:
     try:
         document = json.loads(conf)
     except ValueError as error:
-        raise ConfigError(f'CONF is no JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
+        raise ConfigError(f'CONF is not JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
     if not isinstance(document, dict):
         raise ConfigError('CONF must be a JSON object like \'{"model": {"C": 2}}\'.')
     return document

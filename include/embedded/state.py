@@ -140,7 +140,7 @@ def choose_port(variable: str, default: int | None = None) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
     except (ValueError, OverflowError):
-        raise ConfigError(f"{variable}={wanted!r} is no port number (1 to 65535).") from None
+        raise ConfigError(f"{variable}={wanted!r} is not a port number (1 to 65535).") from None
     except OSError as error:
         raise ConfigError(
             f"port {wanted} on {HOST} cannot be used ({error.strerror}). Choose another: {variable}=<port> make ..."

@@ -117,7 +117,7 @@ class Archive:
         except (ValueError, TypeError):
             found = {}
         if found is not None and not {"passed", "alias", "note", "table", "checks"} <= found.keys():
-            raise DataError(f"s3://{self.bucket}/{key} is no verdict: it was cut short or changed.")
+            raise DataError(f"s3://{self.bucket}/{key} is not a verdict: it was cut short or changed.")
         return found
 
     def changed_documents(self, run: RunKey, manifest: Manifest) -> list[str]:

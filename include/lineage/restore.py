@@ -43,7 +43,7 @@ def restore(
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder. Name another: --to DIR")
+        raise ConfigError(f"{folder} is not a folder. Name another: --to DIR")
     files, damages = objects.files(manifest.outputs)
     refuse(damages)
     with tempfile.TemporaryDirectory(prefix="restore-") as temporary:

@@ -55,4 +55,4 @@ def read_csv(path: str | Path) -> "pd.DataFrame":
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the stage that makes it: dvc repro") from None
     except ValueError as error:  # pandas' parser and encoding errors are ValueErrors
-        raise DataError(f"{path} is no CSV table: {error}") from None
+        raise DataError(f"{path} is not a CSV table: {error}") from None

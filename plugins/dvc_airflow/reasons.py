@@ -90,7 +90,7 @@ def _dependencies(
         if path not in old:
             yield f"{path} is a new dependency"
         elif path not in new:
-            yield f"{path} is no dependency any more"
+            yield f"{path} is no longer a dependency"
         elif old[path] != new[path]:
             yield f"{path} changed{' upstream' if path in produced else ''}"
 

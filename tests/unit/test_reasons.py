@@ -31,7 +31,7 @@ BEFORE = {
         ),
         (
             {**BEFORE, "deps": [{"path": "z.py", "md5": "1"}, {"path": "data.csv", "md5": "2"}]},
-            ["x.py is no dependency any more", "z.py is a new dependency"],
+            ["x.py is no longer a dependency", "z.py is a new dependency"],
         ),
     ],
 )

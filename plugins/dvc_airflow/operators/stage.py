@@ -276,7 +276,9 @@ class DvcStageOperator(DvcOperator):
         published = {}
         for path in self.publish:
             if path not in outs:
-                raise AirflowFailException(f"{path} is no output of {self.stage}: mend the list of published files.")
+                raise AirflowFailException(
+                    f"{path} is not an output of {self.stage}: correct `publish` of its operator."
+                )
             content = cache.objects.read(outs[path])
             if len(content) > PUBLISHED_BYTES:
                 raise AirflowFailException(
