@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import TaskGroup
 
 from dvc_airflow.operators import DvcStageOperator, Environment
-from dvc_airflow.project import DvcProjectError, load_project
+from dvc_airflow.project import DvcProjectError, StageSpec, load_project
 
 
 class DvcTaskGroup(TaskGroup):
@@ -47,31 +47,37 @@ class DvcTaskGroup(TaskGroup):
             raise DvcProjectError(
                 f"{project_dir}: dvc.yaml has no stage {', '.join(sorted(unknown))}, but the DAG names it."
             )
+        common = {
+            "project_dir": project_dir,
+            "definitions": project.definitions,
+            "files": files,
+            "remote_url": remote_url,
+            "force": force,
+            "cache_dir": cache_dir,
+            "credentials": credentials,
+            "remote_options": remote_options,
+        }
         self.stage_tasks: dict[str, DvcStageOperator] = {}
         for stage in project.stages:
-            upstream = [self.stage_tasks[name] for name in stage.upstream]
-            task = DvcStageOperator(
-                task_id=stage.task_id,
-                task_group=self,
-                stage=stage.name,
-                command=stage.command,
-                frozen=stage.frozen,
-                force=force,
-                definitions=project.definitions,
-                project_dir=project_dir,
-                upstream_stages=[other.task_id for other in upstream],
-                doc=stage.description,
-                environment=(stage_environment or {}).get(stage.name, dict),
-                files=files,
-                remote_url=remote_url,
-                cache_dir=cache_dir,
-                credentials=credentials,
-                remote_options=remote_options,
-                **(stage_options or {}).get(stage.name, {}),
-            )
-            if upstream:
-                task.set_upstream(upstream)
-            self.stage_tasks[stage.name] = task
+            environment = (stage_environment or {}).get(stage.name, dict)
+            own = {"environment": environment, **(stage_options or {}).get(stage.name, {})}
+            self.stage_tasks[stage.name] = self._task(stage, {**common, **own})
+
+    def _task(self, stage: StageSpec, options: Mapping[str, Any]) -> DvcStageOperator:
+        upstream = [self.stage_tasks[name] for name in stage.upstream]
+        task = DvcStageOperator(
+            task_id=stage.task_id,
+            task_group=self,
+            stage=stage.name,
+            command=stage.command,
+            frozen=stage.frozen,
+            upstream_stages=[other.task_id for other in upstream],
+            doc=stage.description,
+            **options,
+        )
+        if upstream:
+            task.set_upstream(upstream)
+        return task
 
     @property
     def stage_task_ids(self) -> Sequence[str]:
