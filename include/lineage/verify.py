@@ -20,6 +20,23 @@ from include.lineage.objects import Damage, StoredObjects, md5_of_file
 from include.settings import CONFIG_FILE, RuntimeSettings
 
 LAST_LINES = 15
+# What a stage gets of the shell's environment, as in `dvc_airflow.environment` (neither room imports the other): with
+# more, a variable that a numerical library heeds would make other bytes than the run did.
+PASSED_ON = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "AWS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+)
 NO_CODE = (".git", ".dvc", ".venv", ".embedded", ".env", "__pycache__", ".*_cache", "*.part", "build", "dvc_plots")
 
 
@@ -113,7 +130,7 @@ def _changed(code: Mapping[str, str | None], folder: Path) -> list[str]:
 
 def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, tell: Callable[[str], None]) -> None:
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW_"))},
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         **runtime.store_environment(),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / '.dvc' / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
