@@ -30,7 +30,7 @@ def run(state: State) -> int:
     """
     # First of all: nothing need be started to see that this is wrong.
     conf = os.environ.get("CONF") or None
-    config = load_config_with(_parse(conf) if conf else {}, "CONF")
+    config = load_config_with(_overrides(conf), "CONF")
     print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
     with running(state, "run") as addresses:
         environment = process_environment(state, addresses)
@@ -45,6 +45,14 @@ def run(state: State) -> int:
         changed = materialise(PROJECT_DIR, manifest.lock, environment)
         print(_summary(config, load_runtime_settings(), manifest, list(changed)))
     return 0
+
+
+def _overrides(conf: str | None) -> dict[str, Any]:
+    """The values that the run's conf overrides. ``force`` is the DAG's own, and no key of the configuration."""
+    values = _parse(conf) if conf else {}
+    if not isinstance(values.pop("force", False), bool):
+        raise ConfigError("CONF, force: must be true or false.")
+    return values
 
 
 def _parse(conf: str) -> dict[str, Any]:
