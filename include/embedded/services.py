@@ -6,9 +6,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from include.embedded.guard import end_descendants
 from include.embedded.state import HOST, State, choose_port, free_ports
@@ -46,21 +46,48 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
     # The package counts its users by process id; those of a crashed run would keep the server up for ever.
     # Our lock says that there is no other user.
     (data / ".handle_pids.json").unlink(missing_ok=True)
+    _forget_killed_server(data / "postmaster.pid")
     try:
         server = postgres_server.get_server(data, cleanup_mode=None)
     except (subprocess.SubprocessError, OSError) as error:
         raise ServiceError(f"PostgreSQL does not start ({error}); see {data / 'log'}.") from None
     try:
+        _make_databases(server, data)
+        yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
+    finally:
+        with suppress(subprocess.SubprocessError):  # it has ended by itself: why is said elsewhere
+            # made at import, so mypy does not see it
+            postgres_server.pg_ctl(  # type: ignore[attr-defined]
+                ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
+            )
+
+
+def _make_databases(server: Any, data: Path) -> None:
+    try:
         existing = server.psql("SELECT datname FROM pg_database").split()
         for name in DATABASES:
             if name not in existing:
                 server.psql(f"CREATE DATABASE {name}")
-        yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
-    finally:
-        # made at import, so mypy does not see it
-        postgres_server.pg_ctl(  # type: ignore[attr-defined]
-            ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
-        )
+    except subprocess.SubprocessError as error:
+        raise ServiceError(f"PostgreSQL does not work ({error}); see {data / 'log'}.") from None
+
+
+def _forget_killed_server(file: Path) -> None:
+    """Remove what says that a server runs, if that server was killed and only its parent has not noticed yet.
+
+    To the package and to PostgreSQL such a process, a zombie, is running; in a container without an init it stays one.
+
+    :param file: ``postmaster.pid``: the process id first, in lines 4 and 5 port and folder of the socket.
+    """
+    import psutil
+
+    try:
+        number, _, _, port, folder, *_ = file.read_text().splitlines()
+        if psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE:
+            Path(folder, f".s.PGSQL.{port}.lock").unlink(missing_ok=True)
+            file.unlink()
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from include.settings import PROJECT_DIR
 from include.stages.files import write_bytes
 
 HOST = "127.0.0.1"
+SPACE = 300  # MB, for the databases when new, their log, and what a few runs write
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,15 @@ class State:
     def hold(self, mode: str) -> "Holder":
         """Take the lock for as long as this process runs the parts.
 
-        :raises PipelineError: another process holds it.
+        :raises PipelineError: another process holds it, or the disk is full.
         """
         self.make()
+        free = shutil.disk_usage(self.root).free // 2**20
+        if free < SPACE:
+            raise PipelineError(
+                f"only {free} MB are free on the disk of {self.root}, too little for PostgreSQL, the object store and "
+                f"MLflow ({SPACE} MB). Free some space, or name a folder elsewhere: EMBEDDED_DIR=<folder> make ..."
+            )
         lock = self._open_lock()
         # Who only asks whether it runs (`running`) holds the lock for a moment too.
         for _ in range(20):

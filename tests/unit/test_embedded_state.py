@@ -68,6 +68,14 @@ def test_a_port_in_use_is_named_with_the_variable_to_set(monkeypatch):
             choose_port("STORE_PORT", port)
 
 
+def test_a_disk_that_is_too_full_is_named_before_anything_is_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("include.embedded.state.SPACE", 10**9)
+
+    with pytest.raises(PipelineError, match=rf"only \d+ MB are free on the disk of {tmp_path}.*Free some space"):
+        State(tmp_path).hold("run")
+    assert State(tmp_path).running() is None
+
+
 @pytest.mark.parametrize("value", ["x", "70000", "-1"])
 def test_what_is_no_port_number_is_refused(monkeypatch, value):
     monkeypatch.setenv("STORE_PORT", value)
