@@ -5,7 +5,11 @@ VENV := .venv
 PYTHON_CANDIDATES := python3 python3.13 python3.12 python3.11 python
 BIN := $(VENV)/bin
 EMBEDDED := $(BIN)/python -m include.embedded
-WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+# One more than two cores: tests wait for servers too.
+WORKERS ?= 3
+# One worker runs a file: its tests share a site, which is expensive to make.
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # A Python that runs what needs nothing installed, and makes the environment.
 FIND_PYTHON := for candidate in $(PYTHON) $(PYTHON_CANDIDATES); do \
 	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
@@ -14,7 +18,7 @@ COMPOSE := docker compose --profile celery
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup env-vars status stop env up down logs test test-unit test-stack bench lint format lock clean
+.PHONY: help run serve setup env-vars status stop env up down logs test test-unit test-slow test-stack bench lint format lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,14 +53,17 @@ down: ## end the containers; the data stay (VOLUMES=1: they go too)
 logs: ## follow what the containers log (SERVICE=mlflow for one)
 	@$(COMPOSE) logs --follow --tail 100 $(SERVICE)
 
-test: $(VENV)/.installed ## all tests (ARGS='-k name' for some; WORKERS=2 at a time; FULL=1: with 30 dates and 50 runs at once)
-	@FULL=$(FULL) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/stack $(ARGS)
+test: $(VENV)/.installed ## all tests but the slow ones: at most ten minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
+	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-unit: $(VENV)/.installed ## the tests that need no server
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+test-unit: $(VENV)/.installed ## the tests that need no server: seconds
+	@$(PYTEST) tests/unit $(ARGS)
+
+test-slow: $(VENV)/.installed ## thirty dates, fifty runs at once, kills of every kind: ten minutes
+	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest tests/stack -p no:xdist $(ARGS)
+	@$(PYTEST) tests/stack $(ARGS)
 
 bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)

@@ -27,10 +27,12 @@ from sklearn.datasets import load_iris
 from include.config_file import load_config
 from include.lineage.archive import VERDICT, Archive, RunKey
 from include.settings import RuntimeSettings
-from tests.conftest import ROOT, copy_of_project
-from tests.lab import Site, new_site, running_parts
-from tests.scheduler import Airflow, running_airflow
+from tests.support.copies import ROOT, copy_of_project
+from tests.support.parts import running_parts
+from tests.support.scheduler import Airflow, running_airflow
+from tests.support.site import Site, new_site
 
+AIRFLOW = ROOT / "tests" / "support" / "airflow_fork.py"
 RESULTS = ROOT / "build" / "bench"
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 DAYS = int(os.environ.get("BENCH_DAYS", "30"))
@@ -169,8 +171,11 @@ class Bench:
         self.site, self.folder, self.report = site, folder, report
 
     def dag(self, *steps: Mapping[str, Any], dag_id: str = "ml_pipeline", **env: str) -> list[dict[str, Any]]:
-        """Run a DAG by dag.test(); all runs must succeed."""
-        runs = self.site.dag(*steps, dag_id=dag_id, **env)
+        """Run a DAG by dag.test() in a new process, as `airflow dags test` does; all runs must succeed."""
+        # -P: not to find tests/support among the modules of that process.
+        done = self.site.python("-P", str(AIRFLOW), dag_id, json.dumps(steps), **env)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        runs = json.loads(done.stdout.splitlines()[-1])
         assert [run["state"] for run in runs] == ["success"] * len(runs), runs
         return runs
 
@@ -371,9 +376,9 @@ def parsing(bench: Bench) -> None:
     bench.report.add("parsing 300 stages, above an empty file", [above], "s")
 
 
-def backfill(bench: Bench, copy: Callable[[], Path], parts: Site) -> None:
+def backfill(bench: Bench, parts: Mapping[str, Any]) -> None:
     """(c): a backfill with the real scheduler against a loop of dvc repro over the same dates. Once: it takes long."""
-    site = new_site(copy, parts, "backfill", Path(tempfile.mkdtemp(dir=bench.folder)))
+    site = new_site(parts, "backfill", Path(tempfile.mkdtemp(dir=bench.folder)))
     site.s3.create_bucket(Bucket="landing")
     days = [START + timedelta(days=number) for number in range(DAYS)]
     for number, day in enumerate(days):
@@ -409,9 +414,9 @@ def one_backfill(airflow: Airflow, days: Sequence[date]) -> float:
 
     :return: seconds from the creation on; what Airflow lets us wait for the end of an earlier one does not count.
     """
-    airflow.backfill(days[0], days[-1], at_once=TASKS)
+    airflow.backfill(str(days[0]), str(days[-1]), at_once=TASKS)
     started = time.perf_counter()
-    states = airflow.wait("backfill__", len(days), 3600)
+    states = airflow.ended("backfill__", len(days), 3600)
     assert set(states.values()) == {"success"}, states
     return time.perf_counter() - started
 
@@ -421,7 +426,7 @@ def runs_at_once(airflow: Airflow) -> float:
     started = time.perf_counter()
     for number in range(AT_ONCE):
         airflow.trigger(f"at_once_{number}", **{"data.source": "sklearn:wine", "registry.minimum": 0.5})
-    states = airflow.wait("at_once_", AT_ONCE, 3600)
+    states = airflow.ended("at_once_", AT_ONCE, 3600)
     assert set(states.values()) == {"success"}, states
     return time.perf_counter() - started
 
@@ -446,17 +451,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = Path(temporary)
 
-        def copy() -> Path:
-            return copy_of_project(Path(tempfile.mkdtemp(dir=folder)))
-
-        state = folder / "embedded"
-        state.mkdir()
-        with running_parts(copy(), state) as parts:
-            tmp = folder / "tmp"
-            tmp.mkdir()
-            bench = Bench(new_site(copy, parts, "bench", tmp), folder, report)
+        with running_parts(copy_of_project(folder / "project"), folder / "embedded") as parts:
+            (folder / "bench").mkdir()
+            bench = Bench(new_site(parts, "bench", folder / "bench"), folder, report)
             works = {"one_run": one_run, "look_up": look_up, "past_runs": past_runs, "parsing": parsing}
-            works["backfill"] = lambda bench: backfill(bench, copy, parts)
+            works["backfill"] = lambda bench: backfill(bench, parts)
             for name in parts_wanted:
                 print(f"== {name}", flush=True)
                 works[name](bench)

@@ -1,46 +1,61 @@
-"""What all tests share: a copy of the project to work in, so that no test touches the checkout."""
+"""What all tests share: a copy of the project to work in, the parts of a test run, and what a failed test shows."""
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dvc_airflow.project import project_files
+from tests.support.copies import BUILD, copy_of_project
+from tests.support.parts import (
+    FOLDER_VARIABLE,
+    NOT_STARTED,
+    OWNER_VARIABLE,
+    PartsError,
+    shared_parts,
+    stop_shared_parts,
+)
+from tests.support.site import Site, new_site
 
-ROOT = Path(__file__).resolve().parent.parent
+SITES = pytest.StashKey[list[Site]]()  # of a test module
 
 
-def clean_environment() -> dict[str, str]:
-    """The environment without what a shell with `make env-vars`, or CI, may have set."""
-    aws = ("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_ENDPOINT", "AWS_DEFAULT")
-    foreign = ("AIRFLOW", *aws, "MLFLOW_", "DVC_", "STORE_", "EMBEDDED_DIR", "CONF", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    programs = str(Path(sys.executable).parent)
-    return {**kept, "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])}
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all that tests write below `BUILD`, and a folder for the parts that the workers share."""
+    if hasattr(config, "workerinput"):
+        return
+    BUILD.mkdir(parents=True, exist_ok=True)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(BUILD)
+    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="parts-", dir=BUILD)
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
 
 
-def copy_of_project(target: Path) -> Path:
-    """Copy the project's code into an empty folder: a git checkout like a fresh clone."""
-    for name in project_files(ROOT):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target / name)
-    shutil.copytree(ROOT / ".dvc" / "plots", target / ".dvc" / "plots")
-    for name in ("config", ".gitignore"):
-        shutil.copy2(ROOT / ".dvc" / name, target / ".dvc" / name)
-    git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "copy"]):
-        subprocess.run([*git, *arguments], check=True)
-    return target
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in random order, but those of seconds last: else the workers wait for the one that has a long file left."""
+    items.sort(key=lambda item: item.path.parent.name == "unit")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the parts, after all workers have ended."""
+    if hasattr(config, "workerinput") or FOLDER_VARIABLE not in os.environ:
+        return
+    folder = Path(os.environ.pop(FOLDER_VARIABLE))
+    stop_shared_parts(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def copy_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Make a copy of the project's code, a git checkout like a fresh clone."""
-    return lambda: copy_of_project(tmp_path_factory.mktemp("project"))
+def copy_project() -> Callable[[], Path]:
+    """Make a copy of the project's code, a git checkout like a fresh clone.
+
+    Not below pytest's own folder: PostgreSQL, which a copy may run as another user, has to get there, and each pytest
+    that root starts closes that folder to others.
+    """
+    return lambda: copy_of_project(Path(tempfile.mkdtemp(prefix="copy-", dir=os.environ[FOLDER_VARIABLE])) / "project")
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +65,53 @@ def project(copy_project: Callable[[], Path]) -> Path:
 
 
 @pytest.fixture
-def config_document() -> dict:
+def config_document() -> dict[str, Any]:
     """config/config.yaml as it stands, to change and validate."""
     from include.config_file import read_config_document
 
     return read_config_document()
+
+
+@pytest.fixture(scope="session")
+def parts(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The copy of the project that the parts were started from, and the environment in which it reaches them."""
+    try:
+        return shared_parts()
+    except PartsError as error:
+        request.session.shouldstop = NOT_STARTED  # every other test would say the same
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def make_site(
+    parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[str], Site]:
+    """Set up a copy of the project against the running parts; the name is of this module alone."""
+    made = request.node.stash.setdefault(SITES, [])
+
+    def make(name: str) -> Site:
+        made.append(new_site(parts, name, tmp_path_factory.mktemp(name)))
+        return made[-1]
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows the ends of the logs of what it used: its site's Airflow and tasks, and the parts."""
+    report = yield
+    module = item.getparent(pytest.Module)
+    if report.failed and module is not None:
+        for site in module.stash.get(SITES, []):
+            report.sections += [(f"end of {file}", tail(file)) for file in logs_of(site)]
+    return report
+
+
+def logs_of(site: Site) -> list[Path]:
+    """Logs of a site's Airflow, and of the parts that all sites share."""
+    return [*sorted((site.project / ".embedded").glob("*.log")), *sorted((site.state / "logs").glob("*.log"))]
+
+
+def tail(file: Path) -> str:
+    """The last lines of a log."""
+    return "\n".join(file.read_text(errors="replace").splitlines()[-25:])

@@ -29,7 +29,11 @@ def state_of(site) -> dict:
         *(f for folder in ("data", "models", "reports") for f in (site.project / folder).rglob("*")),
     ]
     return {
-        "files": {str(file): hashlib.md5(file.read_bytes()).hexdigest() for file in files if file.is_file()},
+        "files": {
+            str(file.relative_to(site.project)): hashlib.md5(file.read_bytes()).hexdigest()
+            for file in files
+            if file.is_file()
+        },
         "aliases": site.mlflow.get_registered_model(site.model).aliases,
         "versions": len(site.mlflow.search_model_versions(f"name = '{site.model}'")),
         "bucket": site.objects(),
@@ -39,7 +43,7 @@ def state_of(site) -> dict:
 @pytest.fixture(autouse=True)
 def untouched(site):
     before = state_of(site)
-    assert len(before["files"]) == 10
+    assert {"dvc.lock", "models/log_reg_model.pkl", "data/raw/dataset.csv"} <= set(before["files"])
     assert before["aliases"] == {"champion": "1"}
     yield
     assert state_of(site) == before
@@ -47,22 +51,13 @@ def untouched(site):
 
 @pytest.fixture(scope="module")
 def bad_data(site):
-    """One run per kind of bad data, all in one process; by name."""
+    """A run per task that can find the data unfit, all in one process; by name. The unit tests have the other kinds."""
     iris = load_builtin("iris", "target")
     folder = site.project / "incoming"
     folder.mkdir()
-    tables = {
-        "no_target": iris.drop(columns="target"),
-        "text": iris.astype({"petal_width_cm": object}).replace({"petal_width_cm": {0.2: "wide"}}),
-        "one_class": iris[iris["target"] == "setosa"],
-        "too_few": iris.iloc[[0, 1, 50, 51, 100]],
-        "no_row": iris[:0],
-    }
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
-    (folder / "empty.csv").write_text("")
+    iris[iris["target"] == "setosa"].to_csv(folder / "one_class.csv", index=False)
     (folder / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
-    names = [*tables, "empty", "binary", "absent"]
+    names = ("absent", "binary", "one_class")
     results = site.dag(*({"conf": {"data.source": f"incoming/{name}.csv"}} for name in names))
     return dict(zip(names, results, strict=True))
 
@@ -71,13 +66,8 @@ def bad_data(site):
     ("name", "task", "said"),
     [
         ("absent", "resolve_config", ["data.source: no file at ", "incoming/absent.csv. Put it there"]),
-        ("empty", "pipeline.get_data", ["data.source: incoming/empty.csv is empty"]),
         ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv is no csv table"]),
-        ("no_row", "pipeline.get_data", ["data.source: incoming/no_row.csv holds no row"]),
-        ("no_target", "pipeline.preprocess", ["data/raw/dataset.csv: no column 'target' (data.target)"]),
-        ("text", "pipeline.preprocess", ["feature 'petal_width_cm' is not numeric (holds 'wide')"]),
         ("one_class", "pipeline.preprocess", ["the target 'target' has 1 class"]),
-        ("too_few", "pipeline.preprocess", ["too few rows for the split", "'virginica' (1)"]),
     ],
 )
 def test_bad_data_fail_at_once_with_what_and_where(bad_data, name, task, said):
@@ -117,29 +107,19 @@ def test_wrong_credentials_fail_at_once_and_are_not_shown(site):
         assert site.env["AWS_SECRET_ACCESS_KEY"] not in str(run)
 
 
-@pytest.fixture(scope="module")
-def wrong_confs(site):
-    """One run per wrong conf, all in one process, with what each should say."""
-    confs = [
-        ({"storage": {"bucket": "No_Such_Name"}}, "storage.bucket: Value error, S3 forbids this name"),
-        ({"model": {"C": -1}}, "model.C: Input should be greater than 0 (is -1)"),
-        ({"split": {"test_sise": 0.2}}, "unknown key 'split.test_sise'; did you mean 'split.test_size'"),
-        ({"data.source": "{run_id}.csv"}, "only {date:...} may stand in braces"),
-    ]
-    return list(zip(site.dag(*({"conf": conf} for conf, _ in confs)), (said for _, said in confs), strict=True))
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_a_wrong_conf_fails_at_once(wrong_confs, number):
-    run, said = wrong_confs[number]
-
-    assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
-    assert said in run["failures"]["resolve_config"]
+def test_a_wrong_conf_fails_at_once(site):
+    confs = {
+        "unknown key 'split.test_sise'; did you mean 'split.test_size'": {"split": {"test_sise": 0.2}},
+        "model.C: Input should be greater than 0 (is -1)": {"model": {"C": -1}},
+    }
+    for said, run in zip(confs, site.dag(*({"conf": conf} for conf in confs.values())), strict=True):
+        assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
+        assert said in run["failures"]["resolve_config"]
 
 
 def test_an_mlflow_that_is_away_is_retried_and_named(site, closed_port):
     address = f"http://127.0.0.1:{closed_port}"
-    (run,) = site.dag({"conf": {"model.C": 7.0}, "env": {"MLFLOW_TRACKING_URI": address}})
+    (run,) = site.dag({"conf": {"model.C": 7.0}, "env": {"MLFLOW_TRACKING_URI": address}})  # refused: no waiting
 
     task = "pipeline.train_and_evaluate"
     assert (run["state"], run["tasks"][task], run["tries"][task]) == ("failed", "failed", 2)
@@ -162,9 +142,7 @@ def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlfl
     ("old", "new", "said"),
     [
         ("C: 1.0", "C: -1", "config/config.yaml: model.C: Input should be greater than 0 (is -1)"),
-        ("test_size: 0.2", "test_sise: 0.2", "split.test_sise: unknown key; did you mean 'split.test_size'?"),
         ("  tol: 0.0001", "\ttol: 0.0001", "not valid YAML"),
-        ("bucket: ml-bad-input", "bucket: Bad_Bucket", "storage.bucket: Value error, S3 forbids this name"),
         (None, None, "config/config.yaml is missing in"),
     ],
 )
@@ -178,7 +156,7 @@ def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error
             site.edit_config(old, new)
         by_hand = site.python("-m", "include.stages.preprocess")
         by_make = site.python("-m", "include.embedded", "run", EMBEDDED_DIR=str(site.project / ".embedded" / "never"))
-        in_airflow = site.run("airflow", "dags", "list-import-errors", "--local", "--output", "plain")
+        in_airflow = site.import_errors()
     finally:
         file.write_text(text)
 
@@ -186,6 +164,6 @@ def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error
         assert done.returncode == 78
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
-    assert in_airflow.returncode != 0
-    assert "ConfigError" in in_airflow.stdout
+    (message,) = {error.strip().splitlines()[-1] for error in in_airflow.values()}
+    assert message.partition(": ")[0].endswith("ConfigError")
     assert not Path(site.project / ".embedded" / "never" / "postgres").exists()

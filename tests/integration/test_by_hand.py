@@ -50,10 +50,11 @@ def test_repro_makes_the_model_the_metrics_and_the_lock(site):
 def test_status_is_clean_and_a_second_repro_runs_nothing(site):
     assert json.loads(site.dvc("status", "--json")) == {}
 
+    before = len(site.mlflow_runs())
     said = site.dvc("repro")
 
     assert [f"Stage '{stage}' didn't change, skipping" in said for stage in STAGES] == [True] * 3
-    assert len(site.mlflow_runs()) == 1
+    assert len(site.mlflow_runs()) == before > 0
 
 
 def test_metrics_and_plots_show(site):
@@ -68,8 +69,9 @@ def test_metrics_and_plots_show(site):
 def test_push_puts_every_output_into_the_store_and_needs_no_secret_on_disk(site):
     site.dvc("push")
 
-    objects = {key for key in site.objects() if key.startswith("dvc/files/md5/")}
-    assert len(objects) == 9
+    stages = parse_yaml((site.project / "dvc.lock").read_text(), "dvc.lock")["stages"].values()
+    md5s = {out["md5"] for stage in stages for out in stage["outs"]}
+    assert {f"dvc/files/md5/{md5[:2]}/{md5[2:]}" for md5 in md5s} <= set(site.objects())
     config = (site.project / ".dvc" / "config.local").read_text() + (site.project / ".dvc" / "config").read_text()
     assert site.env["AWS_SECRET_ACCESS_KEY"] not in config
     assert site.env["AWS_ACCESS_KEY_ID"] not in config
@@ -85,11 +87,13 @@ def test_the_same_inputs_give_the_same_bytes(site):
 
 
 def test_the_dag_uses_what_was_made_by_hand(site):
+    before = len(site.mlflow_runs())
+
     (run,) = site.dag({})
 
     outcomes = {stage: run["returned"][f"pipeline.{stage}"]["outcome"] for stage in STAGES}
     assert outcomes == dict.fromkeys(STAGES, "restored")
-    assert len(site.mlflow_runs()) == 2  # of the repro and of the forced one
+    assert len(site.mlflow_runs()) == before
 
 
 def test_each_param_is_declared_on_exactly_the_stages_that_use_it(site):
@@ -154,11 +158,14 @@ def test_plots_diff_shows_two_versions_of_the_model_side_by_side(site):
         done = site.run(*git, *arguments)
         assert done.returncode == 0, done.stderr
     site.edit_config("C: 1.0", "C: 0.01")
-    site.dvc("repro")
+    try:
+        site.dvc("repro")
+        site.dvc("plots", "diff", "HEAD")
+        shown = plots(site)
+    finally:
+        site.edit_config("C: 0.01", "C: 1.0")
+        site.dvc("repro")
 
-    site.dvc("plots", "diff", "HEAD")
-
-    shown = plots(site)
     both = ["HEAD", "workspace"]
     assert {title: revisions(plot) for title, plot in shown.items()} == dict.fromkeys(TITLES, both)
     _, roc, weights = (shown[title] for title in TITLES)

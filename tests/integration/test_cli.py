@@ -26,9 +26,10 @@ def site(make_site):
 
 @pytest.fixture(scope="module")
 def runs(site):
-    """Three runs: two trainings, and one that restores the first."""
+    """Three runs: two trainings, and one that restores the first; the first is in the checkout."""
     found = site.dag({}, {"conf": {"model.C": 0.01}}, {})
     assert [run["state"] for run in found] == ["success"] * 3
+    cli(site, "restore", found[0]["run_id"])
     return [run["run_id"] for run in found]
 
 

@@ -1,23 +1,29 @@
-"""A store or MLflow that is silent, down, or refuses, at any point of a run: bounded, named, retried if it can pass."""
+"""A store or MLflow that is silent, or refuses, at any point of a run: bounded, named, retried if it can pass."""
 
 from typing import Any
 
 import pytest
 
-from tests.integration.proxy import proxy_to
+from tests.support.proxy import proxy_to
 
-LIMIT = 60  # seconds that one try may take, by the project's promise
+# Seconds. So that no test waits out the defaults; far above what a request takes on a busy machine.
+SHORT = {"STORE_CONNECT_TIMEOUT": "3", "STORE_READ_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
 @pytest.fixture(scope="module")
 def site(make_site):
-    return make_site("outages")
+    """With a good run, so that only what a test is about has to be made."""
+    site = make_site("outages")
+    site.env |= {**SHORT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    (good,) = site.dag({})
+    assert good["state"] == "success"
+    return site
 
 
 def failed(run: dict[str, Any], task_id: str, tries: int, *said: str) -> None:
     assert run["tasks"][task_id] == "failed"
     assert run["tries"][task_id] == tries
-    assert run["durations"][task_id] < LIMIT
+    assert run["durations"][task_id] < 60  # by the project's promise for the defaults, and these are shorter
     for words in said:
         assert words in run["failures"][task_id]
 
@@ -31,23 +37,22 @@ def test_a_store_that_is_silent_at_the_look_up_of_a_stage(site):
     failed(run, "pipeline.get_data", 2, f"the DVC remote s3://{site.bucket}/dvc at {store.url} does not answer")
 
 
-def test_a_store_that_falls_silent_during_the_push(site):
+def test_a_store_that_falls_silent_during_the_push_and_the_run_after_it(site):
+    """Into a place of the bucket where nothing is yet: the stages are known, their results have to be pushed."""
+    conf = {"conf": {"storage.prefix": "another"}}
     with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
         # From the first object on.
-        store.silent = lambda line: bool(store.swallowed) or (line.startswith(b"PUT") and b"/dvc/files/" in line)
-        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url)
+        store.silent = lambda line: bool(store.swallowed) or (line.startswith(b"PUT") and b"/another/files/" in line)
+        (run,) = site.dag(conf, AWS_ENDPOINT_URL=store.url)
 
     assert store.swallowed
     failed(run, "dvc_push", 2, store.url, "does not answer")
-    assert run["tasks"]["pipeline.train_and_evaluate"] == "success"
+    assert run["tasks"]["pipeline.train_and_evaluate"] == "skipped"  # known
 
-
-def test_the_run_after_that_executes_no_stage_and_pushes_all(site):
-    (run,) = site.dag({})
+    (run,) = site.dag(conf)
 
     assert run["state"] == "success"
-    assert {run["returned"][f"pipeline.{name}"]["outcome"] for name in ("get_data", "preprocess")} == {"unchanged"}
-    assert run["returned"]["dvc_push"]["pushed"] == run["returned"]["dvc_push"]["objects"]
+    assert run["returned"]["dvc_push"]["pushed"] == run["returned"]["dvc_push"]["objects"] > 0
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,7 @@ def test_a_silent_mlflow_fails_the_training_or_its_restoring(site, conf, silent,
         mlflow.silent = lambda line: silent in line
         (run,) = site.dag({"conf": conf}, MLFLOW_TRACKING_URI=mlflow.url)
 
+    assert mlflow.swallowed
     failed(run, "pipeline.train_and_evaluate", 2, said, mlflow.url)
 
 
@@ -70,13 +76,13 @@ def test_a_silent_mlflow_fails_the_record(site):
         mlflow.silent = lambda line: b"/artifacts/" in line
         (run,) = site.dag({}, MLFLOW_TRACKING_URI=mlflow.url)
 
+    assert mlflow.swallowed
     failed(run, "record_lineage", 2, f"MLflow at {mlflow.url} does not answer")
 
 
 def test_credentials_that_stop_working_fail_at_once(site):
     """After the bucket was set up with good ones: a key that may list and probe, but reads and writes no data."""
     with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
-        store.silent = lambda line: False
         store.refused = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
         (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
 

@@ -14,6 +14,7 @@ from include.errors import AccessError, DataError, ServiceError
 from include.settings import RuntimeSettings
 from include.sources import current_version, read_bytes
 from include.stages.get_data import fetch, load_builtin
+from include.store import client
 
 IRIS = load_builtin("iris", "target")
 
@@ -21,7 +22,7 @@ IRIS = load_builtin("iris", "target")
 @pytest.fixture(scope="module")
 def runtime(parts) -> RuntimeSettings:
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    return RuntimeSettings.model_validate({name.lower(): parts.env[name] for name in names})
+    return RuntimeSettings.model_validate({name.lower(): parts["env"][name] for name in names})
 
 
 @pytest.fixture
@@ -35,8 +36,13 @@ def served(tmp_path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def landing(parts) -> str:
-    parts.s3.create_bucket(Bucket="landing")
+def s3(runtime):
+    return client(runtime)
+
+
+@pytest.fixture(scope="module")
+def landing(s3) -> str:
+    s3.create_bucket(Bucket="landing")
     return "landing"
 
 
@@ -54,10 +60,10 @@ def test_a_csv_over_http_is_fetched_and_pinned(served, tmp_path, runtime, config
     pd.testing.assert_frame_equal(frame, IRIS)
 
 
-def test_a_parquet_in_the_store_is_fetched_and_pinned_by_its_etag(parts, landing, runtime, tmp_path, config_document):
+def test_a_parquet_in_the_store_is_fetched_and_pinned_by_its_etag(s3, landing, runtime, tmp_path, config_document):
     buffer = io.BytesIO()
     IRIS.to_parquet(buffer)
-    parts.s3.put_object(Bucket=landing, Key="a/iris.parquet", Body=buffer.getvalue())
+    s3.put_object(Bucket=landing, Key="a/iris.parquet", Body=buffer.getvalue())
     source = f"s3://{landing}/a/iris.parquet"
     version = current_version(source, runtime, tmp_path)
 
@@ -66,12 +72,12 @@ def test_a_parquet_in_the_store_is_fetched_and_pinned_by_its_etag(parts, landing
     pd.testing.assert_frame_equal(frame, IRIS)
 
 
-def test_an_object_that_changed_since_it_was_pinned_is_refused(parts, landing, runtime, tmp_path):
+def test_an_object_that_changed_since_it_was_pinned_is_refused(s3, landing, runtime, tmp_path):
     source = f"s3://{landing}/changing.csv"
-    parts.s3.put_object(Bucket=landing, Key="changing.csv", Body=b"a,b\n1,2\n")
+    s3.put_object(Bucket=landing, Key="changing.csv", Body=b"a,b\n1,2\n")
     version = current_version(source, runtime, tmp_path)
     assert current_version(source, runtime, tmp_path) == version
-    parts.s3.put_object(Bucket=landing, Key="changing.csv", Body=b"a,b\n1,3\n")
+    s3.put_object(Bucket=landing, Key="changing.csv", Body=b"a,b\n1,3\n")
 
     assert current_version(source, runtime, tmp_path) != version
     with pytest.raises(DataError, match=r"s3://landing/changing\.csv changed during the run"):

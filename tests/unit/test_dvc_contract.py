@@ -1,5 +1,6 @@
 """What `dvc_airflow` relies on in DVC's internals, with a real DVC project and a folder as the remote."""
 
+import copy
 import shutil
 import subprocess
 import sys
@@ -123,12 +124,22 @@ def lab(tmp_path):
     return Lab(tmp_path)
 
 
-@pytest.fixture
-def ran(lab):
-    """The lock after two stages ran."""
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory):
+    """A lab in which two stages ran, and their lock: it takes seconds, so tests get copies."""
+    lab = Lab(tmp_path_factory.mktemp("ran"))
     _, made = lab.run("make")
     _, used = lab.run("use", made)
-    return merge_locks([made, used])
+    return lab, merge_locks([made, used])
+
+
+@pytest.fixture
+def ran(lab, ran_once):
+    """The lock after two stages ran in the lab."""
+    template, lock = ran_once
+    for name in ("project", "cache", "remote"):
+        shutil.copytree(getattr(template, name), getattr(lab, name), dirs_exist_ok=True)
+    return copy.deepcopy(lock)
 
 
 def test_a_stage_is_found_by_the_entries_before_it_without_any_data(lab, ran):

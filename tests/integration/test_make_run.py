@@ -1,0 +1,157 @@
+"""`make run` from outside: what a newcomer sees, what is left, and what it says when something is wrong.
+
+How it ends when it is killed at any point is in tests/slow.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.home import PATIENCE, Home, descendants_with
+
+
+@pytest.fixture(scope="module")
+def home(copy_project: Callable[[], Path]) -> Home:
+    return Home(copy_project())
+
+
+@pytest.fixture(scope="module")
+def interrupted(home: Home) -> dict[str, Any]:
+    """Ctrl-C in the first stage of the very first run, beside which another one was tried."""
+    front = home.start("run")
+    parts = ("postgres -D", "weed mini", "mlflow server")
+    descendants_with(front, *parts, told=home.logs)
+    refused = home.run("run")
+    below = descendants_with(front, *parts, "-m include.stages.get_data", told=home.logs)
+    front.send_signal(signal.SIGINT)
+    front.communicate(timeout=PATIENCE)
+    _, left = psutil.wait_procs(below, timeout=40)
+    return {"refused": refused, "code": front.returncode, "left": [*left, *home.wait_until_gone()]}
+
+
+@pytest.fixture(scope="module")
+def first(home: Home, interrupted: dict[str, Any]) -> str:
+    """The run after that, which begins anew."""
+    code, output = home.run("run")
+    assert code == 0, output + home.logs()
+    return output
+
+
+@pytest.fixture(scope="module")
+def second(home: Home, first: str) -> str:
+    """The same again, in a shell of `make env-vars`: beside parts that run already."""
+    exports = home.variables()
+    assert exports == home.variables()  # started once
+    _, status = home.run("status")
+    try:
+        code, output = home.run("run")
+    finally:
+        _, stopped = home.run("stop")
+    assert code == 0, output + home.logs()
+    assert status.startswith("keep runs, process ")
+    assert stopped.startswith("stopped keep")
+    assert home.wait_until_gone() == []
+    return output
+
+
+def line(output: str, name: str) -> str:
+    (found,) = re.findall(rf"^ *{name}  (.*)$", output, re.MULTILINE)
+    return found
+
+
+def test_the_first_run_succeeds_and_sums_up(first):
+    assert float(re.search(r"test_accuracy (\d\.\d+)", line(first, "metrics"))[1]) >= 0.9
+    # The stage that the interrupted run was in may have been done.
+    assert re.match(r"executed: (get_data, )?preprocess, train_and_evaluate(;|$)", line(first, "stages"))
+    assert line(first, "model") == "iris-classifier version 1, alias champion"
+    assert re.fullmatch(r"s3://ml-pipeline: \d+ objects, \d+ KiB", line(first, "bucket"))
+    assert line(first, "dvc status") == "clean"
+
+
+def test_the_results_lie_in_the_checkout_and_git_sees_only_the_lock(home, first):
+    git = subprocess.run(["git", "status", "--porcelain"], cwd=home.project, capture_output=True, text=True, check=True)
+    report = json.loads((home.project / "reports" / "metrics.json").read_text())
+
+    assert report["test"]["accuracy"] >= 0.9
+    assert (home.project / "models" / "log_reg_model.pkl").is_file()
+    assert git.stdout == "?? dvc.lock\n"
+
+
+def test_the_second_run_executes_nothing_and_makes_no_second_version(first, second):
+    assert line(second, "stages").startswith("not run again, for their inputs are known: get_data, preprocess, train")
+    assert line(second, "model") == line(first, "model")
+    assert line(second, "MLflow run") == line(first, "MLflow run")
+    assert line(second, "dvc status") == "clean"
+
+
+def test_a_run_leaves_no_process(home, first):
+    assert home.processes() == []
+
+
+def test_all_state_is_for_its_owner_or_holds_no_secret(home, first):
+    state = home.project / ".embedded"
+    secrets = json.loads((state / "secrets.json").read_text())
+    private = {state / "secrets.json", state / "airflow" / "passwords.json"}
+
+    files = [*state.rglob("*.log"), *(state / "airflow").rglob("*"), *(home.project / ".dvc").rglob("*")]
+    open_to_all = [file for file in files if file.is_file() and file not in private]
+    assert len(open_to_all) > 5
+    for file in open_to_all:
+        content = file.read_bytes()
+        assert [name for name, value in secrets.items() if value.encode() in content] == [], file
+    assert {file.stat().st_mode & 0o077 for file in private if file.exists()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ("{", "error: CONF"),
+        ("[1]", "error: CONF"),
+        ('{"model": {"c": 1}}', "unknown key 'model.c'; did you mean 'model.C'"),
+    ],
+)
+def test_a_conf_that_is_wrong_is_named_before_anything_is_started(home, first, conf, said):
+    before = (home.project / "dvc.lock").read_bytes()
+
+    code, output = home.run("run", CONF=conf)
+
+    assert code == os.EX_CONFIG
+    assert said in output
+    assert len(output.splitlines()) == 1
+    assert (home.project / "dvc.lock").read_bytes() == before
+
+
+def test_a_port_in_use_is_named_and_nothing_is_left(home):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, output = home.run("run", STORE_PORT=str(port))
+
+    assert code == os.EX_CONFIG
+    assert (
+        f"error: port {port} on 127.0.0.1 cannot be used (Address already in use). Choose another: STORE_PORT="
+        in output
+    )
+    assert home.processes() == []
+
+
+def test_a_run_that_is_interrupted_leaves_no_process(interrupted):
+    assert interrupted["code"] != 0
+    assert interrupted["left"] == []
+
+
+def test_only_one_run_at_a_time(interrupted):
+    code, output = interrupted["refused"]
+
+    assert code == 1
+    assert "error: another process is using" in output

@@ -1,0 +1,340 @@
+"""`make serve`, used over Airflow's REST API as the web UI does: backfills, approval, roll-back, a new champion."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from include.embedded.state import free_ports
+from include.stages.get_data import load_builtin
+from tests.support.airflow_api import AirflowApi, wait_for
+from tests.support.home import PATIENCE, Home
+from tests.support.site import Site
+
+APPROVAL = "approve_promotion"
+STAGES = ("get_data", "preprocess", "train_and_evaluate")
+# The first two dates have the same rows; for the last there is no file.
+FIRST, SAME, MISSING = (f"2026-03-0{day}" for day in range(1, 4))
+OTHER_MODEL = {"model.C": 3.0}
+REFUSED_BY_THE_GATE = {"registry.minimum": 1.0}  # so that nobody is asked, and the run does not wait
+
+
+class Served(AirflowApi):
+    """The Airflow of `make serve`, the copy of the project that it serves, and what it said when it was up."""
+
+    def __init__(self, home: Home, site: Site, front: "subprocess.Popen[str]", said: str) -> None:
+        self.home, self.site, self.front, self.said = home, site, front, said
+        self.password = json.loads((home.project / ".embedded" / "airflow" / "passwords.json").read_text())["admin"]
+        super().__init__(re.search(r"Airflow  (\S+)", said)[1], "admin", self.password)
+
+    def outcomes(self, run_id: str) -> list[str]:
+        return [self.returned(run_id, f"pipeline.{stage}")["outcome"] for stage in STAGES]
+
+    def aliases(self) -> dict[str, str]:
+        return dict(self.site.mlflow.get_registered_model(self.site.model).aliases)
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What the events of an Asset say, newest first."""
+        found = self.ask("GET", f"assets?name_pattern={self.site.model}:{kind}")["assets"]
+        if not found:
+            return []
+        events = self.ask("GET", f"assets/events?asset_id={found[0]['id']}&order_by=-timestamp")["asset_events"]
+        return [event["extra"] for event in events]
+
+
+@pytest.fixture(scope="module")
+def airflow(copy_project: Callable[[], Path]) -> Iterator[Served]:
+    home = Home(copy_project())
+    site = Site(home.project, {}, "serve")
+    site.name_all()
+    site.edit_config("approval: auto", "approval: manual")
+    site.edit_config("cron: null", 'cron: "0 0 * * *"')  # a backfill needs a schedule
+    site.edit_config('start_date: "2026-01-01"', f'start_date: "{FIRST}"')
+    # Airflow makes a run for yesterday by itself, which fails alone: there is no such object.
+    site.edit_config("source: sklearn:iris", 'source: "s3://dated/iris/{date:%Y-%m-%d}.csv"')
+    airflow_port, mlflow_port = free_ports(2)
+    front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
+    try:
+        said = ""
+        while "Ctrl-C ends everything" not in said:
+            text = front.stdout.readline()
+            assert text, f"{said}\n{home.logs()}"
+            said += text
+        site.env |= home.variables()
+        served = Served(home, site, front, said)
+        put_dated_files(site)
+        wait_for(lambda: served.request("GET", "dags/ml_pipeline").ok, PATIENCE, home.logs)
+        yield served
+    finally:
+        front.send_signal(signal.SIGINT)
+        last, _ = front.communicate(timeout=PATIENCE)
+    assert (front.returncode, last.strip(), home.wait_until_gone()) == (0, "All stopped.", [])
+
+
+def put_dated_files(site: Site) -> None:
+    site.s3.create_bucket(Bucket="dated")
+    text = io.StringIO()
+    load_builtin("iris", "target").to_csv(text, index=False)
+    for day in (FIRST, SAME):
+        site.s3.put_object(Bucket="dated", Key=f"iris/{day}.csv", Body=text.getvalue())
+
+
+def test_it_says_where_everything_is_but_not_the_password(airflow):
+    mlflow = re.search(r"MLflow  (\S+)", airflow.said)[1]
+
+    assert airflow.password not in airflow.said
+    assert requests.get(f"{airflow.url}/api/v2/dags", timeout=30).status_code == 401
+    assert requests.get(f"{mlflow}/health", timeout=30).ok
+
+
+def test_everything_listens_on_loopback_alone(airflow):
+    pids = {airflow.front.pid, *(child.pid for child in psutil.Process(airflow.front.pid).children(recursive=True))}
+    found = [one for one in psutil.net_connections("inet") if one.pid in pids and one.status == psutil.CONN_LISTEN]
+
+    assert len(found) >= 3  # Airflow, MLflow, the store
+    assert {one.laddr.ip for one in found} == {"127.0.0.1"}
+
+
+# Backfills
+
+
+@pytest.fixture(scope="module")
+def backfilled(airflow: Served) -> list[dict[str, dict[str, Any]]]:
+    """A backfill with a manual run beside it, and then the same dates again: each run by its date."""
+    found = []
+    for number in range(2):
+        airflow.backfill(FIRST, MISSING, at_once=3, conf=REFUSED_BY_THE_GATE)
+        if number == 0:
+            airflow.trigger("beside", **{"data.source": "sklearn:iris", **OTHER_MODEL, **REFUSED_BY_THE_GATE})
+        states = airflow.ended("backfill__", 3, 400)
+        found.append({run_id[10:20]: looked_at(airflow, run_id, state) for run_id, state in states.items()})
+    airflow.finished("beside", 120)
+    return found
+
+
+def looked_at(airflow: Served, run_id: str, state: str) -> dict[str, Any]:
+    """What there is to know of a run now; a second backfill replaces it."""
+    run = {"run_id": run_id, "state": state, "tasks": airflow.tasks(run_id)}
+    if state == "success":
+        run["outcomes"] = airflow.outcomes(run_id)
+        body = airflow.site.s3.get_object(
+            Bucket=airflow.site.bucket, Key=airflow.returned(run_id, "record_lineage")["key"]
+        )["Body"]
+        run["manifest"] = json.loads(body.read())
+    else:
+        run["log"] = airflow.log(run_id, "resolve_config", 1)
+    return run
+
+
+def test_dates_succeed_side_by_side_and_the_one_without_a_file_fails_alone(backfilled):
+    first = backfilled[0]
+
+    assert {day: run["state"] for day, run in first.items()} == {FIRST: "success", SAME: "success", MISSING: "failed"}
+    tasks = [task for run in first.values() for task in run["tasks"].values() if task["start_date"]]
+    spans = [(task["start_date"], task["end_date"], task["dag_run_id"]) for task in tasks]
+    assert any(a[0] < b[0] < a[1] and a[2] != b[2] for a in spans for b in spans)
+
+
+def test_the_date_without_a_file_names_it_and_is_not_retried(backfilled):
+    run = backfilled[0][MISSING]
+    task = run["tasks"]["resolve_config"]
+
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+    assert f"iris/{MISSING}.csv" in run["log"]
+
+
+def test_each_date_has_its_own_data_and_lineage_and_the_same_rows_train_once(backfilled, airflow):
+    first = backfilled[0]
+    manifests = {day: run["manifest"] for day, run in first.items() if day != MISSING}
+
+    for day, manifest in manifests.items():
+        assert manifest["config"]["data"]["source"] == f"s3://dated/iris/{day}.csv"
+        assert manifest["airflow"]["run_id"] == first[day]["run_id"]
+        landed = airflow.site.s3.head_object(Bucket="dated", Key=f"iris/{day}.csv")["ETag"].strip('"')
+        assert manifest["config"]["data"]["version"].strip('"').endswith(landed)
+    trained = {day: manifest["mlflow_run"]["run_id"] for day, manifest in manifests.items()}
+    assert trained[FIRST] == trained[SAME] != airflow.returned("beside", "record_lineage")["mlflow_run"]["run_id"]
+    assert [first[day]["outcomes"][2] for day in (FIRST, SAME)].count("executed") == 1
+
+
+def test_a_second_backfill_executes_no_stage(backfilled):
+    first, second = backfilled
+
+    assert {day: run["state"] for day, run in second.items()} == {day: run["state"] for day, run in first.items()}
+    for day in (FIRST, SAME):
+        assert "executed" not in second[day]["outcomes"]
+        assert second[day]["manifest"]["mlflow_run"] == first[day]["manifest"]["mlflow_run"]
+
+
+def test_nobody_is_asked_about_a_model_that_the_gate_refuses(backfilled, airflow):
+    tasks = airflow.tasks("beside")
+
+    assert (tasks[APPROVAL]["state"], tasks["promote_model"]["state"]) == ("success", "success")
+    assert airflow.returned("beside", "promote_model")["passed"] is False
+
+
+def test_a_hand_over_that_was_changed_is_refused_and_not_retried(airflow, backfilled):
+    run_id = "changed_hand_over"
+    airflow.trigger(run_id, **{"data.source": "sklearn:iris", **REFUSED_BY_THE_GATE})  # what the backfill made
+    airflow.finished(run_id)
+    result = airflow.returned(run_id, "pipeline.get_data")
+    result["lock"]["dvc.lock"]["get_data"]["outs"][0]["md5"] = "0" * 32
+    path = f"dags/ml_pipeline/dagRuns/{run_id}/taskInstances/pipeline.get_data/xcomEntries/return_value"
+    airflow.ask("PATCH", path, json={"value": result})
+
+    airflow.clear(run_id, "pipeline.preprocess")
+
+    wait_for(lambda: airflow.tasks(run_id)["pipeline.preprocess"]["state"] == "failed", 60)
+    assert airflow.tasks(run_id)["pipeline.preprocess"]["try_number"] == 2  # the first was the good one
+    said = "the lock entry of task pipeline.get_data (its XCom) was cut short or changed"
+    assert said in airflow.log(run_id, "pipeline.preprocess", 2)
+
+
+# Approval, champions, roll-back
+
+
+def open_request(airflow: Served, run_id: str) -> dict[str, Any] | None:
+    """What a person is asked about the run now."""
+    path = f"dags/ml_pipeline/dagRuns/{run_id}/hitlDetails?response_received=false"
+    found = airflow.ask("GET", path)["hitl_details"]
+    return found[0] if found else None
+
+
+def answer(airflow: Served, run_id: str, choice: str) -> None:
+    """Answer, and wait until the run has succeeded.
+
+    Airflow may ask again: an answer that comes before its scheduler has noticed that the task waits makes it try the
+    task again. No person is that quick.
+    """
+    path = f"dags/ml_pipeline/dagRuns/{run_id}/taskInstances/{APPROVAL}/-1/hitlDetails"
+
+    def ended() -> str | None:
+        if open_request(airflow, run_id):
+            time.sleep(3)
+            airflow.ask("PATCH", path, json={"chosen_options": [choice]})
+        state = airflow.runs(f"{run_id}$")[run_id]["state"]
+        return state if state not in ("queued", "running") else None
+
+    assert wait_for(ended, 300, lambda: airflow.told(f"{run_id}$")) == "success"
+
+
+@pytest.fixture(scope="module")
+def approved(airflow: Served, backfilled: list[Any]) -> dict[str, Any]:
+    """A run whose model, which the backfill trained, a person made champion: its version, and what she was asked."""
+    airflow.trigger("approved", **{"data.source": "sklearn:iris"})
+    asked = wait_for(lambda: open_request(airflow, "approved"), 300, lambda: airflow.told("approved$"))
+    before = airflow.aliases()
+    answer(airflow, "approved", "Approve")
+    version = airflow.returned("approved", "promote_model")["version"]
+    return {"run_id": "approved", "version": version, "asked": asked, "before": before, "after": airflow.aliases()}
+
+
+def test_a_person_is_asked_with_the_verdict_before_the_alias_moves(approved, airflow):
+    assert "champion" not in approved["before"]
+    assert (
+        approved["asked"]["subject"] == f"Shall version {approved['version']} of {airflow.site.model} become champion?"
+    )
+    assert re.search(r"test_accuracy  -  +0\.9333", approved["asked"]["body"])
+
+
+def test_a_model_that_a_person_approves_becomes_champion(approved, airflow):
+    assert approved["after"]["champion"] == approved["version"]
+    assert {task["state"] for task in airflow.tasks("approved").values()} <= {"success", "skipped"}
+
+
+def test_the_verdict_is_a_note_on_the_task_and_on_the_run(airflow, approved):
+    verdict = airflow.returned("approved", "promote_model")
+
+    assert verdict["table"] in airflow.tasks("approved")["promote_model"]["note"]
+    assert verdict["table"] in airflow.runs("approved$")["approved"]["note"]
+
+
+def test_raw_data_model_and_champion_are_events_of_their_assets(airflow, approved):
+    champion = next(event for event in reversed(airflow.events("champion")) if event["run_id"] == "approved")
+    model = next(event for event in airflow.events("model") if event["version"] == approved["version"])
+    tags = airflow.site.mlflow.get_model_version(airflow.site.model, approved["version"]).tags
+
+    assert (champion["version"], champion["dag_id"]) == (approved["version"], "ml_pipeline")
+    assert champion["metrics"]["test_accuracy"] >= 0.9
+    assert (champion["md5"], model["md5"]) == (tags["md5.model"], tags["md5.model"])
+    assert tags["md5.raw_data"] in {event["md5"] for event in airflow.events("raw_data")}
+
+
+def test_a_new_champion_has_the_batch_scored_with_it(airflow, approved):
+    def scored() -> list[dict[str, Any]]:
+        runs = airflow.runs("asset_triggered__", "score_batch").values()
+        return [run for run in runs if run["state"] in ("success", "failed")]
+
+    assert {run["state"] for run in wait_for(scored, 300, lambda: airflow.told("", "score_batch"))} == {"success"}
+    keys = [key for key in airflow.site.objects() if key.startswith("predictions/")]
+    text = airflow.site.s3.get_object(Bucket=airflow.site.bucket, Key=keys[0])["Body"].read().decode()
+    assert len(text.splitlines()) == 151
+
+
+@pytest.fixture(scope="module")
+def rejected(airflow: Served, approved: dict[str, Any], backfilled: list[Any]) -> dict[str, Any]:
+    """A run whose model a person did not want as champion: its version, and the aliases before and after."""
+    before = airflow.aliases()
+    airflow.trigger("rejected", **{"data.source": "sklearn:iris", **OTHER_MODEL})
+    wait_for(lambda: open_request(airflow, "rejected"), 300, lambda: airflow.told("rejected$"))
+    answer(airflow, "rejected", "Reject")
+    version = airflow.returned("rejected", "register_model")["version"]
+    return {"version": version, "before": before, "after": airflow.aliases()}
+
+
+def test_a_model_that_a_person_rejects_stays_challenger(airflow, rejected):
+    assert airflow.tasks("rejected")["promote_model"]["state"] == "skipped"
+    assert rejected["after"] == {"champion": rejected["before"]["champion"], "challenger": rejected["version"]}
+    promoted = {event["version"] for event in airflow.events("champion") if event["dag_id"] == "ml_pipeline"}
+    assert rejected["version"] not in promoted
+
+
+def roll_back(airflow: Served, run_id: str, **params: str) -> str:
+    """:return: the state in which the run ended."""
+    airflow.trigger(run_id, "ml_rollback", **params)
+    return airflow.ended(f"{run_id}$", 1, 300, "ml_rollback")[run_id]
+
+
+def test_a_roll_back_moves_the_alias_tells_why_and_can_be_undone(airflow, rejected):
+    champion, other = airflow.aliases()["champion"], rejected["version"]
+
+    assert roll_back(airflow, "there", version=other, reason="to see") == "success"
+    assert airflow.aliases()["champion"] == other
+    event = airflow.events("champion")[0]
+    assert (event["version"], event["rolled_back_from"], event["dag_id"]) == (other, champion, "ml_rollback")
+
+    assert roll_back(airflow, "back", version="previous", reason="seen") == "success"
+
+    assert airflow.aliases()["champion"] == champion
+    tags = airflow.site.mlflow.get_registered_model(airflow.site.model).tags
+    last = tags[max(name for name in tags if name.startswith("champion."))]
+    assert '"reason": "seen"' in last
+    assert '"by": "admin"' in last
+
+
+def test_a_roll_back_to_a_version_that_is_not_there_fails_at_once_and_changes_nothing(airflow, approved):
+    before = airflow.aliases()
+
+    assert roll_back(airflow, "nowhere", version="99", reason="x") == "failed"
+
+    (task,) = airflow.tasks("nowhere", "ml_rollback").values()
+    assert task["try_number"] == 1
+    assert airflow.aliases() == before
+
+
+def test_the_form_refuses_what_is_no_version(airflow):
+    body = {"dag_run_id": "bad", "logical_date": None, "conf": {"version": "the last one", "reason": "x"}}
+
+    said = airflow.request("POST", "dags/ml_rollback/dagRuns", json=body)
+
+    assert said.status_code == 400
+    assert "the last one" in said.text

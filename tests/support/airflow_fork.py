@@ -1,0 +1,224 @@
+"""Airflow in a process of its own per call, without importing it anew each time.
+
+Importing Airflow takes ten seconds on two cores. So one server process imports it once and forks for each call; the
+fork reads the settings of the site at hand, and the project's own code is not yet imported in it. What runs there is
+Airflow itself: ``dag.test()``, a DagBag, the ORM.
+"""
+
+import ctypes
+import gc
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+# What `airflow dags test` and the tasks import; the project's code is not among it.
+PRELOADED = (
+    "airflow",
+    "airflow.api_fastapi.execution_api.app",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.executors.local_executor",
+    "airflow.models.dagrun",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.hitl",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.serialization.serialized_objects",
+    "croniter",
+    "dvc.repo",
+    "dvc_s3",
+    "jinja2",
+    "matplotlib.backends.backend_svg",
+    "mlflow",
+    "pandas",
+    "pydantic_settings",
+    "ruamel.yaml",
+    "s3fs",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "skops.io",
+)
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 600  # seconds: a hang is meant, not a slow machine
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class AirflowCallError(Exception):
+    """The call failed, or its process ended; the message has the end of what it printed."""
+
+
+def call(work: Callable[..., Any], *arguments: Any, project: Path, env: Mapping[str, str], log: Path) -> Any:
+    """Run a function in a fork that has Airflow imported and set up for a copy of the project.
+
+    :param work: a function of this module.
+    :param env: the whole environment of the fork.
+    :param log: a file for what it prints.
+    :raises AirflowCallError: it failed.
+    """
+    context = _context(env)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_in_fork, args=(sender, work, arguments, str(project), dict(env), str(log)))
+    process.start()
+    sender.close()
+    try:
+        answered = receiver.poll(TIMEOUT)
+        failed, answer = receiver.recv() if answered else (True, f"no answer within {TIMEOUT} s")
+    except EOFError:
+        failed, answer = True, "the process ended"
+    finally:
+        receiver.close()
+        process.join(10)
+        if process.is_alive():
+            process.kill()
+    if failed:
+        raise AirflowCallError(f"{answer}; it printed last:\n{log.read_text(errors='replace')[-4000:]}")
+    return answer
+
+
+def _context(env: Mapping[str, str]) -> Any:
+    """The fork server, which the first call starts: from the environment of a site, for Airflow wants one."""
+    context = multiprocessing.get_context("forkserver")
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update({**env, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+    try:
+        context.set_forkserver_preload(["tests.support.preloaded"])
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return context
+
+
+def preload() -> None:
+    """Import all of `PRELOADED`."""
+    for name in PRELOADED:
+        with suppress(ImportError):
+            import_module(name)
+    # A fork ends before garbage matters; looking for it would copy every page that it shares with this process.
+    gc.disable()
+    gc.freeze()
+
+
+def _in_fork(
+    sender: Any, work: Callable[..., Any], arguments: Sequence[Any], project: str, env: dict[str, str], log: str
+) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    with open(log, "ab", buffering=0) as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(project)
+    try:
+        _set_up(project)
+        answer = (False, work(*arguments))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the caller has to know
+        import traceback
+
+        traceback.print_exc()
+        answer = (True, f"{type(error).__name__}: {error}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sender.send(answer)
+    sender.close()
+    os._exit(0)  # not what the imported libraries do at exit: they clean up for the server's process
+
+
+def _set_up(project: str) -> None:
+    """Have Airflow read its settings again, and Python find the project's code in this copy alone."""
+    from airflow import settings
+
+    site_packages = [path for path in sys.path if "site-packages" in path or path.startswith(sys.base_prefix)]
+    sys.path[:] = [project, *site_packages]
+    settings.dispose_orm(do_log=False)
+    settings.initialize()
+
+
+def import_errors(dag_folder: str) -> dict[str, str]:
+    """What is wrong with the DAG files, by file, as ``airflow dags list-import-errors --local`` has it."""
+    return {str(file): str(error) for file, error in _dag_bag(dag_folder).import_errors.items()}
+
+
+def described(dag_folder: str, dag_id: str) -> dict[str, Any]:
+    """A DAG as Airflow sees it: edges, types, commands, schedule."""
+    dag = _dag_bag(dag_folder).dags[dag_id]
+    return {
+        "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+        "types": {task.task_id: [cls.__name__ for cls in type(task).__mro__] for task in dag.tasks},
+        "commands": {task.task_id: getattr(task, "bash_command", None) for task in dag.tasks},
+        "retries": sorted({(task.retries, task.retry_delay.total_seconds()) for task in dag.tasks}),
+        "schedule": str(dag.schedule),
+        "max_active_runs": dag.max_active_runs,
+        "catchup": dag.catchup,
+        "start_date": dag.start_date and dag.start_date.isoformat(),
+        "doc": dag.doc_md,
+    }
+
+
+def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Run a DAG by ``dag.test()``, once per step.
+
+    :param steps: each with ``conf``, ``env`` (variables for that run) and ``logical_date`` (None: none).
+    :return: per step the run's id, state, tasks, tries, durations, returned values, XComs and failures.
+    """
+    bag = _dag_bag(dag_folder)
+    if bag.import_errors:
+        raise AirflowCallError(str(bag.import_errors))
+    dag = bag.dags[dag_id]
+    failures: dict[str, str] = {}
+    for task in dag.tasks:
+        task.on_failure_callback = task.on_retry_callback = [
+            lambda context: failures.update({context["ti"].task_id: str(context["exception"])})
+        ]
+    results = []
+    for step in steps:
+        failures.clear()
+        before = dict(os.environ)
+        os.environ.update(step.get("env", {}))
+        arguments: dict[str, Any] = {"logical_date": None} if "logical_date" in step else {}
+        run = dag.test(run_conf=step.get("conf"), **arguments)
+        os.environ.clear()
+        os.environ.update(before)
+        results.append({**_came_of(run), "failures": dict(failures)})
+    return results
+
+
+def _dag_bag(folder: str) -> Any:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    return BundleDagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder")
+
+
+def _came_of(run: Any) -> dict[str, Any]:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        xcoms = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id)).all()
+        instances = run.get_task_instances(session=session)
+        return {
+            "run_id": run.run_id,
+            "state": str(run.state),
+            "tasks": {ti.task_id: str(ti.state) for ti in instances},
+            "tries": {ti.task_id: ti.try_number for ti in instances},
+            "seconds": (run.end_date - run.start_date).total_seconds(),
+            "durations": {ti.task_id: ti.duration for ti in instances},
+            "returned": {x.task_id: x.value for x in xcoms if x.key == "return_value"},
+            "xcoms": {f"{x.task_id}:{x.key}": x.value for x in xcoms},
+        }
+
+
+if __name__ == "__main__":
+    # For a benchmark, which measures a process of its own: the DAG's id, and the steps as JSON.
+    print(json.dumps(run_dag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], sys.argv[1], json.loads(sys.argv[2]))))

@@ -1,0 +1,92 @@
+"""A fresh copy of the project with embedded parts of its own: what `make run` and `make serve` see."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.support.copies import clean_environment
+
+PATIENCE = 300  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
+
+
+class Home:
+    """Where ``python -m include.embedded`` is called, as the Makefile does."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.env = {**clean_environment(), "PYTHONPATH": str(project)}
+
+    def start(self, command: str, **env: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "include.embedded", command],
+            cwd=self.project,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: str, **env: str) -> tuple[int, str]:
+        """The exit code, and what it printed."""
+        process = self.start(command, **env)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # which ends all that it started
+            output, _ = process.communicate()
+            raise AssertionError(
+                f"`{command}` was not done after {PATIENCE} s; it said:\n{output}\n{self.logs()}"
+            ) from None
+        return process.returncode, output
+
+    def variables(self) -> dict[str, str]:
+        """The environment that `make env-vars` prints, of parts that run."""
+        code, exports = self.run("env")
+        assert code == 0, exports
+        show = f"{exports}\nexec {sys.executable} -c 'import os, json; print(json.dumps(dict(os.environ)))'"
+        shell = subprocess.run(["sh", "-c", show], env=self.env, capture_output=True, text=True, check=True)
+        return json.loads(shell.stdout)
+
+    def logs(self) -> str:
+        """The ends of the logs of the parts."""
+        files = sorted((self.project / ".embedded" / "logs").glob("*.log"))
+        return "\n".join(f"--- {file.name}:\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that work for this copy."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if str(self.project) in line or process.info["cwd"] == str(self.project):
+                found.append(line)
+        return found
+
+    def wait_until_gone(self) -> list[str]:
+        """What is still there of `processes` after a while."""
+        end = time.monotonic() + 40
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.2)
+        return left
+
+
+def descendants_with(front: "subprocess.Popen[str]", *words: str, told: Callable[[], str]) -> list[psutil.Process]:
+    """All processes below ``front``, as soon as there is one for each of the words."""
+    end = time.monotonic() + PATIENCE
+    lines: list[str] = []
+    while time.monotonic() < end and front.poll() is None:
+        below, lines = psutil.Process(front.pid).children(recursive=True), []
+        for process in below:
+            try:
+                lines.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        if all(any(word in line for line in lines) for word in words):
+            return below
+        time.sleep(0.05)
+    raise AssertionError(f"no process for each of {words} below {front.args}: {lines}\n{told()}")

@@ -1,0 +1,70 @@
+"""A real Airflow with scheduler and LocalExecutor for a site."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import psutil
+
+from include.embedded.guard import end_descendants
+from include.embedded.state import free_ports
+from tests.support.airflow_api import AirflowApi, answers, wait_for
+from tests.support.site import Site
+
+
+class Airflow(AirflowApi):
+    """The running Airflow of a site."""
+
+    def __init__(self, site: Site, url: str, scheduler: "subprocess.Popen[bytes]") -> None:
+        passwords = json.loads(Path(site.env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text())
+        super().__init__(url, "admin", passwords["admin"])
+        self.site, self.scheduler = site, scheduler
+
+
+@contextmanager
+def running_airflow(
+    site: Site, *, source: str, start: date, max_active_runs: int, parallelism: int, **env: str
+) -> Iterator[Airflow]:
+    """Run API server, scheduler and DAG processor; the DAG is daily from ``start``, on ``source``, and not paused."""
+    site.edit_config("source: sklearn:iris", f'source: "{source}"')
+    site.edit_config("cron: null", 'cron: "0 0 * * *"')
+    site.edit_config('start_date: "2026-01-01"', f'start_date: "{start}"')
+    site.edit_config("max_active_runs: 4", f"max_active_runs: {max_active_runs}")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    site.env |= {
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "100",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        **env,
+    }
+    logs = site.project / ".embedded"
+    processes = []
+    try:
+        for command in (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"]):
+            with open(logs / f"{command[0]}.log", "wb") as log:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "airflow", *command],
+                        cwd=site.project, env=site.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    )
+                )  # fmt: skip
+        wait_for(lambda: answers(f"{url}/api/v2/monitor/health"), 180)
+        there = Airflow(site, url, processes[1])
+        wait_for(lambda: there.request("GET", "dags/ml_pipeline").ok, 180)
+        there.ask("PATCH", "dags/ml_pipeline", json={"is_paused": False})
+        yield there
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                end_descendants(psutil.Process(process.pid))
+                process.terminate()
+        for process in processes:
+            process.wait(30)

@@ -1,0 +1,158 @@
+"""A copy of the project with its own bucket, database and models, against the parts that all tests share."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg2
+from mlflow import MlflowClient
+
+from tests.support import airflow_fork
+from tests.support.copies import copy_of_project
+
+TEMPLATE = "airflow"  # the database that the parts migrated, and nobody uses
+
+
+@dataclass
+class Site:
+    """A copy of the project with a bucket, an Airflow database, an experiment, a model and a DVC cache of its own."""
+
+    project: Path
+    env: dict[str, str]
+    name: str
+
+    @property
+    def bucket(self) -> str:
+        return f"ml-{self.name}"
+
+    @property
+    def model(self) -> str:
+        return f"model-{self.name}"
+
+    def run(self, *command: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the project."""
+        return subprocess.run(
+            command, cwd=self.project, env={**self.env, **env}, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+
+    def python(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        """Run this Python in the project."""
+        return self.run(sys.executable, *arguments, **env)
+
+    def dvc(self, *arguments: str) -> str:
+        """Run dvc in the project, by hand as it were."""
+        done = self.run("dvc", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def dag(self, *steps: Mapping[str, Any], dag_id: str = "ml_pipeline", **env: str) -> list[dict[str, Any]]:
+        """Run a DAG by dag.test(), once per step: see `airflow_fork.run_dag`."""
+        return self._in_airflow(airflow_fork.run_dag, dag_id, json.loads(json.dumps(steps)), **env)
+
+    def described(self, dag_id: str = "ml_pipeline") -> dict[str, Any]:
+        """A DAG as Airflow sees it: see `airflow_fork.described`."""
+        return self._in_airflow(airflow_fork.described, dag_id)
+
+    def import_errors(self) -> dict[str, str]:
+        """What Airflow says is wrong with the DAG files, by file."""
+        return self._in_airflow(airflow_fork.import_errors)
+
+    def _in_airflow(self, work: Any, *arguments: Any, **env: str) -> Any:
+        env = {**self.env, **env}
+        folder = env["AIRFLOW__CORE__DAGS_FOLDER"]
+        return airflow_fork.call(work, folder, *arguments, project=self.project, env=env, log=self.log)
+
+    @property
+    def state(self) -> Path:
+        """The state folder of the parts."""
+        return Path(self.env["AIRFLOW_HOME"]).parent
+
+    @property
+    def log(self) -> Path:
+        """What Airflow and the tasks printed, of all runs by `dag`."""
+        return self.project / ".embedded" / "airflow.log"
+
+    def edit_config(self, old: str, new: str) -> None:
+        """Change a piece of config/config.yaml."""
+        file = self.project / "config" / "config.yaml"
+        text = file.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in config.yaml"
+        file.write_text(text.replace(old, new))
+
+    def name_all(self) -> None:
+        """Have the configuration name this site's bucket, experiment and model, and retry without waiting long."""
+        self.edit_config("bucket: ml-pipeline", f"bucket: {self.bucket}")
+        self.edit_config("experiment: iris-logistic-regression", f"experiment: experiment-{self.name}")
+        self.edit_config("model_name: iris-classifier", f"model_name: {self.model}")
+        self.edit_config("retry_delay_seconds: 5", "retry_delay_seconds: 1")
+        self.edit_config("retries: 3", "retries: 1")
+
+    @property
+    def s3(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.env["AWS_ENDPOINT_URL"],
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            region_name="us-east-1",
+        )
+
+    def objects(self, bucket: str | None = None) -> dict[str, str]:
+        """ETag of each object in the bucket, by key."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket or self.bucket)
+        return {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(self.env["MLFLOW_TRACKING_URI"])
+
+    def mlflow_runs(self) -> list[Any]:
+        """All MLflow runs of the site's experiment."""
+        experiment = self.mlflow.get_experiment_by_name(f"experiment-{self.name}")
+        return list(self.mlflow.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def new_site(parts: Mapping[str, Any], name: str, folder: Path) -> Site:
+    """Set up a copy of the project against the running parts.
+
+    :param parts: of `tests.support.parts.shared_parts`.
+    :param name: no other site of the test run has it.
+    :param folder: an empty one, for the copy and for temporary files, so that one can see what a run leaves there.
+    """
+    project = copy_of_project(folder / "project")
+    env = {key: value.replace(parts["project"], str(project)) for key, value in parts["env"].items()}
+    database = f"airflow_{name.replace('-', '_')}"
+    _create_database(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], database)
+    (folder / "tmp").mkdir()
+    own = project / ".embedded"
+    own.mkdir()
+    env |= {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace(
+            f"/{TEMPLATE}?", f"/{database}?"
+        ),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(own / "airflow-logs"),
+        "DVC_CACHE_DIR": str(own / "cache"),
+        "TMPDIR": str(folder / "tmp"),
+    }
+    site = Site(project, env, name)
+    site.name_all()
+    done = site.python("-m", "include.checkout")
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def _create_database(address: str, name: str) -> None:
+    """A copy of the migrated template: a tenth of a second, where a migration takes ten."""
+    connection = psycopg2.connect(
+        address.replace("postgresql+psycopg2", "postgresql").replace(f"/{TEMPLATE}?", "/postgres?")
+    )
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
+    finally:
+        connection.close()
