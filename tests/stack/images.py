@@ -7,17 +7,20 @@ Python base is Debian with a CPython of this machine; MinIO is built from the la
 Where a registry answers, its images are used and nothing is made.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 DEBIAN = "ml-pipeline-test/debian:bookworm"
 MINIO_SOURCE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
-KEPT = Path(__file__).resolve().parents[2] / "build" / "stack"
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "build" / "stack"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 PYTHON, POSTGRES, REDIS = "python:3.12-slim-bookworm", "postgres:15-bookworm", "redis:7-bookworm"
@@ -77,10 +80,25 @@ def prepare() -> dict[str, str]:
     """
     if not present(DEBIAN) and all(present(name) or pulled(name) for name in (PYTHON, POSTGRES, REDIS)):
         return {}
-    for name in RECIPES:
-        if not present(name):
-            build(name)
+    missing = [name for name in RECIPES if not present(name)]
+    # Go takes longer than all the rest together: meanwhile Debian is unpacked.
+    with ThreadPoolExecutor(1) as pool:
+        server = pool.submit(minio) if MINIO in missing else None
+        for name in missing:
+            if name != MINIO:
+                build(name)
+    if server:
+        server.result()  # raises what kept Go from building it
+        build(MINIO)
     return {"MINIO_IMAGE": MINIO}
+
+
+def warm_up() -> None:
+    """Build the project's image once: `make up` then finds all its layers but the last few in the builder's cache."""
+    name = "ml-pipeline-test/project:latest"
+    service = {"build": {"context": str(ROOT), "args": {"PYTHON_IMAGE": PYTHON}}, "image": name}
+    docker("compose", "--file", "-", "build", "--quiet", typed=json.dumps({"services": {"project": service}}))
+    docker("image", "rm", name)
 
 
 def present(name: str) -> bool:
@@ -145,17 +163,23 @@ def minio() -> Path:
     """The server, built by Go, and kept."""
     program = KEPT / "minio"
     if not program.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        run("go", "install", "-trimpath", "-ldflags=-s -w", MINIO_SOURCE, CGO_ENABLED="0", GOBIN=str(KEPT))
+        made = KEPT / "go" / "minio"  # moved when it is whole: an interrupt may leave half of one
+        run("go", "install", "-trimpath", "-ldflags=-s -w", MINIO_SOURCE, CGO_ENABLED="0", GOBIN=str(made.parent))
+        made.replace(program)
     return program
 
 
-def docker(*arguments: str, check: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return run("docker", *arguments, check=check, **environment)
+Done = subprocess.CompletedProcess[str]
 
 
-def run(*command: str, check: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+def docker(*arguments: str, check: bool = True, typed: str = "", **environment: str) -> Done:
+    return run("docker", *arguments, check=check, typed=typed, **environment)
+
+
+def run(*command: str, check: bool = True, typed: str = "", **environment: str) -> Done:
+    done = subprocess.run(
+        command, input=typed, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
     if check and done.returncode:
         raise SystemExit(f"error: {' '.join(command[:3])} failed:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
     return done
@@ -163,3 +187,4 @@ def run(*command: str, check: bool = True, **environment: str) -> "subprocess.Co
 
 if __name__ == "__main__":
     prepare()
+    warm_up()
