@@ -27,6 +27,7 @@ SERVICE_OF_PORT = {
     "STORE_PORT": "minio",
     "STORE_CONSOLE_PORT": "minio",
 }
+CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # some versions of Compose put them before each line of a log
 # What the logs of a service say, and what to do then.
 REMEDIES = (
     (
@@ -130,7 +131,7 @@ class Stack:
 
     def _diagnosis(self, name: str, service: Mapping[str, Any]) -> str:
         log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "40", name)
-        lines = (log.stdout + log.stderr).strip().splitlines()
+        lines = CONTROL.sub("", log.stdout + log.stderr).strip().splitlines()
         killed = "Killed" if service.get("ExitCode") == 137 else ""
         # Our own init services say themselves what to do.
         advice = [line.removeprefix("error: ") for line in lines[-1:] if line.startswith("error: ")]
