@@ -1,21 +1,28 @@
-"""One stack for all tests: `make env` and `make up` in a fresh checkout, with passwords that are hard to quote."""
+"""One stack for all tests, set up as by a user whose passwords are hard to quote; and the order of the files."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from include.embedded.state import free_ports
-from include.stack.env_file import ENV_FILE, PORTS
-from tests.conftest import copy_of_project
+from include.stack.env_file import ENV_FILE
 from tests.stack.images import KEPT, prepare
-from tests.stack.stack import Stack, engine
+from tests.stack.shown import BEGUN, now, what_happened
+from tests.stack.stack import NotStartedError, Stack, engine, remove
+from tests.support.airflow_api import wait_for
+from tests.support.copies import copy_of_project
 
 NAME = "ml-pipeline-test"
+STACK = pytest.StashKey[Stack]()  # of the session
+# A stack is expensive to start. So first what needs none, then what needs LocalExecutor; then all containers are taken
+# down and come up again with Celery, for what needs that. Within a file the order is any.
+FIRST, LAST = ("test_refusals",), ("test_down_and_up", "test_workers")
 # Every password that a person may choose has these in it.
 AWKWARD = "$HOME/@:%'\"#\\ &?=+;{}"
 CHOSEN = (
@@ -31,6 +38,28 @@ CHOSEN = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        name = item.path.stem
+        return -1 if name in FIRST else LAST.index(name) + 1 if name in LAST else 0
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows the runs and the ends of the containers' logs since it began."""
+    report = yield
+    stack = item.session.stash.get(STACK, None)
+    if report.failed and stack and "checkout" in getattr(item, "fixturenames", ()):
+        report.sections += what_happened(stack, item.stash[BEGUN])
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[BEGUN] = now()
+
+
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     if reason := engine():
@@ -40,28 +69,72 @@ def images() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    project = copy_of_project(tmp_path_factory.mktemp("stack"))
-    stack = Stack(project, images, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)), NAME)
+def checkout(
+    images: dict[str, str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stack]:
+    """The stack before its first start, as its owner has set it up."""
+    project = copy_of_project(tmp_path_factory.mktemp("stack") / "project")
+    with_a_schedule(project)
+    # Shorter than by default: a lost worker is waited for in each test run.
+    stack = Stack(project, images, NAME, AIRFLOW_HEARTBEAT_TIMEOUT="30")
     stack.make("env")
     file = project / ENV_FILE
     text = file.read_text()
     for name in CHOSEN:
         text = re.sub(f"(?m)^({name}=)(.*)$", lambda found: f"{found[1]}'{quoted(found[2])}'", text)
     file.write_text(text)
+    request.session.stash[STACK] = stack
     try:
-        stack.make("up")
         yield stack
     finally:
         logs = stack.compose("logs", "--no-color", "--timestamps", check=False)
         (KEPT / "containers.log").write_text(logs.stdout + logs.stderr)
-        stack.make("down", "VOLUMES=1", check=False)
-        subprocess.run(["docker", "image", "rm", "--force", f"{NAME}:latest"], capture_output=True, check=False)
+        remove(NAME)
+
+
+def with_a_schedule(project: Path) -> None:
+    """Committed: the image is to know the commit that it was built from."""
+    config = project / "config" / "config.yaml"
+    text = config.read_text()
+    assert text.count("cron: null") == 1
+    config.write_text(text.replace("cron: null", 'cron: "0 0 * * *"'))
+    user = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *user, "commit", "--quiet", "--all", "--message", "daily"], cwd=project, check=True)
 
 
 def quoted(secret: str) -> str:
     """A password of the user's own, as it stands between single quotes in an .env file."""
     return (secret[:12] + AWKWARD).replace("'", "\\'")
+
+
+@pytest.fixture(scope="session")
+def start(checkout: Stack, request: pytest.FixtureRequest) -> Callable[..., Stack]:
+    """Have the stack running with one executor or the other."""
+
+    def have(*, celery: bool) -> Stack:
+        try:
+            checkout.have(celery=celery)
+        except NotStartedError as error:
+            request.session.shouldstop = "the stack did not start: every other test would say the same"
+            pytest.fail(f"the stack did not start. `make up` said:\n{error}", pytrace=False)
+        return checkout
+
+    return have
+
+
+@pytest.fixture
+def stack(start: Callable[..., Stack]) -> Stack:
+    """All services, with LocalExecutor. A test may break them: what does not run is started for the next one."""
+    return start(celery=False)
+
+
+@pytest.fixture(scope="session")
+def first_run(start: Callable[..., Stack]) -> str:
+    """The run that the schedule started, when it has ended with success."""
+    stack = start(celery=False)
+    (run_id,) = wait_for(lambda: list(stack.api.runs("scheduled"))[-1:], 120)
+    stack.api.finished(run_id)
+    return run_id
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +147,20 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser
         browser.close()
+
+
+def slow_training(name: str) -> dict[str, Any]:
+    """The conf of a run whose training takes some seconds: long enough for something to happen in the middle of it.
+
+    :param name: of the registered model. Another name is another training: the same would be skipped.
+    """
+    seed = zlib.crc32(name.encode()) % 1000
+    return {
+        "data": {"source": "sklearn:digits"},
+        "split": {"random_state": seed},
+        "model": {"solver": "saga", "tol": 1e-12, "max_iter": 1000},
+        "registry": {"model_name": name},
+    }
 
 
 def picture(name: str) -> Path:
