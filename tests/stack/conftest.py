@@ -2,11 +2,12 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -61,11 +62,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def images() -> dict[str, str]:
+def images(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     if reason := engine():
         pytest.skip(f"the containers were not tried: {reason}")
     KEPT.mkdir(parents=True, exist_ok=True)
-    return prepare()
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            lock.bind(f"\0{NAME}")  # a name without a file: it is free again however this process ends
+        except OSError:  # two at once would remove each other's containers
+            stop(request, "another run of these tests is under way on this machine")
+        yield prepare()
+
+
+def stop(request: pytest.FixtureRequest, reason: str, details: str = "") -> NoReturn:
+    """End the test run: every other test would say the same."""
+    request.session.shouldstop = reason
+    pytest.fail(f"{reason}\n{details}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -115,8 +127,7 @@ def start(checkout: Stack, request: pytest.FixtureRequest) -> Callable[..., Stac
         try:
             checkout.have(celery=celery)
         except NotStartedError as error:
-            request.session.shouldstop = "the stack did not start: every other test would say the same"
-            pytest.fail(f"the stack did not start. `make up` said:\n{error}", pytrace=False)
+            stop(request, "the stack did not start", f"`make up` said:\n{error}")
         return checkout
 
     return have
