@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from include.stack import env_file
 from include.stack.env_file import ENV_FILE, PORTS, PROJECT_DIR
 
 MEMORY = 4 * 10**9  # bytes that the engine must have: 2 GB at rest, and the tasks
+LOOKS = 20  # at the containers, half a second apart, to find the one that the others wait for
 TIMEOUT = 300  # seconds until all must be healthy
 SERVICE_OF_PORT = {
     "AIRFLOW_PORT": "airflow-api",
@@ -111,14 +113,27 @@ class Stack:
         limit = ("--wait", "--wait-timeout", str(TIMEOUT))
         done = self.compose("up", "--no-build", "--detach", "--remove-orphans", *limit, quiet=False)
         # Compose has its own opinion of one-shot services that ended well; the containers say how it is.
-        bad = [service for service in self.services() if not _well(service)]
+        bad = self._not_well()
         if not bad and not done.returncode:
             return
         if not bad:
             missing = "; ".join(self._missing_images())
             raise ServiceError(missing or "Compose did not start the stack; the lines above say why.")
-        causes = [service for service in bad if service["State"] != "created"] or bad
+        causes = [service for service in bad if not _waits(service)] or bad
         raise ServiceError("\n".join(self._diagnosis(service["Service"], service) for service in causes))
+
+    def _not_well(self) -> list[dict[str, Any]]:
+        """The containers that are not as they should be.
+
+        A service that is restarted again and again looks well for a moment each time. So where some wait and none is at
+        fault, they are looked at again.
+        """
+        for _ in range(LOOKS):
+            bad = [service for service in self.services() if not _well(service)]
+            if not bad or not all(map(_waits, bad)):
+                break
+            time.sleep(0.5)
+        return bad
 
     def _missing_images(self) -> list[str]:
         services = json.loads(self.compose("config", "--format", "json").stdout)["services"]
@@ -158,6 +173,10 @@ def _well(service: Mapping[str, Any]) -> bool:
     if service["State"] == "exited":
         return bool(service["ExitCode"] == 0)
     return service["State"] == "running" and service["Health"] in ("healthy", "")
+
+
+def _waits(service: Mapping[str, Any]) -> bool:
+    return bool(service["State"] == "created")
 
 
 def _taken(port: int) -> bool:
