@@ -140,6 +140,7 @@ def test_each_param_is_declared_on_exactly_the_stages_that_use_it(site):
             assert {path: (site.project / path).read_bytes() for path in paths} == before
     finally:
         file.write_text(text)
+        site.dvc("checkout", "--force")  # the training named another MLflow run
 
 
 def test_stages_that_do_not_track_import_no_mlflow(site):
