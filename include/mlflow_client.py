@@ -166,7 +166,7 @@ def explained(runtime: RuntimeSettings) -> Iterator[None]:
 
     :raises AccessError: the server refuses the credentials.
     :raises ConfigError: the server will never accept what it was asked.
-    :raises ServiceError: it does not answer, or answers with a fault.
+    :raises ServiceError: it does not answer, answers with a fault, or refuses this request (403).
     """
     import requests
 
@@ -206,10 +206,16 @@ def shown(uri: str) -> str:
 
 def _explain(text: str, code: str, uri: str) -> PipelineError:
     text, uri = shown(text), shown(uri)
-    if re.search(r"error code (401|403)|\b(401|403) Client Error", text):
+    if re.search(r"error code 401|\b401 Client Error", text):
         return AccessError(
-            f"MLflow at {uri} refuses access. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
-            "(environment or config/.env), and the server's allowed hosts."
+            f"MLflow at {uri} refuses the credentials. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            "(environment or config/.env)."
+        )
+    if re.search(r"error code 403|\b403 Client Error", text):
+        # Not final: of two runs that make the same experiment at the same time, MLflow refuses one for a moment.
+        return ServiceError(
+            f"MLflow at {uri} refuses access (403). If it does so again, check the rights of the user "
+            "MLFLOW_TRACKING_USERNAME, and the server's allowed hosts."
         )
     if any(sign in text for sign in ("Max retries exceeded", "Connection", "timed out")):
         return ServiceError(f"MLflow at {uri} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?")

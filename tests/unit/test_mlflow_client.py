@@ -1,0 +1,59 @@
+"""What MLflow's refusals mean: wrong credentials cannot pass, a refused request may."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from include.errors import AccessError, PipelineError, ServiceError
+from include.mlflow_client import champion_version, deleted_run, explained, server_version
+from include.settings import RuntimeSettings
+
+
+@contextmanager
+def answering(status: int) -> Iterator[RuntimeSettings]:
+    """A server that answers everything with this status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"Permission denied")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield RuntimeSettings(mlflow_tracking_uri=f"http://user:hunter2@127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AccessError), (403, ServiceError), (500, ServiceError)])
+@pytest.mark.parametrize(
+    "ask",
+    [server_version, lambda runtime: deleted_run(runtime, "0" * 32), lambda runtime: champion_version(runtime, "m")],
+)
+def test_our_own_requests(ask: Callable[[RuntimeSettings], object], status: int, kind: type[PipelineError]):
+    with answering(status) as runtime, pytest.raises(kind, match=r"MLflow at http://127\.0\.0\.1:\d+") as caught:
+        ask(runtime)
+
+    assert type(caught.value) is kind
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [(401, AccessError, "MLFLOW_TRACKING_PASSWORD"), (403, ServiceError, "rights of the user")],
+)
+def test_mlflows_own_client(code: int, kind: type[PipelineError], said: str):
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(kind, match=said) as caught, explained(RuntimeSettings()):
+        raise MlflowException(f"API request to endpoint /x failed with error code {code} != 200. Response body: 'no'")
+
+    assert type(caught.value) is kind
