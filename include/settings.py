@@ -304,6 +304,8 @@ class RuntimeSettings(BaseSettings):
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(self.mlflow_http_request_timeout),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            # MLflow looks for git's commit, which the tags have; without git it fills the log with advice.
+            "GIT_PYTHON_REFRESH": "quiet",
         }
         return {name: value for name, value in values.items() if value}
 
