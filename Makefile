@@ -32,7 +32,7 @@ serve: $(VENV)/.installed ## keep everything up, with the web UIs (AIRFLOW_PORT,
 setup: $(VENV)/.installed ## environment, databases, bucket, DVC: once, before working by hand
 	@$(EMBEDDED) setup
 
-env-vars: $(VENV)/.installed ## for a shell: eval "$$(make -s env-vars)"; starts the parts in the background
+env-vars: $(VENV)/.installed ## the variables for working by hand (docs/working.md); starts the parts in the background
 	@$(EMBEDDED) env
 
 status: $(VENV)/.installed ## what runs

@@ -51,7 +51,7 @@ class LostError(Exception):
         self.objects = list(objects)
         names = ", ".join(one.name for one in self.objects[:10])
         more = f" and {len(self.objects) - 10} more" if len(self.objects) > 10 else ""
-        super().__init__(f"{names}{more}: gone from the cache and the store, or corrupted there")
+        super().__init__(f"{names}{more}: missing from the cache and the store, or corrupted there")
 
 
 class Objects:
@@ -172,7 +172,7 @@ class Objects:
     def push(self, objects: Iterable[Object]) -> None:
         """Put objects from the cache into the remote, over what may lie there. Lists of folders come last."""
         wanted = list(objects)
-        log.info("Pushing %s objects that are not whole in %s", len(wanted), self.address)
+        log.info("Pushing to %s what it still lacks: %s objects", self.address, len(wanted))
 
         def put(one: Object) -> None:
             cache, remote = self._cache(one), self._remote(one)

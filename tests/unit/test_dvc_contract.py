@@ -232,7 +232,7 @@ def test_a_damaged_input_is_found_before_it_is_read(lab, ran, damage):
     }[damage]()
     (lab.project / "values.yaml").write_text("factor: 4\n")
 
-    with pytest.raises(LostError, match=r"out/two: gone from the cache and the store") as caught:
+    with pytest.raises(LostError, match=r"out/two: missing from the cache and the store") as caught:
         lab.run("use", ran)
 
     assert caught.value.maker == "make"
