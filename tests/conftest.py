@@ -85,12 +85,12 @@ def parts(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def make_site(
     parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Callable[[str], Site]:
+) -> Callable[..., Site]:
     """Set up a copy of the project against the running parts; the name is of this module alone."""
     made = request.node.stash.setdefault(SITES, [])
 
-    def make(name: str) -> Site:
-        made.append(new_site(parts, name, tmp_path_factory.mktemp(name)))
+    def make(name: str, retries: int = 1) -> Site:
+        made.append(new_site(parts, name, tmp_path_factory.mktemp(name), retries))
         return made[-1]
 
     return make

@@ -56,6 +56,7 @@ def airflow(copy_project: Callable[[], Path]) -> Iterator[Served]:
     home = Home(copy_project())
     site = Site(home.project, {}, "serve")
     site.name_all()
+    site.retry_soon(3)
     site.edit_config("approval: auto", "approval: manual")
     site.edit_config("cron: null", 'cron: "0 0 * * *"')  # a backfill needs a schedule
     site.edit_config('start_date: "2026-01-01"', f'start_date: "{FIRST}"')
@@ -132,13 +133,20 @@ def looked_at(airflow: Served, run_id: str, state: str) -> dict[str, Any]:
         run["manifest"] = json.loads(body.read())
     else:
         run["log"] = airflow.log(run_id, "resolve_config", 1)
+        run["told"] = airflow.told(re.escape(run_id))
     return run
+
+
+def told(runs: dict[str, dict[str, Any]]) -> str:
+    """Why runs failed, for a person."""
+    return "\n".join(run["told"] for run in runs.values() if "told" in run)
 
 
 def test_dates_succeed_side_by_side_and_the_one_without_a_file_fails_alone(backfilled):
     first = backfilled[0]
 
-    assert {day: run["state"] for day, run in first.items()} == {FIRST: "success", SAME: "success", MISSING: "failed"}
+    states = {day: run["state"] for day, run in first.items()}
+    assert states == {FIRST: "success", SAME: "success", MISSING: "failed"}, told(first)
     tasks = [task for run in first.values() for task in run["tasks"].values() if task["start_date"]]
     spans = [(task["start_date"], task["end_date"], task["dag_run_id"]) for task in tasks]
     assert any(a[0] < b[0] < a[1] and a[2] != b[2] for a in spans for b in spans)
@@ -169,7 +177,9 @@ def test_each_date_has_its_own_data_and_lineage_and_the_same_rows_train_once(bac
 def test_a_second_backfill_executes_no_stage(backfilled):
     first, second = backfilled
 
-    assert {day: run["state"] for day, run in second.items()} == {day: run["state"] for day, run in first.items()}
+    assert {day: run["state"] for day, run in second.items()} == {day: run["state"] for day, run in first.items()}, (
+        told(first) + told(second)
+    )
     for day in (FIRST, SAME):
         assert "executed" not in second[day]["outcomes"]
         assert second[day]["manifest"]["mlflow_run"] == first[day]["manifest"]["mlflow_run"]

@@ -46,8 +46,8 @@ class Lab(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def lab(make_site: Callable[[str], Site]) -> Iterator[Lab]:
-    site = make_site("scheduler")
+def lab(make_site: Callable[..., Site]) -> Iterator[Lab]:
+    site = make_site("scheduler", retries=3)
     put_dated_files(site)
     with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
         site.env["MLFLOW_TRACKING_URI"] = mlflow.url
