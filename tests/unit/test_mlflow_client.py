@@ -28,9 +28,11 @@ def answering(status: int) -> Iterator[RuntimeSettings]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield RuntimeSettings(mlflow_tracking_uri=f"http://user:hunter2@127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
+        try:
+            yield RuntimeSettings(mlflow_tracking_uri=f"http://user:hunter2@127.0.0.1:{server.server_port}")
+        finally:  # else a test that fails would leave the thread, and pytest would not end
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AccessError), (403, ServiceError), (500, ServiceError)])
