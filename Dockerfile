@@ -46,4 +46,4 @@ USER 50000:0
 ENTRYPOINT ["tini", "--"]
 CMD ["airflow", "api-server"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s \
-    CMD ["python", "-m", "include.stack.healthy", "http://127.0.0.1:8080/api/v2/version"]
+    CMD ["python", "-m", "include.services.stack.healthy", "http://127.0.0.1:8080/api/v2/version"]

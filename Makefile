@@ -4,7 +4,7 @@
 VENV := .venv
 PYTHON_CANDIDATES := python3 python3.13 python3.12 python3.11 python
 BIN := $(VENV)/bin
-EMBEDDED := $(BIN)/python -m include.embedded
+EMBEDDED := $(BIN)/python -m include.services.embedded
 PYTEST := $(BIN)/python -m pytest
 # One more than two cores: tests wait for servers too.
 WORKERS ?= 3
@@ -42,10 +42,10 @@ stop: $(VENV)/.installed ## end what runs in the background
 	@$(EMBEDDED) stop
 
 env: ## config/.env with new secrets for the stack in containers (AIRFLOW_PORT, MLFLOW_PORT, STORE_PORT, STORE_CONSOLE_PORT)
-	@$(FIND_PYTHON); $$python -m include.stack.env_file
+	@$(FIND_PYTHON); $$python -m include.services.stack.env_file
 
 up: ## Airflow, MLflow, MinIO, PostgreSQL in containers (CELERY=1: several workers, CELERY_WORKERS of them)
-	@$(FIND_PYTHON); $(if $(CELERY),COMPOSE_PROFILES=celery) $$python -m include.stack.up
+	@$(FIND_PYTHON); $(if $(CELERY),COMPOSE_PROFILES=celery) $$python -m include.services.stack.up
 
 down: ## end the containers; the data stay (VOLUMES=1: they go too)
 	@$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)

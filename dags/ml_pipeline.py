@@ -7,8 +7,8 @@ from pendulum import datetime
 
 from dvc_airflow.operators import DvcPushOperator
 from dvc_airflow.task_group import DvcTaskGroup
-from include.config_file import load_config
 from include.settings import PROJECT_DIR
+from include.settings.config_file import load_config
 from ml_operators.assets import champion_asset, model_asset, raw_data_asset
 from ml_operators.base import (
     cache_dir,
@@ -21,7 +21,7 @@ from ml_operators.base import (
 from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink
 from ml_operators.mlflow_runs import mlflow_run_gone
 from ml_operators.params import trigger_form
-from ml_operators.promote_model import JudgeModelOperator, PromoteModelOperator
+from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperator
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
@@ -53,7 +53,7 @@ start = config.schedule.start_date
 
 def links(*names: str) -> list[ObjectLink]:
     """Buttons to the objects of these ``paths``."""
-    return [ObjectLink(getattr(config.paths, name), config.remote_url) for name in names]
+    return [ObjectLink(getattr(config.paths, name)) for name in names]
 
 
 with DAG(
@@ -69,8 +69,8 @@ with DAG(
     tags=["dvc", "mlflow"],
 ):
     resolve_config = ResolveConfigOperator(task_id="resolve_config")
-    resolved = resolve_config.output["config"]
-    setup_bucket = SetupBucketOperator(task_id="setup_bucket", config=resolved)
+    resolved = resolve_config.output
+    setup_bucket = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
 
     dvc = {
         "project_dir": PROJECT_DIR,
@@ -102,26 +102,22 @@ with DAG(
         extra_links=[StoreLink()],
         **dvc,
     )
-    facts = {
-        "config": resolved,
-        "code": resolve_config.output["code"],
-        "stage_task_ids": stages.stage_task_ids,
-    }
+    run = {"resolved": resolved, "stage_task_ids": stages.stage_task_ids}
     # Inlets: Airflow's graph of Assets then shows what comes of what.
     raw_data, model = raw_data_asset(config), model_asset(config)
-    register_model = RegisterModelOperator(task_id="register_model", asset=model, inlets=[raw_data], **facts)
+    register_model = RegisterModelOperator(task_id="register_model", asset=model, inlets=[raw_data], **run)
     registered = register_model.output
-    record_lineage = RecordLineageOperator(task_id="record_lineage", model=registered, asset=raw_data, **facts)
+    record_lineage = RecordLineageOperator(task_id="record_lineage", model=registered, asset=raw_data, **run)
     promote_model = PromoteModelOperator(
-        task_id="promote_model", config=resolved, model=registered, asset=champion_asset(config), inlets=[model]
+        task_id="promote_model", resolved=resolved, model=registered, asset=champion_asset(config), inlets=[model]
     )
 
     setup_bucket >> stages >> dvc_push >> register_model >> record_lineage
     if config.registry.approval == "manual":
         from ml_operators.approve_promotion import ApprovePromotionOperator
 
-        judge_model = JudgeModelOperator(task_id="judge_model", config=resolved, model=registered)
-        approve = ApprovePromotionOperator(task_id="approve_promotion", verdict=judge_model.output)
-        record_lineage >> judge_model >> approve >> promote_model
+        evaluate_model = EvaluateModelOperator(task_id="evaluate_model", resolved=resolved, model=registered)
+        approve = ApprovePromotionOperator(task_id="approve_promotion", verdict=evaluate_model.output)
+        record_lineage >> evaluate_model >> approve >> promote_model
     else:
         record_lineage >> promote_model

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, Param
 
-from include.config_file import load_config
+from include.settings.config_file import load_config
 from ml_operators.assets import champion_asset
 from ml_operators.base import retry_arguments
 from ml_operators.roll_back import RollBackOperator

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG
 
-from include.config_file import SCORING, load_config
+from include.settings.config_file import SCORING, load_config
 from ml_operators.assets import champion_asset
 from ml_operators.base import retry_arguments
 from ml_operators.params import form_of

@@ -12,11 +12,12 @@ from typing import Any
 
 from configobj import ConfigObj
 
-from include.config_file import dump_yaml, load_config
 from include.errors import PipelineError, exit_with_message
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings.config_file import dump_yaml, load_config
 from include.stages.files import write_bytes
-from include.store import client, ensure_bucket, explained
+from include.store.client import client, ensure_bucket, translated_errors
+from include.store.stored_objects import object_path
 
 LOCK = "dvc.lock"
 REMOTE = 'remote "store"'
@@ -42,10 +43,10 @@ def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSetting
 def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
     """Make the bucket if there is none.
 
-    :raises AccessError, ServiceError: see `include.store.explained`.
+    :raises AccessError, ServiceError: see `include.store.client.translated_errors`.
     """
     bucket = config.storage.bucket
-    with explained(runtime, f"storage.bucket: {bucket}"):
+    with translated_errors(runtime, f"storage.bucket: {bucket}"):
         ensure_bucket(client(runtime), bucket, runtime)
 
 
@@ -119,8 +120,9 @@ def put_into_cache(cache: Path, source: Path) -> None:
 
     :param source: checked by the caller; its name is its md5.
     """
-    target = cache / "files" / "md5" / source.name[:2] / source.name[2:]
-    write_bytes(target, source.read_bytes(), mode=0o444)  # as DVC protects what is in its cache
+    write_bytes(
+        cache / object_path(source.name), source.read_bytes(), mode=0o444
+    )  # as DVC protects what is in its cache
 
 
 def _only_pins(changes: Any) -> bool:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from include.config_file import load_config
 from include.errors import PipelineError
 from include.mlflow_client import champion_version, server_version, shown
 from include.settings import CONFIG_FILE, ENV_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
-from include.store import client, explained
+from include.settings.config_file import load_config
+from include.store.client import client, translated_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,11 +28,11 @@ FREE_BYTES = 1024**3
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing. ``told`` says what is, and what to do where it is not in order."""
+    """One thing. ``detail`` says what is, and what to do where it is not in order."""
 
     what: str
     ok: bool
-    told: str
+    detail: str
 
 
 def examine() -> Iterator[Finding]:
@@ -111,14 +111,14 @@ def _env_file() -> str:
 
 def _store(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     bucket = config.storage.bucket
-    with explained(runtime, f"storage.bucket: {bucket}"):
+    with translated_errors(runtime, f"storage.bucket: {bucket}"):
         client(runtime).list_objects_v2(Bucket=bucket, MaxKeys=1)
     return f"s3://{bucket} at {runtime.aws_endpoint_url or 'AWS'} answers"
 
 
 def _permissions(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     s3, bucket = client(runtime), config.storage.bucket
-    with explained(runtime, f"writing, reading and deleting in bucket {bucket}"), _probe(s3, bucket) as key:
+    with translated_errors(runtime, f"writing, reading and deleting in bucket {bucket}"), _probe(s3, bucket) as key:
         s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return f"list, write, read and delete in {bucket}"
 
@@ -126,7 +126,7 @@ def _permissions(config: PipelineConfig, runtime: RuntimeSettings) -> str:
 def _locks(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     """Whether the store knows conditional writes: without them two runs could promote at the same time."""
     s3, bucket = client(runtime), config.storage.bucket
-    with explained(runtime, f"conditional writes in bucket {bucket}"), _probe(s3, bucket) as key:
+    with translated_errors(runtime, f"conditional writes in bucket {bucket}"), _probe(s3, bucket) as key:
         if _put_anew(s3, bucket, key):
             raise _NotInOrderError(
                 "the store ignores `If-None-Match`, so the registry cannot be locked. Use a newer store "
@@ -159,7 +159,7 @@ def _put_anew(s3: "S3Client", bucket: str, key: str) -> bool:
 
 
 def _clock(config: PipelineConfig, runtime: RuntimeSettings) -> str:
-    with explained(runtime, "asking the store for the time"):
+    with translated_errors(runtime, "asking the store for the time"):
         answer: Any = client(runtime).list_objects_v2(Bucket=config.storage.bucket, MaxKeys=1)
     there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     off = abs((datetime.now(UTC) - there).total_seconds())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHAMPION = "champion"  # the alias of the version that is in use
-NO_MLFLOW = "what answers at {} is no MLflow. Is MLFLOW_TRACKING_URI right?"
+NO_MLFLOW = "the server at {} is not MLflow. Check MLFLOW_TRACKING_URI."
 CONNECT_TIMEOUT = 5  # seconds at most, of those that a request may take
 
 
@@ -25,7 +25,7 @@ def connect(runtime: RuntimeSettings) -> "MlflowClient":
     os.environ.update(runtime.tracking_environment())  # MLflow takes credentials and limits from nowhere else
     import mlflow
 
-    with explained(runtime):
+    with translated_errors(runtime):
         mlflow.set_tracking_uri(runtime.mlflow_tracking_uri)
         return mlflow.MlflowClient()
 
@@ -73,13 +73,13 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
     :raises AccessError, ServiceError: as for `deleted_run`.
     """
     if not _is_server(runtime):
-        with explained(runtime):
-            return holder_of(connect(runtime), name, CHAMPION)
+        with translated_errors(runtime):
+            return version_of_alias(connect(runtime), name, CHAMPION)
     answer = _get(runtime, "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": CHAMPION})
     return str(answer["model_version"]["version"]) if answer is not None else None
 
 
-def holder_of(client: "MlflowClient", name: str, alias: str) -> str | None:
+def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
     """The version of a registered model that has the alias; None if none has, or there is no such model."""
     from mlflow.exceptions import MlflowException
 
@@ -127,7 +127,7 @@ def _get(
     import requests
 
     password, timeout = runtime.mlflow_tracking_password, runtime.mlflow_http_request_timeout
-    with explained(runtime):
+    with translated_errors(runtime):
         answer = requests.get(
             f"{runtime.mlflow_tracking_uri.rstrip('/')}/{path}",
             params=params,
@@ -161,7 +161,7 @@ def close_runs(client: "MlflowClient", run_ids: Iterable[str]) -> None:
 
 
 @contextmanager
-def explained(runtime: RuntimeSettings) -> Iterator[None]:
+def translated_errors(runtime: RuntimeSettings) -> Iterator[None]:
     """Turn the MLflow client's errors into ours.
 
     :raises AccessError: the server refuses the credentials.

@@ -24,9 +24,9 @@ from uuid import uuid4
 import psutil
 from sklearn.datasets import load_iris
 
-from include.config_file import load_config
-from include.lineage.archive import VERDICT, Archive, RunKey
+from include.lineage.lineage_store import VERDICT, LineageStore, RunKey
 from include.settings import RuntimeSettings
+from include.settings.config_file import load_config
 from tests.support.copies import ROOT, copy_of_project
 from tests.support.parts import running_parts
 from tests.support.scheduler import Airflow, running_airflow
@@ -321,7 +321,7 @@ def past_runs(bench: Bench) -> None:
     site.dag({})
     config = load_config(site.project)
     runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in site.env.items()})
-    archive = Archive(config, runtime)
+    archive = LineageStore(config, runtime)
     (first,) = archive.newest(1)
     manifest, verdict = archive.read(first), json.dumps(archive.verdict(first)).encode()
 

@@ -67,7 +67,7 @@ def project(copy_project: Callable[[], Path]) -> Path:
 @pytest.fixture
 def config_document() -> dict[str, Any]:
     """config/config.yaml as it stands, to change and validate."""
-    from include.config_file import read_config_document
+    from include.settings.config_file import read_config_document
 
     return read_config_document()
 

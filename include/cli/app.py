@@ -7,13 +7,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from include.config_file import load_config
 from include.errors import PipelineError
-from include.lineage.archive import Archive, RunKey
 from include.lineage.find import find_run
+from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
-from include.lineage.objects import StoredObjects
 from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings.config_file import load_config
+from include.store.stored_objects import StoredObjects
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Run = Annotated[
@@ -36,9 +36,9 @@ class Session:
         return load_runtime_settings()
 
     @cached_property
-    def archive(self) -> Archive:
+    def archive(self) -> LineageStore:
         """The manifests."""
-        return Archive(self.config, self.runtime)
+        return LineageStore(self.config, self.runtime)
 
     def find(self, name: str) -> tuple[RunKey, Manifest]:
         """A run by what a person calls it.
@@ -50,7 +50,7 @@ class Session:
 
     def objects(self, manifest: Manifest) -> StoredObjects:
         """The bytes of a run."""
-        return StoredObjects.of(manifest, self.archive.s3, self.runtime)
+        return self.archive.objects_of(manifest)
 
 
 def main() -> NoReturn:

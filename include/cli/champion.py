@@ -20,8 +20,8 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Give the alias champion back to an earlier version."""
-    from include.mlflow_client import connect, explained
-    from include.registry import PREVIOUS, Doer, Registry
+    from include.mlflow_client import connect, translated_errors
+    from include.registry.registry import PREVIOUS, Actor, Registry
 
     if version != PREVIOUS and not version.removeprefix("v").isdigit():
         raise typer.BadParameter(f"{version!r} is neither the number of a version nor {PREVIOUS}.")
@@ -29,9 +29,9 @@ def rollback(
         raise ConfigError("--reason is empty. Say why, for those who ask later.")
     session = Session()
     mlflow = connect(session.runtime)
-    with explained(session.runtime):
+    with translated_errors(session.runtime):
         registry = Registry(session.config, session.runtime, mlflow)
-        change = registry.roll_back(version, reason, Doer(_user(), uuid4().hex))
+        change = registry.roll_back(version, reason, Actor(_user(), uuid4().hex))
     if as_json:
         print_json({**asdict(change), "name": registry.name})
     else:

@@ -16,7 +16,7 @@ def doctor(as_json: AsJson = False) -> None:
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.told}", flush=True)
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}", flush=True)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     failed = [finding.what for finding in findings if not finding.ok]

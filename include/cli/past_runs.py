@@ -7,9 +7,9 @@ import typer
 from include.cli.app import AsJson, Run, Session
 from include.cli.output import print_facts, print_json, print_table
 from include.errors import PipelineError
-from include.lineage.archive import Entry
-from include.lineage.compare import compare
-from include.lineage.manifest import Manifest
+from include.lineage.differences import differences
+from include.lineage.lineage_store import Entry
+from include.lineage.summary import summary
 from include.mlflow_client import champion_version
 
 
@@ -41,7 +41,7 @@ def runs(
     else:
         print(f"No run is recorded in s3://{session.archive.bucket}{' on this page' if page > 1 else ''}.")
     if away:  # the list is of the store and stands; which of them is champion only MLflow knows
-        raise type(away)(f"which version is champion cannot be told: {away}")
+        raise type(away)(f"cannot tell which version is champion: {away}")
 
 
 def show(run: Run, as_json: AsJson = False) -> None:
@@ -52,7 +52,7 @@ def show(run: Run, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
         return
-    print_facts(_facts(manifest))
+    print_facts(summary(manifest))
     print()
     print_table(
         ["stage", "outcome", "seconds", "why"],
@@ -73,7 +73,7 @@ def diff(one: Run, other: Run, as_json: AsJson = False) -> None:
     """Compare two runs: configuration, data, metrics, code and packages."""
     session = Session()
     manifests = [session.find(name)[1] for name in (one, other)]
-    changes = compare(*manifests)
+    changes = differences(*manifests)
     ids = [manifest.airflow.run_id for manifest in manifests]
     if as_json:
         print_json({"runs": ids, **{part: {k: list(v) for k, v in found.items()} for part, found in changes.items()}})
@@ -106,22 +106,4 @@ def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
         "metrics": manifest.metrics,
         "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
         "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,
-    }
-
-
-def _facts(manifest: Manifest) -> dict[str, Any]:
-    run, data = manifest.airflow, manifest.config["data"]
-    return {
-        "run": run.run_id,
-        "DAG": run.dag_id,
-        "started": run.started_at,
-        "logical date": run.logical_date,
-        "triggered by": run.triggered_by,
-        "Airflow": run.url,
-        "code": manifest.code,
-        "data": f"{data['source']} (version {data['version'] or 'built-in'})",
-        "MLflow run": manifest.mlflow_run["run_id"],
-        "model": f"{manifest.model.name} version {manifest.model.version}" if manifest.model else None,
-        "lock (SHA-256)": manifest.lock_sha256,
-        "packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
     }

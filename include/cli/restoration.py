@@ -10,7 +10,7 @@ from include.cli.output import print_json, print_table, progress
 from include.errors import DataError
 from include.lineage import restore as restoring
 from include.lineage import verify as verifying
-from include.lineage.compare import flat
+from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.settings import PROJECT_DIR
 
@@ -27,8 +27,8 @@ def restore(
     session = Session()
     key, manifest = session.find(run)
     objects = session.objects(manifest)
-    with progress("Fetching", len(manifest.outputs)) as tell:
-        done = restoring.restore(manifest, objects, to or PROJECT_DIR, force=force, tell=tell)
+    with progress("Fetching", len(manifest.outputs)) as on_progress:
+        done = restoring.restore(manifest, objects, to or PROJECT_DIR, force=force, on_progress=on_progress)
     if as_json:
         print_json({"run": key.run_id, "folder": done.folder, "files": done.files, "changed": done.changed})
         return
@@ -51,16 +51,16 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that every object of a run is in the store, with the right content."""
+    """RerunOutput that every object of a run is in the store, with the right content."""
     session = Session()
     key, manifest = session.find(run)
-    with progress("Checking", len(manifest.outputs)) as tell:
-        count, damages = verifying.verify(manifest, session.objects(manifest), tell)
+    with progress("Checking", len(manifest.outputs)) as on_progress:
+        count, damages = verifying.verify(manifest, session.objects(manifest), on_progress)
     documents = session.archive.changed_documents(key, manifest)
-    checks: list[verifying.Check] = []
+    checks: list[verifying.RerunOutput] = []
     if rerun:
-        with progress("Running again:", len(manifest.stages)) as tell:
-            checks = verifying.rerun(manifest, PROJECT_DIR, session.runtime, tell)
+        with progress("Running again:", len(manifest.stages)) as on_progress:
+            checks = verifying.rerun(manifest, PROJECT_DIR, session.runtime, on_progress)
     tracked = verifying.may_differ(manifest)
     other = [check for check in checks if not check.ok and check.path != tracked]
     packages = verifying.other_packages(manifest) if rerun else {}
@@ -90,8 +90,8 @@ def verify(
         raise DataError("; ".join(problems))
 
 
-def _print_checks(checks: list[verifying.Check], tracked: str) -> None:
-    def say(check: verifying.Check) -> str:
+def _print_checks(checks: list[verifying.RerunOutput], tracked: str) -> None:
+    def say(check: verifying.RerunOutput) -> str:
         if check.ok:
             return "the same"
         return "another MLflow run, as it must be" if check.path == tracked else "different"

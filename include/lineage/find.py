@@ -1,12 +1,12 @@
 """From what a person calls a run to the run: an Airflow run id, an MLflow run id, a model version, or a beginning."""
 
 from include.errors import DataError
-from include.lineage.archive import Archive, RunKey
+from include.lineage.lineage_store import LineageStore, RunKey
 
 SHOWN = 10
 
 
-def find_run(archive: Archive, name: str, model_name: str) -> RunKey:
+def find_run(archive: LineageStore, name: str, model_name: str) -> RunKey:
     """Find a run.
 
     :param name: an Airflow run id (``<dag>/<run>`` where two DAGs have the same), an MLflow run id, the number of a

@@ -7,30 +7,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from include.config_file import dump_yaml
 from include.errors import DataError
 from include.lineage.code_state import Code
 from include.settings import CONFIG_FILE, PipelineConfig
+from include.settings.config_file import dump_yaml
+from include.stages.score import metrics_by_name
+from include.store.stored_objects import Md5, ProjectPath, inside_project
 
 SCHEMA_VERSION = 2
+# What is data of a run, by their names in the configuration's `paths`
+DATA = ("raw_data", "train_data", "test_data", "model")
 PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
-
-
-def _inside(path: str) -> str:
-    """A manifest is data that came over a network: no path in it may lead out of the project."""
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise ValueError("is outside the project")
-    return path
-
-
-ProjectPath = Annotated[str, AfterValidator(_inside)]
-Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 
 
 class _Part(BaseModel):
@@ -51,6 +42,11 @@ class StageRecord(_Part):
     seconds: float
     executed_in: str | None
 
+    @classmethod
+    def of(cls, ended: "EndedStage") -> "StageRecord":
+        """From how a stage ended."""
+        return cls.model_validate({name: getattr(ended, name) for name in cls.model_fields})
+
 
 class FileRecord(_Part):
     """A file or folder (md5 ends in ``.dir``) that a stage read or wrote. ``size`` in bytes."""
@@ -64,7 +60,7 @@ class FileRecord(_Part):
     @model_validator(mode="after")
     def _outputs_are_inside(self) -> "FileRecord":
         if self.role == "output":
-            _inside(self.path)
+            inside_project(self.path)
         return self
 
 
@@ -122,15 +118,36 @@ class Manifest(_Part):
         return next((record.md5 for record in self.outputs if record.path == path), None)
 
 
-def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[Mapping[str, Any]], code: Code) -> Manifest:
+class EndedStage(Protocol):
+    """How a stage ended: the fields of `StageRecord`, its lock entries by file and name, and what it published."""
+
+    @property
+    def stage(self) -> str: ...  # noqa: D102
+    @property
+    def outcome(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def started_at(self) -> str | None: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def executed_in(self) -> str | None: ...  # noqa: D102
+    @property
+    def lock(self) -> Mapping[str, Mapping[str, Any]]: ...  # noqa: D102
+    @property
+    def published(self) -> Mapping[str, str]: ...  # noqa: D102
+
+
+def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[EndedStage], code: Code) -> Manifest:
     """Put the facts of a run together.
 
-    :param results: what the stage tasks returned; one of them publishes the metrics and the MLflow run.
+    :param results: of the stages; one of them publishes the metrics and the MLflow run.
     """
-    published = {path: text for result in results for path, text in result["published"].items()}
+    published = {path: text for result in results for path, text in result.published.items()}
     stages: dict[str, Any] = {}
     for result in results:
-        for file, entries in result["lock"].items():
+        for file, entries in result.lock.items():
             stages.setdefault(file, {}).update(entries)
     lock = {file: {"schema": "2.0", "stages": entries} for file, entries in stages.items()}
     return Manifest(
@@ -139,10 +156,10 @@ def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[Mapping
         config=config.model_dump(mode="json"),
         lock=lock,
         lock_sha256=_sha256(lock),
-        stages=[StageRecord(**{name: result.get(name) for name in StageRecord.model_fields}) for result in results],
+        stages=[StageRecord.of(result) for result in results],
         files=_files(lock),
         mlflow_run=json.loads(published[config.paths.mlflow_run]),
-        metrics=flat_metrics(json.loads(published[config.paths.metrics])),
+        metrics=metrics_by_name(json.loads(published[config.paths.metrics])),
         packages=package_versions(),
     )
 
@@ -156,9 +173,9 @@ def parse(text: str | bytes, where: str) -> Manifest:
         document = json.loads(text)
         schema = document["schema_version"]
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{where} is no manifest of a run: it was cut short or changed.") from None
+        raise DataError(f"{where} is not the manifest of a run: it was truncated or changed.") from None
     if not isinstance(schema, int):
-        raise DataError(f"{where} is no manifest of a run: its schema version is {schema!r}.")
+        raise DataError(f"{where} is not the manifest of a run: its schema version is {schema!r}.")
     if schema != SCHEMA_VERSION:
         way = "Update this project to read it" if schema > SCHEMA_VERSION else "Run that configuration again"
         raise DataError(f"{where} has schema version {schema}; this version reads {SCHEMA_VERSION}. {way}.")
@@ -185,11 +202,6 @@ def documents(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def flat_metrics(document: Mapping[str, Any]) -> dict[str, float]:
-    """``{"test": {"accuracy": 0.9}}`` of reports/metrics.json -> ``{"test_accuracy": 0.9}``."""
-    return {f"{part}_{name}": value for part in ("train", "test") for name, value in document[part].items()}
-
-
 def tags(manifest: Manifest) -> dict[str, str]:
     """What a model version and an MLflow run are found by."""
     data = manifest.config["data"]
@@ -198,7 +210,7 @@ def tags(manifest: Manifest) -> dict[str, str]:
         "lock_sha256": manifest.lock_sha256,
         "data.source": data["source"],
         "data.version": data["version"] or "built-in",
-        **{f"md5.{name}": str(manifest.md5_of(name)) for name in ("raw_data", "train_data", "test_data", "model")},
+        **{f"md5.{name}": str(manifest.md5_of(name)) for name in DATA},
         "airflow.dag_id": manifest.airflow.dag_id,
         "airflow.run_id": manifest.airflow.run_id,
         **({"airflow.url": manifest.airflow.url} if manifest.airflow.url else {}),

@@ -3,10 +3,10 @@
 import json
 from typing import TYPE_CHECKING
 
-from include.gate import Verdict
-from include.lineage.archive import FOLDER, REPORT
+from include.lineage.lineage_store import FOLDER, REPORT
 from include.lineage.manifest import Manifest, documents, tags
 from include.mlflow_client import require_run
+from include.registry.gate import Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +22,7 @@ def tag_run(manifest: Manifest, mlflow: "MlflowClient") -> None:
     A run that restored the model adds its own folder of artifacts, and its link to the description; the tags stay those
     of the run that trained.
 
-    :raises DataError: the MLflow run is gone.
+    :raises DataError: the MLflow run was deleted.
     """
     mlflow_run_id = manifest.mlflow_run["run_id"]
     require_run(mlflow, mlflow_run_id)

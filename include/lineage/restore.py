@@ -10,11 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 from include import checkout
-from include.config_file import dump_yaml
 from include.errors import ConfigError, DataError
 from include.lineage.manifest import Manifest
-from include.lineage.objects import StoredFile, StoredObjects, md5_of_file, refuse
 from include.settings import CONFIG_FILE
+from include.settings.config_file import dump_yaml
+from include.store.stored_objects import StoredFile, StoredObjects, md5_of_file, refuse
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def restore(
     folder: Path,
     *,
     force: bool = False,
-    tell: Callable[[str], None] = lambda path: None,
+    on_progress: Callable[[str], None] = lambda path: None,
 ) -> Restored:
     """Restore a run into a DVC checkout (a folder with a dvc.yaml) or into a plain folder; all or nothing.
 
@@ -47,7 +47,7 @@ def restore(
     files, damages = objects.files(manifest.outputs)
     refuse(damages)
     with tempfile.TemporaryDirectory(prefix="restore-") as temporary:
-        refuse(objects.fetch(files, Path(temporary), tell))
+        refuse(objects.fetch(files, Path(temporary), on_progress))
         if (folder / "dvc.yaml").is_file():
             lists = [record for record in manifest.outputs if record.md5 and record.md5.endswith(".dir")]
             for record in lists:

@@ -12,12 +12,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from include.config_file import dump_yaml, parse_yaml
 from include.errors import DataError, PipelineError
 from include.lineage.code_state import git
 from include.lineage.manifest import Manifest, package_versions
-from include.lineage.objects import Damage, StoredObjects, md5_of_file
 from include.settings import CONFIG_FILE, RuntimeSettings
+from include.settings.config_file import dump_yaml, parse_yaml
+from include.store.stored_objects import Damage, StoredObjects, md5_of_file
 
 LAST_LINES = 15
 # What a stage gets of the shell's environment, as in `dvc_airflow.environment` (neither room imports the other): with
@@ -41,7 +41,7 @@ NO_CODE = (".git", ".dvc", ".venv", ".embedded", ".env", "__pycache__", ".*_cach
 
 
 @dataclass(frozen=True)
-class Check:
+class RerunOutput:
     """Of one output: its md5 by the manifest, and what was found."""
 
     path: str
@@ -55,19 +55,22 @@ class Check:
 
 
 def verify(
-    manifest: Manifest, objects: StoredObjects, tell: Callable[[str], None] = lambda path: None
+    manifest: Manifest, objects: StoredObjects, on_progress: Callable[[str], None] = lambda path: None
 ) -> tuple[int, list[Damage]]:
     """Read every object of the run from the store, and hash it.
 
     :return: how many files there are, and what is gone or changed.
     """
     files, damages = objects.files(manifest.outputs)
-    return len(files) + len(damages), damages + objects.check(files, tell)
+    return len(files) + len(damages), damages + objects.check(files, on_progress)
 
 
 def rerun(
-    manifest: Manifest, project_dir: Path, runtime: RuntimeSettings, tell: Callable[[str], None] = lambda path: None
-) -> list[Check]:
+    manifest: Manifest,
+    project_dir: Path,
+    runtime: RuntimeSettings,
+    on_progress: Callable[[str], None] = lambda path: None,
+) -> list[RerunOutput]:
     """Execute all stages of a run again, without any cache, in a folder of their own; and hash what they made.
 
     MLflow is a throw-away database there: the real one gets no second run of the same training.
@@ -81,7 +84,7 @@ def rerun(
         (folder / CONFIG_FILE).write_text(dump_yaml(manifest.config), encoding="utf-8")
         (folder / ".dvc").mkdir(exist_ok=True)
         (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
-        _repro(folder, project_dir, runtime, tell)
+        _repro(folder, project_dir, runtime, on_progress)
         return _compared(manifest, folder)
 
 
@@ -128,7 +131,7 @@ def _changed(code: Mapping[str, str | None], folder: Path) -> list[str]:
     return [path for path, md5 in code.items() if md5 and md5_of_file(folder / path) != md5]
 
 
-def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, tell: Callable[[str], None]) -> None:
+def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, on_progress: Callable[[str], None]) -> None:
     environment = {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         **runtime.store_environment(),
@@ -155,15 +158,15 @@ def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, tell: Call
         for line in process.stdout or ():
             printed.append(line.rstrip())
             if line.startswith("Running stage"):
-                tell(line.split("'")[1])
+                on_progress(line.split("'")[1])
     if process.returncode:
         said = "\n".join(printed[-LAST_LINES:])
         raise PipelineError(f"the stages did not run again: `dvc repro` ended with {process.returncode}:\n{said}")
 
 
-def _compared(manifest: Manifest, folder: Path) -> list[Check]:
+def _compared(manifest: Manifest, folder: Path) -> list[RerunOutput]:
     found: dict[str, Any] = {}
     for path in manifest.lock:
         for entry in parse_yaml((folder / path).read_text(encoding="utf-8"), path)["stages"].values():
             found |= {out["path"]: out.get("md5") for out in entry.get("outs", [])}
-    return [Check(record.path, record.md5, found.get(record.path)) for record in manifest.outputs]
+    return [RerunOutput(record.path, record.md5, found.get(record.path)) for record in manifest.outputs]

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.config_file import load_config
 from include.errors import ConfigError, DataError, exit_with_message
 from include.settings import DataConfig, RuntimeSettings, load_runtime_settings
-from include.sources import kind, read_bytes, require_resolved
+from include.settings.config_file import load_config
 from include.stages.files import write_csv
+from include.store.sources import kind, read_bytes, require_resolved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def parse(content: bytes, data: DataConfig) -> "pd.DataFrame":
         else:
             frame = pd.read_csv(io.BytesIO(content))
     except (ValueError, OSError) as error:  # of pandas and of pyarrow
-        raise DataError(f"data.source: {data.source} is no {file_format} table: {error}. See data.format.") from None
+        raise DataError(f"data.source: {data.source} is not a {file_format} table: {error}. See data.format.") from None
     if frame.empty:
         raise DataError(f"data.source: {data.source} holds no row.")
     return frame

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.config_file import load_config
 from include.errors import DataError, exit_with_message
 from include.settings import DataConfig, SplitConfig
+from include.settings.config_file import load_config
 from include.stages.files import read_csv, write_csv
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def check(frame: "pd.DataFrame", data: DataConfig, where: str) -> None:
     features = frame.drop(columns=data.target)
     problems = [*_feature_problems(features, data.max_missing_share), *_target_problems(frame[data.target])]
     if problems:
-        raise DataError(f"{where}: {'; '.join(problems)}. Mend the data, or change the keys named here.")
+        raise DataError(f"{where}: {'; '.join(problems)}. Fix the data, or change the keys named here.")
 
 
 def _feature_problems(features: "pd.DataFrame", max_missing_share: float) -> list[str]:

@@ -4,14 +4,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from include.mlflow_client import close_runs, connect, explained, running_runs
+from include.mlflow_client import close_runs, connect, running_runs, translated_errors
 from include.settings import PipelineConfig, RuntimeSettings
-from include.stages import figures
+from include.stages.plots import Plot
+from include.stages.score import metrics_by_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +39,17 @@ class TrackedRun:
         test: "Part",
         scores: Mapping[str, Mapping[str, float]],
         report: Mapping[str, Any],
-        plots: "Sequence[pd.DataFrame]",
+        plots: "Mapping[Plot, pd.DataFrame]",
     ) -> None:
         """Log hyperparameters, metrics of both parts, report, pictures, data sets and the model with its signature.
 
-        :param plots: the tables of confusion matrix, ROC and coefficients.
+        :param plots: the table of each.
         """
         import mlflow
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        metrics = {f"{part}_{name}": value for part, values in scores.items() for name, value in values.items()}
+        metrics = metrics_by_name(scores)
         mlflow.MlflowClient().log_batch(
             self.identity["run_id"],
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
@@ -57,9 +58,8 @@ class TrackedRun:
         for context, (features, target) in (("training", train), ("test", test)):
             mlflow.log_input(_dataset(config, context, features, target), context=context)
         mlflow.log_dict(dict(report), "classification_report.json")
-        drawn = (figures.confusion_matrix, figures.roc_curve, figures.coefficients)
-        for draw, table in zip(drawn, plots, strict=True):
-            mlflow.log_figure(draw(table), f"{draw.__name__}.png")
+        for plot, table in plots.items():
+            mlflow.log_figure(plot.figure(table), f"{plot.name}.png")
         self.identity["model_uri"] = _log_model(pipeline, train[0])
 
 
@@ -73,7 +73,7 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
     client = connect(runtime)
     import mlflow
 
-    with explained(runtime):
+    with translated_errors(runtime):
         experiment = mlflow.set_experiment(config.mlflow.experiment)
         tags = _airflow_tags()
         if tags:  # earlier tries of this task were killed, or they would not be tried again

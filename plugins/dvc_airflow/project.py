@@ -12,7 +12,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from dvc_airflow.atomic import replacing
+from dvc_airflow.files import replacing
 
 IGNORE_FILES = (".gitignore", ".dvcignore")
 NEVER_COPIED = frozenset({".git", ".dvc", "__pycache__", "dvc.lock"})
@@ -110,7 +110,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "dvc_airflow.describe", str(project_dir)]
+    command = [sys.executable, "-m", "dvc_airflow.dvc.describe", str(project_dir)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT, env=environment)
     if done.returncode:

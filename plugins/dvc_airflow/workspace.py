@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from dvc_airflow.lock import Lock, lock_text
+from dvc_airflow.errors import WorkspaceError
+from dvc_airflow.lockfile import Lock, lock_text
 from dvc_airflow.project import project_files
-from dvc_airflow.remote import S3_TIMEOUTS
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,9 @@ OWNER = ".dvc/owner"  # locked (flock) for as long as the task lives that made t
 UNOWNED_SECONDS = 3600  # after which a workspace without that file is nobody's
 KILL_SECONDS = 5  # that a killed process may take to end
 YOUNG_SECONDS = 10  # in which a workspace's owner may not have locked that file yet
-
-
-class WorkspaceError(Exception):
-    """A workspace cannot be made."""
+# Seconds, where the project says nothing. DVC's defaults wait for minutes; a remote that is down or silent must be
+# noticed within one.
+S3_TIMEOUTS = {"connect_timeout": "5", "read_timeout": "8"}
 
 
 class Workspace:
@@ -60,10 +59,6 @@ class Workspace:
         self.remote_url = remote_url
         self.remote_options = remote_options or {}
         self.path = Path()
-        #: DVC's view of the workspace, once `dvc_airflow.repo.open_repo` was asked for it, and whether it is outdated
-        self.repo: Any = None
-        self.repo_options: dict[str, Any] = {}
-        self.is_outdated = False
         self._owner = -1
         self._project_remote: str | None = None
 
@@ -100,22 +95,10 @@ class Workspace:
         fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def _remove(self) -> None:
-        try:
-            self.close_repo()
-        finally:
-            shutil.rmtree(self.path, ignore_errors=True)
-            if self._owner >= 0:
-                os.close(self._owner)
-                self._owner = -1
-
-    def close_repo(self) -> None:
-        """Let go of DVC's view, if there is one."""
-        repo, self.repo = self.repo, None
-        if repo is not None:
-            try:
-                repo.close()
-            except Exception as error:  # noqa: BLE001 - its databases are in the workspace, and go with it
-                log.warning("Closing DVC's view of %s: %s", self.path, error)
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
 
     def _fill(self) -> None:
         for name in project_files(self.project_dir):
@@ -138,7 +121,6 @@ class Workspace:
         """Let the workspace's lock files hold these entries, and no others."""
         for name, stages in lock.items():
             self._write(name, lock_text(stages))
-        self.is_outdated = True
 
     def _write(self, name: str, text: str) -> None:
         path = PurePosixPath(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.gate import verdict_table
+from ml_operators.results import EvaluatedModel
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +20,7 @@ class ApprovePromotionOperator(ApprovalOperator):
 
     A no skips the promotion, and the run succeeds.
 
-    :param verdict: what `JudgeModelOperator` returned. (templated: an XComArg)
+    :param verdict: what `EvaluateModelOperator` returned. (templated: an XComArg)
     """
 
     # Not subject and body: what is in them comes from users, and is no template.
@@ -32,15 +32,15 @@ class ApprovePromotionOperator(ApprovalOperator):
 
     def execute(self, context: "Context") -> Any:
         """Ask, unless there is nothing to ask, or nobody."""
-        verdict = self.verdict
-        if not verdict["passed"] or verdict["compared_with"] == verdict["version"]:
-            self.log.info("Nothing to approve: %s", verdict["note"])
+        judged = EvaluatedModel.from_xcom(self.verdict, "evaluate_model")
+        if not judged.passed or judged.compared_with == judged.version:
+            self.log.info("Nothing to approve: %s", judged.note)
             return None
         if context["dag_run"].triggering_user_name == DAGS_TEST:
             raise AirflowSkipException(
                 "`airflow dags test` has no web UI in which a person could approve, so the champion stays. Trigger the "
-                f"run in Airflow, or make it champion with `python -m include rollback {verdict['version']}`."
+                f"run in Airflow, or make it champion with `python -m include rollback {judged.version}`."
             )
-        self.subject = f"Shall version {verdict['version']} of {verdict['name']} become champion?"
-        self.body = f"{verdict['note']}.\n\n```\n{verdict_table(verdict)}\n```"
+        self.subject = f"Shall version {judged.version} of {judged.name} become champion?"
+        self.body = f"{judged.note}.\n\n```\n{judged.table}\n```"
         return super().execute(context)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias
 
 from include.settings import PipelineConfig
+from ml_operators.results import RegisteredModel
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -54,12 +55,9 @@ def emit(context: "Context", asset: Asset, extra: Mapping[str, Any]) -> None:
         context["outlet_events"][alias].add(asset, extra={**extra, **run})
 
 
-def about_version(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What an event says of a version.
-
-    :param model: what `RegisterModelOperator` returned.
-    """
-    return {**{name: model[name] for name in ("name", "version", "md5", "metrics")}, "mlflow_run_id": model["run_id"]}
+def about_version(model: RegisteredModel) -> dict[str, Any]:
+    """What an event says of a version."""
+    return {**model.model_dump(include={"name", "version", "md5", "metrics"}), "mlflow_run_id": model.run_id}
 
 
 def _registered(config: PipelineConfig, kind: str, alias: str) -> Asset:

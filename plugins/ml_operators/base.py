@@ -11,47 +11,42 @@ from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryActi
 from airflow.sdk.log import mask_secret
 from pydantic import SecretStr
 
-from include.config_file import load_config, validate_config
+from dvc_airflow.errors import ResultError
 from include.errors import AccessError, ConfigError, DataError
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig, load_runtime_settings
+from include.settings.config_file import load_config, validate_config
+from ml_operators.results import ResolvedRun
 
 if TYPE_CHECKING:
-    from include.registry import Registry
+    from include.registry.registry import Registry
 
 
 class PipelineOperator(BaseOperator):
     """Base of the operators that work with the configuration that `resolve_config` returned.
 
-    :param config: the resolved configuration. (templated: an XComArg)
+    :param resolved: what `ResolveConfigOperator` returned. (templated: an XComArg)
     """
 
-    template_fields: Sequence[str] = ("config",)
+    template_fields: Sequence[str] = ("resolved",)
     ui_color = "#e8f3d6"
 
-    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+    def __init__(self, *, resolved: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.resolved = resolved
 
     # Once per execution: Airflow executes a copy of the operator, made for that.
     @cached_property
+    def resolved_run(self) -> ResolvedRun:
+        """What the run is to do.
+
+        :raises ResultError: `resolve_config` left nothing, as when it was marked a success by hand.
+        """
+        return ResolvedRun.from_xcom(self.resolved, "resolve_config")
+
+    @cached_property
     def pipeline_config(self) -> PipelineConfig:
-        """The run's configuration, checked.
-
-        :raises ConfigError: `resolve_config` left none, as when it was marked a success by hand.
-        """
-        self.require("config")
-        return validate_config(self.config, "XCom of resolve_config")
-
-    def require(self, *names: str) -> None:
-        """Make sure that these XComs were there.
-
-        :raises ConfigError: one is missing.
-        """
-        for name in names:
-            if getattr(self, name) is None:
-                raise ConfigError(
-                    f"task {self.task_id} got no {name}: the task that gives it left nothing. Clear that one."
-                )
+        """The run's configuration, checked."""
+        return validate_config(self.resolved_run.config, "XCom of resolve_config")
 
     @cached_property
     def runtime(self) -> RuntimeSettings:
@@ -74,7 +69,7 @@ def registry_of(config: PipelineConfig, runtime: RuntimeSettings, mlflow: Any) -
 
     :param mlflow: an MlflowClient.
     """
-    from include.registry import Registry
+    from include.registry.registry import Registry
 
     return Registry(config, runtime, mlflow, load_config().storage.bucket)
 
@@ -83,7 +78,9 @@ def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
     """Arguments of every task: what may pass is retried with backoff, what cannot fails at once."""
     final = [
         RetryRule(
-            exception=[ConfigError, DataError, AccessError], action=RetryAction.FAIL, reason="cannot pass by itself"
+            exception=[ConfigError, DataError, AccessError, ResultError],
+            action=RetryAction.FAIL,
+            reason="cannot pass by itself",
         )
     ]
     return {

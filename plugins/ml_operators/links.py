@@ -9,6 +9,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 
 from include.mlflow_client import run_url, version_url
 from include.settings import RuntimeSettings, load_runtime_settings
+from include.store.stored_objects import object_path
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -78,11 +79,10 @@ class ObjectLink(BaseOperatorLink):
     """To the object that holds one output of a stage, also where the stage was restored.
 
     :param path: of the output.
-    :param remote_url: the DVC remote by config/config.yaml.
     """
 
-    def __init__(self, path: str, remote_url: str) -> None:
-        self.path, self.remote_url = path, remote_url
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     @property
     def name(self) -> str:
@@ -100,9 +100,9 @@ class ObjectLink(BaseOperatorLink):
         outs = [out for stages in locks.values() for entry in stages.values() for out in entry.get("outs", [])]
         for out in outs:
             if out["path"] == self.path and out.get("md5"):
-                bucket, _, prefix = self.remote_url.removeprefix("s3://").partition("/")
-                md5 = out["md5"]
-                return object_url(load_runtime_settings(), bucket, f"{prefix}/files/md5/{md5[:2]}/{md5[2:]}")
+                # The operator as it was rendered: a run may have a bucket of its own.
+                bucket, _, prefix = str(operator.remote_url).removeprefix("s3://").partition("/")
+                return object_url(load_runtime_settings(), bucket, f"{prefix}/{object_path(out['md5'])}")
         return ""
 
 

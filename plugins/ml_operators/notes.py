@@ -1,14 +1,17 @@
-"""Notes on tasks, as the web UI shows them.
+"""Notes on tasks and runs, as the web UI shows them: how each stage ended and why, and what the gate decided.
 
-A task has no way to write its own note. So it leaves the text as an XCom, and a listener, which Airflow calls where the
-database is, puts it on the task and on the run when the run ends.
+A task has no way to write its own note. So a listener, which Airflow calls where the database is, writes them when the
+run ends: from the results of the stages, and from the texts that other tasks left as XComs.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
+
+from dvc_airflow.errors import ResultError
+from dvc_airflow.result import Outcome, StageResult
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -30,25 +33,48 @@ class NoteListener:
     @hookimpl
     def on_dag_run_success(self, dag_run: "DagRun", msg: str) -> None:
         """Called by Airflow."""
-        _copy(dag_run)
+        _write(dag_run)
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: "DagRun", msg: str) -> None:
         """Called by Airflow."""
-        _copy(dag_run)
+        _write(dag_run)
 
 
-def _copy(dag_run: "DagRun") -> None:
-    from airflow.models.xcom import XComModel
+def run_note(stages: Mapping[str, StageResult], texts: Iterable[str]) -> str:
+    """The note on a run: which stages ran and which did not, then the texts of other tasks."""
+    in_order = sorted(stages.values(), key=lambda result: result.started_at)
+    names = {outcome: [result.stage for result in in_order if result.outcome is outcome] for outcome in Outcome}
+    outcomes = "\n".join(f"{outcome}: {', '.join(found)}" for outcome, found in names.items() if found)
+    return "\n\n".join(filter(None, [outcomes, *texts]))[:LENGTH]
 
+
+def _write(dag_run: "DagRun") -> None:
     with _attached(dag_run) as (session, run):
-        found: Any = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, key=KEY)).all()
-        notes: dict[str, str] = {one.task_id: XComModel.deserialize_value(one) for one in found}
+        texts = _xcoms(session, run, KEY)
+        stages = _stage_results(_xcoms(session, run, "return_value"))
+        notes = {task_id: f"{result.outcome}: {result.reason}"[:LENGTH] for task_id, result in stages.items()} | texts
         for ti in run.get_task_instances(session=session) if notes else []:
             if ti.task_id in notes:
                 ti.note = notes[ti.task_id]
         if notes and not run.note:
-            run.note = "\n\n".join(notes.values())[:LENGTH]
+            run.note = run_note(stages, texts.values())
+
+
+def _xcoms(session: "Session", run: "DagRun", key: str) -> dict[str, Any]:
+    """What the tasks of a run left under a key, by task."""
+    from airflow.models.xcom import XComModel
+
+    found: Any = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, key=key)).all()
+    return {one.task_id: XComModel.deserialize_value(one) for one in found}
+
+
+def _stage_results(returned: Mapping[str, Any]) -> dict[str, StageResult]:
+    stages = {}
+    for task_id, value in returned.items():
+        with suppress(ResultError):  # another task's, or of another version of the code
+            stages[task_id] = StageResult.from_xcom(value, task_id)
+    return stages
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from include.config_file import PIPELINE, is_fixed
 from include.settings import PipelineConfig
+from include.settings.config_file import PIPELINE, is_fixed
 
 # What Airflow's form shows of a JSON schema; it ignores anyOf, and exclusive bounds are checked but not shown.
 SHOWN = (
@@ -28,13 +28,13 @@ FORCE = "force"
 def trigger_form(config: PipelineConfig) -> dict[str, Param]:
     """One Param per value that a run may change, by key (``model.C``), default from config/config.yaml; and `FORCE`.
 
-    What the form sends is the run's conf; `include.config_file.apply_overrides` and the model check it again.
+    What the form sends is the run's conf; `include.settings.config_file.apply_overrides` and the model check it again.
     """
     force = Param(
         False,
         type="boolean",
         title="Run every stage",
-        description="Also those whose result is known; each then says whether it came to the same",
+        description="Including stages whose result is known; each says whether its outputs are the same",
         section="Run",
     )
     return {**form_of(config, PIPELINE), FORCE: force}

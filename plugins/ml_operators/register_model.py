@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias
 
 from include.lineage.manifest import Manifest, tags
-from include.mlflow_client import connect, explained
+from include.mlflow_client import connect, translated_errors
 from ml_operators.assets import about_version, alias_of, emit, model_asset
 from ml_operators.base import registry_of
-from ml_operators.facts import FactsOperator
 from ml_operators.links import ModelVersionLink
+from ml_operators.manifest_operator import ManifestOperator
+from ml_operators.results import RegisteredModel
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class RegisterModelOperator(FactsOperator):
+class RegisterModelOperator(ManifestOperator):
     """Register the run's model: one version per MLflow run, however often it is tried, by however many runs at once.
 
-    Returns ``name``, ``version``, ``new`` (whether it was registered now), ``run_id`` (of MLflow), ``md5`` (of the
-    model file) and ``metrics``. A version that is new is an event of the model's Asset.
+    Returns a `RegisteredModel`. A version that is new is an event of the model's Asset.
     """
 
     operator_extra_links = (ModelVersionLink(),)
@@ -29,23 +29,23 @@ class RegisterModelOperator(FactsOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Register, or find what is registered."""
-        manifest, config = self.facts(context), self.pipeline_config
+        manifest, config = self.manifest(context), self.pipeline_config
         registry = registry_of(config, self.runtime, connect(self.runtime))
-        with explained(self.runtime):
+        with translated_errors(self.runtime):
             version, new = registry.register(manifest.mlflow_run, tags(manifest), _description(manifest))
         run_id = manifest.mlflow_run["run_id"]
         self.log.info("Model %s version %s is that of MLflow run %s", registry.name, version, run_id)
-        registered = {
-            "name": registry.name,
-            "version": version,
-            "new": new,
-            "run_id": run_id,
-            "md5": manifest.md5_of("model"),
-            "metrics": manifest.metrics,
-        }
+        registered = RegisteredModel(
+            name=registry.name,
+            version=version,
+            new=new,
+            run_id=run_id,
+            md5=str(manifest.md5_of("model")),
+            metrics=manifest.metrics,
+        )
         if new:
             emit(context, model_asset(config), about_version(registered))
-        return registered
+        return registered.to_xcom()
 
 
 def _description(manifest: Manifest) -> str:

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from include.config_file import dump_yaml, load_config_with
 from include.errors import ConfigError
 from include.lineage.code_state import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR
-from include.sources import current_version, fill_date
+from include.settings.config_file import dump_yaml, load_config_with
+from include.store.sources import current_version, fill_date
 from ml_operators.base import runtime_settings
 from ml_operators.params import FORCE
+from ml_operators.results import ResolvedRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 class ResolveConfigOperator(BaseOperator):
     """Lay the run's conf over config/config.yaml, fill in the run's date, pin the version of the source.
 
-    Returns (as separate XComs) ``config``: the checked configuration; ``files``: the text that takes the place of
-    config/config.yaml in the stages' workspaces; ``remote_url``: the DVC remote; ``code``: git's commit, and whether
-    there were changes beside it; ``force``: whether every stage is to run, whatever is known.
+    Returns a `ResolvedRun`, whole and with its fields as separate XComs.
     """
 
     ui_color = "#e8f3d6"
@@ -48,10 +47,10 @@ class ResolveConfigOperator(BaseOperator):
         config = config.model_copy(update={"data": data})
         self.log.info("Source %s, version %s", source, version or "built-in")
         resolved = config.model_dump(mode="json")
-        return {
-            "config": resolved,
-            "files": {str(CONFIG_FILE): dump_yaml(resolved)},
-            "remote_url": config.remote_url,
-            "code": code_state(PROJECT_DIR).model_dump(),
-            FORCE: force,
-        }
+        return ResolvedRun(
+            config=resolved,
+            files={str(CONFIG_FILE): dump_yaml(resolved)},
+            remote_url=config.remote_url,
+            code=code_state(PROJECT_DIR),
+            force=force,
+        ).to_xcom()

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from include.config_file import load_config
 from include.errors import ConfigError
-from include.mlflow_client import connect, explained
-from include.registry import Doer, Registry
+from include.mlflow_client import connect, translated_errors
+from include.registry.registry import Actor, Registry
+from include.settings.config_file import load_config
 from ml_operators.assets import alias_of, champion_asset, emit
 from ml_operators.base import runtime_settings
 from ml_operators.links import ModelVersionLink
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RollBackOperator(BaseOperator):
     """Give the alias `champion` back. Reads the run's Params ``version`` (a number, or previous) and ``reason``.
 
-    Returns the change, see `include.champion_history.Change`, and the model's ``name``. It is an event of the
+    Returns the change, see `include.registry.history.Change`, and the model's ``name``. It is an event of the
     champion's Asset.
     """
 
@@ -41,9 +41,9 @@ class RollBackOperator(BaseOperator):
             raise ConfigError("params: reason is empty. Say why, for those who ask later.")
         mlflow = connect(runtime)
         by = run.triggering_user_name or f"run {ti.run_id} of DAG {ti.dag_id}"
-        with explained(runtime):
+        with translated_errors(runtime):
             registry = Registry(config, runtime, mlflow)
-            change = registry.roll_back(target, reason, Doer(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
+            change = registry.roll_back(target, reason, Actor(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
             version = mlflow.get_model_version(registry.name, change.version)
         self.log.info("Champion: version %s -> %s (%s)", change.before, change.version, reason)
         extra = {

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from include.config_file import SCORING, load_config_with
-from include.mlflow_client import connect, explained
-from include.scoring import score_batch
+from include.mlflow_client import connect, translated_errors
+from include.scoring.batch import score_batch
 from include.settings import PROJECT_DIR
+from include.settings.config_file import SCORING, load_config_with
 from ml_operators.base import runtime_settings
 from ml_operators.links import ModelVersionLink, StoreLink
 
@@ -29,12 +29,12 @@ class ScoreBatchOperator(BaseOperator):
     def execute(self, context: "Context") -> dict[str, Any]:
         """Read, predict, write.
 
-        :raises DataError: see `include.scoring.score_batch`.
+        :raises DataError: see `include.scoring.batch.score_batch`.
         """
         run, runtime = context["dag_run"], runtime_settings()
         config = load_config_with(run.conf or {}, "the run's conf", SCORING)
         mlflow = connect(runtime)
-        with explained(runtime):
+        with translated_errors(runtime):
             moment = run.logical_date or run.run_after
             scored = score_batch(config, runtime, mlflow, context["ti"].run_id, moment, PROJECT_DIR)
         self.log.info(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from include.store import ensure_bucket, explained
+from include.store.client import ensure_bucket, translated_errors
 from ml_operators.base import PipelineOperator
 from ml_operators.links import StoreLink
 
@@ -29,7 +29,7 @@ class SetupBucketOperator(PipelineOperator):
         from ml_operators.store_hook import StoreHook
 
         runtime, bucket = self.runtime, self.pipeline_config.storage.bucket
-        with explained(runtime, f"storage.bucket: {bucket}"):
+        with translated_errors(runtime, f"storage.bucket: {bucket}"):
             client: Any = StoreHook(runtime).get_conn()
             created = ensure_bucket(client, bucket, runtime)
             client.list_objects_v2(Bucket=bucket, MaxKeys=1)

@@ -66,7 +66,7 @@ def bad_data(site):
     ("name", "task", "said"),
     [
         ("absent", "resolve_config", ["data.source: no file at ", "incoming/absent.csv. Put it there"]),
-        ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv is no csv table"]),
+        ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv is not a csv table"]),
         ("one_class", "pipeline.preprocess", ["the target 'target' has 1 class"]),
     ],
 )
@@ -155,7 +155,9 @@ def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error
         else:
             site.edit_config(old, new)
         by_hand = site.python("-m", "include.stages.preprocess")
-        by_make = site.python("-m", "include.embedded", "run", EMBEDDED_DIR=str(site.project / ".embedded" / "never"))
+        by_make = site.python(
+            "-m", "include.services.embedded", "run", EMBEDDED_DIR=str(site.project / ".embedded" / "never")
+        )
         in_airflow = site.import_errors()
     finally:
         file.write_text(text)

@@ -7,7 +7,7 @@ import re
 import joblib
 import pytest
 
-from include.config_file import parse_yaml
+from include.settings.config_file import parse_yaml
 
 STAGES = ("get_data", "preprocess", "train_and_evaluate")
 TITLES = ("Confusion matrix (test)", "ROC per class (test)", "Coefficients (of standardised features)")

@@ -239,7 +239,7 @@ def test_the_doctor_finds_everything_in_order(site, runs):
     lines = cli(site, "doctor").splitlines()
 
     assert {line.split()[0] for line in lines} == {"ok"}
-    found = {finding["what"]: finding["told"] for finding in as_json(site, "doctor")}
+    found = {finding["what"]: finding["detail"] for finding in as_json(site, "doctor")}
     assert set(found) >= {"packages", "config", "store", "store permissions", "store locks", "tracking", "registry"}
     assert found["registry"] == f"champion of {site.model}: version 1"
 
@@ -279,7 +279,7 @@ def test_a_server_that_is_no_mlflow_is_called_so_and_hides_nothing_else(site, ru
         server.server_close()
 
     assert (listed.returncode, listed.stdout.count("manual__")) == (1, len(runs))
-    said = f"what answers at http://127.0.0.1:{server.server_port} is no MLflow"
+    said = f"the server at http://127.0.0.1:{server.server_port} is not MLflow"
     assert said in listed.stderr
     assert f"FAIL  tracking: {said}" in found.stdout
     assert "ok    disk" in found.stdout
@@ -341,7 +341,7 @@ def test_mlflow_that_is_away_stops_what_needs_it_and_nothing_else(site, runs):
     done = site.python("-m", "include", "runs", **away)
     assert done.returncode == 1
     assert done.stdout.count("manual__") == len(runs)
-    assert f"which version is champion cannot be told: MLflow at {NOWHERE} does not answer" in done.stderr
+    assert f"cannot tell which version is champion: MLflow at {NOWHERE} does not answer" in done.stderr
     assert f"MLflow at {NOWHERE} does not answer" in cli(site, "rollback", "2", code=1, **away)
     cli(site, "show", "1", **away)
     cli(site, "verify", "1", **away)

@@ -68,7 +68,7 @@ def test_the_first_run_executes_every_stage(runs):
 def test_the_second_run_executes_no_stage_and_says_why(runs):
     assert outcomes(runs["second"]) == dict.fromkeys(STAGES, "unchanged")
     assert {runs["second"]["tasks"][f"pipeline.{stage}"] for stage in STAGES} == {"skipped"}
-    said = f"same inputs as last time; made by {runs['first']['run_id']} at "
+    said = f"same inputs as last time; executed by {runs['first']['run_id']} at "
     assert reason(runs["second"], "preprocess").startswith(said)
 
 
@@ -97,7 +97,7 @@ def test_another_c_runs_the_training_alone(runs):
 def test_values_seen_before_are_restored(runs):
     assert outcomes(runs["back"])["train_and_evaluate"] == "restored"
     assert reason(runs["back"], "train_and_evaluate").startswith(
-        "model.C 2.5 -> 1.0; made by " + runs["first"]["run_id"]
+        "model.C 2.5 -> 1.0; executed by " + runs["first"]["run_id"]
     )
     lock = ("returned", "pipeline.train_and_evaluate", "lock")
     first, back = runs["first"], runs["back"]
@@ -352,10 +352,10 @@ def test_without_a_web_ui_nobody_is_asked_for_approval_and_the_champion_stays(le
         site.edit_config("approval: manual", "approval: auto")
 
     assert run["state"] == "success"
-    assert run["returned"]["judge_model"]["passed"] is True
+    assert run["returned"]["evaluate_model"]["passed"] is True
     assert (run["tasks"]["approve_promotion"], run["tasks"]["promote_model"]) == ("skipped", "skipped")
     aliases = site.mlflow.get_registered_model(site.model).aliases
-    assert aliases == {"champion": before, "challenger": run["returned"]["judge_model"]["version"]}
+    assert aliases == {"champion": before, "challenger": run["returned"]["evaluate_model"]["version"]}
 
 
 def _out(run: dict[str, Any], stage: str, path: str) -> dict[str, Any]:

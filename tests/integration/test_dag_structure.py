@@ -76,8 +76,8 @@ def test_a_person_is_asked_between_gate_and_promotion_if_the_configuration_says_
     finally:
         site.edit_config("approval: manual", "approval: auto")
 
-    assert edges["record_lineage"] == ["judge_model"]
-    assert edges["judge_model"] == ["approve_promotion"]
+    assert edges["record_lineage"] == ["evaluate_model"]
+    assert edges["evaluate_model"] == ["approve_promotion"]
     assert edges["approve_promotion"] == ["promote_model"]
 
 

@@ -132,7 +132,7 @@ def test_an_object_that_is_gone_from_both_is_made_again(site, good):
 
     assert run["state"] == "success"
     assert (set(outcomes(run)[:2]) <= REUSED, outcomes(run)[2]) == (True, "executed")
-    assert reason(run, "train_and_evaluate") == f"{MODEL} of the earlier result: gone or corrupted"
+    assert reason(run, "train_and_evaluate") == f"{MODEL} of the earlier result: missing or corrupted"
     assert stored(md5(run, MODEL)) in site.objects()
 
 

@@ -47,8 +47,8 @@ def test_a_hostile_value_is_carried_as_data(site, pwned):
 
 @pytest.mark.parametrize("value", ["a\nb", "x" * 1_000_000, "a\x00b"])
 def test_line_breaks_control_characters_and_a_megabyte_are_refused(site, value, pwned):
-    from include.config_file import apply_overrides, read_config_document, validate_config
     from include.errors import ConfigError
+    from include.settings.config_file import apply_overrides, read_config_document, validate_config
 
     with pytest.raises(ConfigError, match=r"data\.target: ") as caught:
         validate_config(apply_overrides(read_config_document(), {"data.target": value}, "conf"))

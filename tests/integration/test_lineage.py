@@ -4,24 +4,25 @@ import hashlib
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import joblib
 import pytest
 
-from include.config_file import load_config
 from include.errors import DataError, ServiceError
-from include.lineage.archive import Archive, RunKey, key_of
 from include.lineage.code_state import Code
 from include.lineage.find import find_run
+from include.lineage.lineage_store import LineageStore, RunKey, key_of
 from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build, parse
-from include.lineage.objects import StoredObjects
 from include.lineage.restore import restore
 from include.lineage.verify import verify
 from include.settings import RuntimeSettings
+from include.settings.config_file import load_config
 from include.stages.get_data import load_builtin
 from include.stages.preprocess import split
-from include.stages.train_and_evaluate import fit, score
-from include.store import client
+from include.stages.score import score
+from include.stages.train_and_evaluate import fit
+from include.store.stored_objects import StoredObjects
 from tests.support.proxy import proxy_to
 
 RUNS = 100
@@ -36,7 +37,7 @@ class Runs:
         self.config = load_config(site.project)
         known = {name.lower(): value for name, value in site.env.items()}
         self.runtime = RuntimeSettings.model_validate(known)
-        self.archive = Archive(self.config, self.runtime)
+        self.archive = LineageStore(self.config, self.runtime)
         self.iris = load_builtin("iris", self.config.data.target)
         self.bytes: dict[str, dict[str, bytes]] = {}
 
@@ -77,18 +78,23 @@ class Runs:
         self.archive.record(manifest)
         return manifest
 
-    def _result(self, files: dict[str, bytes]) -> dict:
+    def _result(self, files: dict[str, bytes]) -> SimpleNamespace:
         outs = []
         for path, content in files.items():
             md5 = hashlib.md5(content).hexdigest()
             self.site.s3.put_object(Bucket=self.site.bucket, Key=self.key(md5), Body=content)
             outs.append({"path": path, "hash": "md5", "md5": md5, "size": len(content)})
         paths = self.config.paths
-        return {
-            "stage": "all", "outcome": "executed", "reason": "-", "seconds": 1.0, "executed_in": None,
-            "started_at": None, "lock": {"dvc.lock": {"all": {"cmd": "x", "outs": outs}}},
-            "published": {path: files[path].decode() for path in (paths.mlflow_run, paths.metrics)},
-        }  # fmt: skip
+        return SimpleNamespace(
+            stage="all",
+            outcome="executed",
+            reason="-",
+            seconds=1.0,
+            executed_in=None,
+            started_at=None,
+            lock={"dvc.lock": {"all": {"cmd": "x", "outs": outs}}},
+            published={path: files[path].decode() for path in (paths.mlflow_run, paths.metrics)},
+        )
 
     def key(self, md5: str) -> str:
         return f"{self.config.storage.prefix}/files/md5/{md5[:2]}/{md5[2:]}"
@@ -97,7 +103,7 @@ class Runs:
         return find_run(self.archive, name, MODEL)
 
     def objects(self, manifest: Manifest) -> StoredObjects:
-        return StoredObjects.of(manifest, self.archive.s3, self.runtime)
+        return self.archive.objects_of(manifest)
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +231,10 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs
         for answered in range(6):
             proxy.left = answered
             with pytest.raises(ServiceError, match="the object store at"):
-                restore(other, StoredObjects.of(other, client(away), away), tmp_path, force=True)
+                restore(other, LineageStore(runs.config, away).objects_of(other), tmp_path, force=True)
             assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
         proxy.left = None
-        restore(other, StoredObjects.of(other, client(away), away), tmp_path, force=True)
+        restore(other, LineageStore(runs.config, away).objects_of(other), tmp_path, force=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} != before
 
 

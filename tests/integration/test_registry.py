@@ -11,16 +11,16 @@ import mlflow
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from include.champion_history import line
-from include.comparison import Comparison
-from include.config_file import load_config
 from include.errors import DataError, ServiceError
-from include.mlflow_client import champion_version, explained
-from include.registry import CHALLENGER, CHAMPION, Doer, Registry
+from include.mlflow_client import champion_version, translated_errors
+from include.registry.comparison import Comparison
+from include.registry.history import promotion_chain
+from include.registry.registry import CHALLENGER, CHAMPION, Actor, Registry
 from include.settings import RuntimeSettings
+from include.settings.config_file import load_config
 from include.stages.get_data import load_builtin
-from include.store import client
-from include.store_lock import LEASE, exclusive
+from include.store.client import client
+from include.store.lock import LEASE, leased
 from tests.support.proxy import proxy_to
 
 TRAINED = 12
@@ -61,7 +61,7 @@ class Lab:
             scores[version],
             rule,
             lambda champion: (scores[champion.version], "scored on the same test rows"),
-            Doer("a test", task or f"task-{version}"),
+            Actor("a test", task or f"task-{version}"),
         )
 
 
@@ -107,8 +107,8 @@ def test_runs_that_promote_at_once_leave_one_champion_the_best(lab):
     assert set(lab.versions("promotions").values()) == {run["run_id"] for run in lab.trained[:10]}
     assert len(lab.versions("promotions")) == 10
     registry = lab.registry("promotions")
-    assert registry.holder(CHAMPION) == best
-    assert registry.holder(CHALLENGER) != best
+    assert registry.version_of(CHAMPION) == best
+    assert registry.version_of(CHALLENGER) != best
     promoted = [verdict.version for verdict in verdicts if verdict.passed]
     assert sorted(change.version for change in registry.history()) == sorted(promoted)
     assert registry.history()[-1].version == best
@@ -156,39 +156,39 @@ def three(lab, request):
 
 
 def test_a_roll_back_goes_to_the_champion_before_and_then_to_the_one_before_that(lab, three):
-    first = three.roll_back("previous", "bad predictions", Doer("a person", "one"))
-    assert (first.before, first.version, three.holder(CHAMPION)) == ("3", "2", "2")
-    second = three.roll_back("previous", "still bad", Doer("a person", "two"))
-    assert (second.before, second.version, three.holder(CHAMPION)) == ("2", "1", "1")
+    first = three.roll_back("previous", "bad predictions", Actor("a person", "one"))
+    assert (first.before, first.version, three.version_of(CHAMPION)) == ("3", "2", "2")
+    second = three.roll_back("previous", "still bad", Actor("a person", "two"))
+    assert (second.before, second.version, three.version_of(CHAMPION)) == ("2", "1", "1")
 
     assert [(change.kind, change.version, change.reason) for change in three.history()][-2:] == [
         ("roll-back", "2", "bad predictions"),
         ("roll-back", "1", "still bad"),
     ]
     with pytest.raises(DataError, match=r"no version is on record as champion before 1\. Name one: 1, 2, 3"):
-        three.roll_back("previous", "x", Doer("a person", "three"))
-    assert three.holder(CHAMPION) == "1"
+        three.roll_back("previous", "x", Actor("a person", "three"))
+    assert three.version_of(CHAMPION) == "1"
     assert champion_version(lab.runtime, three.name) == "1"
 
 
 def test_a_roll_back_that_is_tried_again_goes_back_once(three):
     for _ in range(3):
-        three.roll_back("previous", "bad", Doer("a task", "the same task"))
+        three.roll_back("previous", "bad", Actor("a task", "the same task"))
 
-    assert three.holder(CHAMPION) == "2"
+    assert three.version_of(CHAMPION) == "2"
     assert three.history()[-1].version == "2"
 
 
 def test_a_version_that_was_rolled_back_from_is_not_promoted_again_by_itself(lab, three):
-    three.roll_back("previous", "bad predictions", Doer("a person", "one"))
+    three.roll_back("previous", "bad predictions", Actor("a person", "one"))
 
     verdict = lab.promote(three, "3", {"2": 0.8, "3": 0.9}, task="later")
 
     assert (verdict.passed, verdict.champion) == (False, "2")
     assert "version 3 was rolled back from on" in verdict.note
     assert "by a person (bad predictions)" in verdict.note
-    three.roll_back("3", "it was right after all", Doer("a person", "two"))
-    assert three.holder(CHAMPION) == "3"
+    three.roll_back("3", "it was right after all", Actor("a person", "two"))
+    assert three.version_of(CHAMPION) == "3"
     assert lab.promote(three, "3", {"3": 0.9}, task="later still").passed
 
 
@@ -203,7 +203,7 @@ def test_a_roll_back_that_cannot_be_leaves_everything_as_it_was(lab, three, targ
     before = lab.mlflow.get_registered_model(three.name)
 
     with pytest.raises(DataError, match=message):
-        three.roll_back(target, "x", Doer("a person", "one"))
+        three.roll_back(target, "x", Actor("a person", "one"))
 
     after = lab.mlflow.get_registered_model(three.name)
     assert (after.aliases, after.tags) == (before.aliases, before.tags)
@@ -213,8 +213,8 @@ def test_a_roll_back_to_a_deleted_version_is_refused(lab, three):
     lab.mlflow.delete_model_version(three.name, "2")
 
     with pytest.raises(DataError, match=r"has no version 2: it was deleted, or never was\. There are: 1, 3"):
-        three.roll_back("previous", "x", Doer("a person", "one"))
-    assert three.holder(CHAMPION) == "3"
+        three.roll_back("previous", "x", Actor("a person", "one"))
+    assert three.version_of(CHAMPION) == "3"
 
 
 def test_a_lock_is_held_by_one_and_let_go(lab):
@@ -222,7 +222,7 @@ def test_a_lock_is_held_by_one_and_let_go(lab):
     inside, most = [], []
 
     def work(number: int) -> None:
-        with exclusive(s3, bucket, "test/one"):
+        with leased(s3, bucket, "test/one"):
             inside.append(number)
             most.append(len(inside))
             time.sleep(0.05)
@@ -237,12 +237,12 @@ def test_a_lock_is_held_by_one_and_let_go(lab):
 def test_a_lock_that_a_killed_process_left_is_taken_over_after_its_lease(lab, monkeypatch):
     s3, bucket = client(lab.runtime), lab.site.bucket
     s3.put_object(Bucket=bucket, Key="locks/test/left", Body=b"someone who is gone")
-    monkeypatch.setattr("include.store_lock.LEASE", 2.0)
+    monkeypatch.setattr("include.store.lock.LEASE", 2.0)
     began = time.monotonic()
 
-    with exclusive(s3, bucket, "test/left") as held:
+    with leased(s3, bucket, "test/left") as lease:
         waited = time.monotonic() - began
-        held.extend()
+        lease.extend()
 
     assert waited > 1  # it was left alone for the whole lease
     assert "locks/test/left" not in lab.site.objects()
@@ -250,20 +250,20 @@ def test_a_lock_that_a_killed_process_left_is_taken_over_after_its_lease(lab, mo
 
 def test_who_lost_a_lock_to_another_does_not_go_on(lab, monkeypatch):
     s3, bucket = client(lab.runtime), lab.site.bucket
-    monkeypatch.setattr("include.store_lock.LEASE", 1.0)
+    monkeypatch.setattr("include.store.lock.LEASE", 1.0)
     other_has_it, other_is_done = threading.Event(), threading.Event()
 
     def other() -> None:
-        with exclusive(s3, bucket, "test/slow"):
+        with leased(s3, bucket, "test/slow"):
             other_has_it.set()
             other_is_done.wait(60)
 
-    with exclusive(s3, bucket, "test/slow") as held:
+    with leased(s3, bucket, "test/slow") as lease:
         thread = threading.Thread(target=other)
         thread.start()
         assert other_has_it.wait(60)
         with pytest.raises(ServiceError, match=r"lock locks/test/slow was taken over by another process"):
-            held.extend()
+            lease.extend()
     # its lock is the other's now, and is not taken away from it
     assert "locks/test/slow" in lab.site.objects()
     other_is_done.set()
@@ -273,7 +273,7 @@ def test_who_lost_a_lock_to_another_does_not_go_on(lab, monkeypatch):
 
 
 def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_alone(lab, three, monkeypatch):
-    monkeypatch.setattr("include.store_lock.LEASE", 0.5)
+    monkeypatch.setattr("include.store.lock.LEASE", 0.5)
     version, _ = three.register(lab.trained[3], {}, "")
 
     def slowly(champion):
@@ -281,22 +281,22 @@ def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_al
         return {"test_accuracy": 0.9}, "scored on the same test rows"
 
     rule = lab.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
-    verdict = three.promote(version, {"test_accuracy": 0.95}, rule, slowly, Doer("a test", "slow"))
+    verdict = three.promote(version, {"test_accuracy": 0.95}, rule, slowly, Actor("a test", "slow"))
 
     assert verdict.passed
-    assert three.holder(CHAMPION) == version
+    assert three.version_of(CHAMPION) == version
 
 
 def test_a_roll_back_task_that_is_cleared_after_a_later_promotion_changes_nothing(lab, three):
-    three.roll_back("1", "bad", Doer("a person", "the task"))
+    three.roll_back("1", "bad", Actor("a person", "the task"))
     version, _ = three.register(lab.trained[3], {}, "")
     lab.promote(three, version, {"1": 0.7, version: 0.95}, task="later")
     history = three.history()
 
     with pytest.raises(DataError, match=f"since then version {version} became champion"):
-        three.roll_back("1", "bad", Doer("a person", "the task"))
+        three.roll_back("1", "bad", Actor("a person", "the task"))
 
-    assert three.holder(CHAMPION) == version
+    assert three.version_of(CHAMPION) == version
     assert three.history() == history
 
 
@@ -328,7 +328,7 @@ def test_an_answer_that_is_lost_leaves_one_version(lab, monkeypatch):
 def test_a_tag_that_a_person_made_does_not_disturb_the_history(lab, three):
     lab.mlflow.set_registered_model_tag(three.name, "champion.owner", "the iris team")
 
-    assert three.roll_back("previous", "bad", Doer("a person", "one")).version == "2"
+    assert three.roll_back("previous", "bad", Actor("a person", "one")).version == "2"
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def put(lab, content: bytes) -> str:
 def judge_on(lab, registry: Registry, md5: str):
     comparison = Comparison(lab.base, lab.runtime, lab.mlflow, md5)
     metrics = {"test_accuracy": 0.95, "test_f1_macro": 0.95, "test_log_loss": 0.2}
-    return registry.promote("2", metrics, lab.base.registry, comparison.scores_of, Doer("a test", "task-2"))
+    return registry.promote("2", metrics, lab.base.registry, comparison.scores_of, Actor("a test", "task-2"))
 
 
 def two(lab, name: str, first: int) -> Registry:
@@ -397,7 +397,7 @@ def test_a_champion_whose_model_is_gone_is_named_and_the_aliases_stay(lab, other
 
 def failure(do, runtime) -> ServiceError | None:
     try:
-        with explained(runtime):
+        with translated_errors(runtime):
             do()
     except ServiceError as error:
         return error
@@ -418,7 +418,7 @@ def test_mlflow_that_goes_away_in_the_middle_leaves_the_champion_and_the_next_tr
         if work == "promote":
             lab.promote(registry, version, scores, task="one task")
         else:
-            registry.roll_back("previous", "bad", Doer("a person", "one task"))
+            registry.roll_back("previous", "bad", Actor("a person", "one task"))
 
     with proxy_to(lab.site.env["MLFLOW_TRACKING_URI"]) as proxy:
         runtime = lab.runtime.model_copy(update={"mlflow_tracking_uri": proxy.url})
@@ -433,10 +433,10 @@ def test_mlflow_that_goes_away_in_the_middle_leaves_the_champion_and_the_next_tr
             assert there.get("champion") in (before["champion"], version if work == "promote" else "2")
         assert answered > 3
 
-    holder, changed = three.holder(CHAMPION), three.history()
+    holder, changed = three.version_of(CHAMPION), three.history()
     assert holder == (version if work == "promote" else "2")
     assert [change.version for change in changed[3:]] == [holder] * len(changed[3:])
-    assert line(changed, holder) == (["1", "2", "3", version] if work == "promote" else ["1", "2"])
+    assert promotion_chain(changed, holder) == (["1", "2", "3", version] if work == "promote" else ["1", "2"])
 
 
 def test_a_store_that_goes_away_in_the_middle_leaves_the_champion(lab, three):
@@ -444,10 +444,10 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_champion(lab, three):
     with proxy_to(lab.site.env["AWS_ENDPOINT_URL"]) as proxy:
         runtime = lab.runtime.model_copy(update={"aws_endpoint_url": proxy.url})
         cut = Registry(three.config, runtime, lab.mlflow)
-        for answered in (0, 1):  # before the lock is held, and before it is extended
+        for answered in (0, 1):  # before the lock is lease, and before it is extended
             proxy.left = answered
             with pytest.raises(ServiceError, match="the object store at"):
-                cut.roll_back("previous", "bad", Doer("a person", f"task {answered}"))
+                cut.roll_back("previous", "bad", Actor("a person", f"task {answered}"))
             assert dict(lab.mlflow.get_registered_model(three.name).aliases) == before
             for key in lab.site.objects():
                 if key.startswith("locks/"):  # what the lease is for

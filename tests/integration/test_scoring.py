@@ -12,11 +12,11 @@ import mlflow
 import pandas as pd
 import pytest
 
-from include.config_file import load_config, read_config_document, validate_config
 from include.errors import ConfigError, DataError, ServiceError
-from include.mlflow_client import explained
-from include.scoring import score_batch
+from include.mlflow_client import translated_errors
+from include.scoring.batch import score_batch
 from include.settings import RuntimeSettings
+from include.settings.config_file import load_config, read_config_document, validate_config
 from include.stages.get_data import load_builtin
 from include.stages.train_and_evaluate import fit
 
@@ -57,7 +57,7 @@ class Scoring:
         document["scoring"] |= {"input": source, **values}
         document["registry"]["model_name"] = model
         config = validate_config(document)
-        with explained(self.runtime):
+        with translated_errors(self.runtime):
             return score_batch(config, self.runtime, self.mlflow, "manual__1/2", NOW, self.site.project)
 
     def written(self, scored) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def test_a_table_that_does_not_fit_is_refused_with_the_column_and_nothing_is_wri
         ("s3://ml-scoring/nowhere.csv", {}, DataError, r"scoring\.input: .*nowhere\.csv"),
         ("sklearn:tulips", {}, ConfigError, r"scoring\.input: no built-in data set 'tulips'"),
         ("config/config.yaml", {}, ConfigError, r"scoring\.format: cannot tell the format"),
-        ("README.md", {"format": "parquet"}, DataError, r"scoring\.input: README\.md is no parquet table"),
+        ("README.md", {"format": "parquet"}, DataError, r"scoring\.input: README\.md is not a parquet table"),
     ],
 )
 def test_a_source_that_is_not_there_is_named_by_its_key(scoring, source, values, kind, message):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from include.embedded.state import free_ports
+from include.services.embedded.state import free_ports
 from include.stages.get_data import load_builtin
 from tests.support.airflow_api import AirflowApi, wait_for
 from tests.support.home import PATIENCE, Home
@@ -205,7 +205,7 @@ def test_a_hand_over_that_was_changed_is_refused_and_not_retried(airflow, backfi
 
     wait_for(lambda: airflow.tasks(run_id)["pipeline.preprocess"]["state"] == "failed", 60)
     assert airflow.tasks(run_id)["pipeline.preprocess"]["try_number"] == 2  # the first was the good one
-    said = "the lock entry of task pipeline.get_data (its XCom) was cut short or changed"
+    said = "the result of task pipeline.get_data (its XCom) was truncated or changed"
     assert said in airflow.log(run_id, "pipeline.preprocess", 2)
 
 

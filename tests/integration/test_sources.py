@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from include.config_file import validate_config
 from include.errors import AccessError, DataError, ServiceError
 from include.settings import RuntimeSettings
-from include.sources import current_version, read_bytes
+from include.settings.config_file import validate_config
 from include.stages.get_data import fetch, load_builtin
-from include.store import client
+from include.store.client import client
+from include.store.sources import current_version, read_bytes
 
 IRIS = load_builtin("iris", "target")
 

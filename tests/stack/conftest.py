@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from include.stack.env_file import ENV_FILE
+from include.services.stack.env_file import ENV_FILE
 from tests.stack.images import KEPT, prepare
 from tests.stack.shown import BEGUN, now, what_happened
 from tests.stack.stack import NotStartedError, Stack, engine, remove

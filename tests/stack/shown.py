@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from include.stack.up import CONTROL
+from include.services.stack.up import CONTROL
 from tests.stack.stack import Stack
 
 BEGUN = pytest.StashKey[str]()  # of a test

@@ -12,9 +12,9 @@ import boto3
 import requests
 from botocore.config import Config
 
-from include.embedded.state import free_ports
-from include.stack import env_file
-from include.stack.env_file import PORTS
+from include.services.embedded.state import free_ports
+from include.services.stack import env_file
+from include.services.stack.env_file import PORTS
 from tests.support.airflow_api import AirflowApi, wait_for
 from tests.support.copies import clean_environment
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from include.errors import AccessError
 from include.settings import RuntimeSettings
-from include.store import client, explained
+from include.store.client import client, translated_errors
 from tests.stack.stack import ONE_SHOT, docker, inspected
 
 WRONG = "not the password"
@@ -59,7 +59,7 @@ def test_a_clock_that_is_off_is_named(stack, monkeypatch):
     s3 = client(runtime)
     now = botocore.auth.get_current_datetime
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *a, **k: now(*a, **k) - timedelta(hours=1))
-    with pytest.raises(AccessError, match=r"clocks .* differ .* NTP"), explained(runtime, "listing"):
+    with pytest.raises(AccessError, match=r"clocks .* differ .* NTP"), translated_errors(runtime, "listing"):
         s3.list_objects_v2(Bucket="ml-pipeline")
 
 

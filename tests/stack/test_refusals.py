@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from include.stack.env_file import ENV_FILE
+from include.services.stack.env_file import ENV_FILE
 from tests.stack.stack import Stack, remove
 from tests.support.copies import copy_of_project
 

@@ -15,7 +15,7 @@ PATIENCE = 300  # seconds: a hang is meant, not a slow machine, on which the fir
 
 
 class Home:
-    """Where ``python -m include.embedded`` is called, as the Makefile does."""
+    """Where ``python -m include.services.embedded`` is called, as the Makefile does."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
@@ -23,7 +23,7 @@ class Home:
 
     def start(self, command: str, **env: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "include.embedded", command],
+            [sys.executable, "-m", "include.services.embedded", command],
             cwd=self.project,
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,

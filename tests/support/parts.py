@@ -99,7 +99,7 @@ def running_parts(project: Path, state: Path) -> Iterator[dict[str, Any]]:
     :return: as `shared_parts`.
     """
     start = {**clean_environment(), "EMBEDDED_DIR": str(state), "PYTHONPATH": str(project)}
-    embedded = [sys.executable, "-m", "include.embedded"]
+    embedded = [sys.executable, "-m", "include.services.embedded"]
     try:
         done = subprocess.run([*embedded, "env"], cwd=project, env=start, capture_output=True, text=True)
         if done.returncode:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from include.embedded.guard import end_descendants
-from include.embedded.state import free_ports
+from include.services.embedded.guard import end_descendants
+from include.services.embedded.state import free_ports
 from tests.support.airflow_api import AirflowApi, answers, wait_for
 from tests.support.site import Site
 

@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from include.config_file import validate_config
+from include.settings.config_file import validate_config
 from ml_operators.assets import champion_asset, model_asset, raw_data_asset
 
 

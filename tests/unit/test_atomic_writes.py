@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_airflow.atomic import replacing
+from dvc_airflow.files import replacing
 from include.stages.files import write_bytes
 
 Write = Callable[[Path, bytes], None]

@@ -2,14 +2,14 @@
 
 import pytest
 
-from include.champion_history import Change, changes, line, rolled_back
+from include.registry.history import ChampionChange, champion_changes, promotion_chain, rolled_back
 
 
-def history(*steps: tuple[str, str]) -> list[Change]:
+def history(*steps: tuple[str, str]) -> list[ChampionChange]:
     made, before = [], None
     for number, (kind, version) in enumerate(steps):
         name = {"p": "promotion", "r": "roll-back"}[kind]
-        made.append(Change(f"2026-01-01T0000{number:02}.0Z", name, version, before, "why", "who", str(number)))
+        made.append(ChampionChange(f"2026-01-01T0000{number:02}.0Z", name, version, before, "why", "who", str(number)))
         before = version
     return made
 
@@ -31,7 +31,7 @@ def history(*steps: tuple[str, str]) -> list[Change]:
     ],
 )
 def test_the_line_to_the_champion_leaves_out_what_was_rolled_back_from(steps, champion, wanted):
-    assert line(history(*steps), champion) == wanted
+    assert promotion_chain(history(*steps), champion) == wanted
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_version_counts_as_rolled_back_from_until_it_is_champion_again(steps, 
 
 
 def test_the_champion_of_before_the_first_entry_counts():
-    first = Change("2026-01-01T000000.0Z", "promotion", "2", "1", "why", "who", "t")
+    first = ChampionChange("2026-01-01T000000.0Z", "promotion", "2", "1", "why", "who", "t")
 
-    assert line([first], "2") == ["1", "2"]
+    assert promotion_chain([first], "2") == ["1", "2"]
 
 
 def test_changes_are_read_back_from_tags_in_their_order():
     made = history(("p", "1"), ("p", "2"), ("r", "1"))
     tags = {"team": "iris", **dict(change.tag() for change in reversed(made))}
 
-    assert changes(tags) == made
+    assert champion_changes(tags) == made

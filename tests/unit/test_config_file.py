@@ -2,8 +2,8 @@
 
 import pytest
 
-from include.config_file import apply_overrides, dump_yaml, load_config, parse_yaml, read_config_document
 from include.errors import ConfigError
+from include.settings.config_file import apply_overrides, dump_yaml, load_config, parse_yaml, read_config_document
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.embedded.dag_run import DagRun, _note, brief
+from include.services.embedded.dag_run import DagRun, _note, brief
 
 
 def told(capsys, *events: dict) -> tuple[DagRun, str]:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from include.embedded.state import HOST, State, choose_port, free_ports
 from include.errors import ConfigError, PipelineError
+from include.services.embedded.state import HOST, State, choose_port, free_ports
 
 
 def test_secrets_are_made_once_and_are_for_their_owner_alone(tmp_path):
@@ -45,7 +45,7 @@ def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
 
 def test_a_lock_ends_with_its_process(tmp_path):
     code = (
-        "import os; from pathlib import Path; from include.embedded.state import State\n"
+        "import os; from pathlib import Path; from include.services.embedded.state import State\n"
         f"holder = State(Path({str(tmp_path)!r})).hold('run'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120
@@ -69,7 +69,7 @@ def test_a_port_in_use_is_named_with_the_variable_to_set(monkeypatch):
 
 
 def test_a_disk_that_is_too_full_is_named_before_anything_is_started(tmp_path, monkeypatch):
-    monkeypatch.setattr("include.embedded.state.SPACE", 10**9)
+    monkeypatch.setattr("include.services.embedded.state.SPACE", 10**9)
 
     with pytest.raises(PipelineError, match=rf"only \d+ MB are free on the disk of {tmp_path}.*Free some space"):
         State(tmp_path).hold("run")

@@ -6,8 +6,8 @@ import stat
 import pytest
 
 from include.errors import ConfigError
-from include.stack import env_file
-from include.stack.env_file import ENV_FILE, PORTS, SECRETS, check, link, read, text, write
+from include.services.stack import env_file
+from include.services.stack.env_file import ENV_FILE, PORTS, SECRETS, check, link, read, text, write
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_other_ports_are_in_the_addresses_too(place):
 
 @pytest.mark.parametrize("port", ["0", "65536", "eighty"])
 def test_what_is_no_port_is_refused(place, port):
-    with pytest.raises(ConfigError, match=f"AIRFLOW_PORT={port} is no port"):
+    with pytest.raises(ConfigError, match=f"AIRFLOW_PORT={port} is not a port"):
         write(place, {"AIRFLOW_PORT": port})
     assert not (place / ENV_FILE).exists()
 
@@ -64,10 +64,10 @@ def test_what_is_no_port_is_refused(place, port):
         ("MINIO_ROOT_PASSWORD", "minioadmin", r"MINIO_ROOT_PASSWORD \(MinIO\) is easily guessed"),
         ("POSTGRES_PASSWORD", "aaaaaaaaaaaaaaaa", r"POSTGRES_PASSWORD \(PostgreSQL\) is easily guessed"),
         ("AIRFLOW_ADMIN_PASSWORD", "short-one", r"AIRFLOW_ADMIN_PASSWORD \(Airflow's login\) is shorter than 12"),
-        ("AIRFLOW_FERNET_KEY", "no-key-of-32-bytes", "AIRFLOW_FERNET_KEY .* is no Fernet key"),
+        ("AIRFLOW_FERNET_KEY", "no-key-of-32-bytes", "AIRFLOW_FERNET_KEY .* is not a Fernet key"),
         ("REDIS_PASSWORD", "with/a@sign-and-more", "REDIS_PASSWORD .* because it is part of an address"),
         ("MLFLOW_ADMIN_USER", "", "MLFLOW_ADMIN_USER is not set"),
-        ("STORE_PORT", "99999", "STORE_PORT=99999 is no port"),
+        ("STORE_PORT", "99999", "STORE_PORT=99999 is not a port"),
     ],
 )
 def test_what_is_weak_or_missing_is_named_without_its_value(place, name, value, said):
@@ -111,7 +111,7 @@ def test_a_dollar_that_compose_would_replace_is_refused(place):
 def test_a_line_that_is_none_is_named(place):
     (place / ENV_FILE).write_text("# a comment\n\nwhat is this\n")
 
-    with pytest.raises(ConfigError, match="line 3 is no NAME=value"):
+    with pytest.raises(ConfigError, match="line 3 is not NAME=value"):
         read(place)
 
 
@@ -122,7 +122,7 @@ def test_the_link_is_for_compose_and_replaces_nothing(place):
 
     (place / ".env").unlink()
     (place / ".env").write_text("MINE=1\n")
-    with pytest.raises(ConfigError, match=r"\.env is there and is no link"):
+    with pytest.raises(ConfigError, match=r"\.env exists and is not a link"):
         link(place)
     assert (place / ".env").read_text() == "MINE=1\n"
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from include.stages import figures
+from include.stages import plots
 
 HOSTILE = ("_hidden", r"$\frac$", "a$b$c", "<b>&amp;", "1")
 
@@ -41,7 +41,7 @@ def drawn_texts(figure) -> list[str]:
 def test_the_confusion_matrix_counts_each_pair_of_classes():
     table = pd.DataFrame({"actual": ["a", "a", "b", "b"], "predicted": ["a", "b", "b", "b"]})
 
-    (cells,) = (image.get_array().tolist() for image in figures.confusion_matrix(table).axes[0].get_images())
+    (cells,) = (image.get_array().tolist() for image in plots.confusion_figure(table).axes[0].get_images())
 
     assert cells == [[1, 1], [0, 2]]
 
@@ -53,7 +53,7 @@ def test_there_is_a_line_per_class_with_its_name_and_auc_and_one_by_chance():
     one = pd.DataFrame({"class": "tulip", "false_positive_rate": false, "true_positive_rate": true})
     table = read_back(pd.concat([one, curves(["rose"])]))
 
-    axes = figures.roc_curve(table).axes[0]
+    axes = plots.roc_figure(table).axes[0]
 
     labels = [f"tulip (AUC {roc_auc_score(truth, score):.3f})", "rose (AUC 0.750)", "by chance"]
     assert [line.get_label() for line in axes.get_lines()] == labels
@@ -64,7 +64,7 @@ def test_there_is_a_line_per_class_with_its_name_and_auc_and_one_by_chance():
 def test_there_is_a_bar_per_class_and_feature_and_the_first_feature_is_on_top():
     table = weights(["a", "bb", "ccc"], ["x", "y"])
 
-    figure = figures.coefficients(table)
+    figure = plots.coefficient_figure(table)
 
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == table["coefficient"].tolist()
@@ -78,34 +78,34 @@ def test_of_many_features_those_with_the_largest_weights_are_shown():
     features = [f"f{number}" for number in range(1000)]
     table = pd.DataFrame({"class": "x", "feature": features, "coefficient": [float(-number) for number in range(1000)]})
 
-    figure = figures.coefficients(table)
+    figure = plots.coefficient_figure(table)
 
     axes = figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == features[-figures.LARGEST :]
-    assert axes.get_title() == f"Coefficients (of standardised features)\nthe {figures.LARGEST} largest of 1000"
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == features[-plots.LARGEST :]
+    assert axes.get_title() == f"Coefficients (of standardised features)\nthe {plots.LARGEST} largest of 1000"
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_name_is_shown_as_it_stands(name):
     pairs = read_back(pd.DataFrame({"actual": [name, "other"], "predicted": [name, name]}))
 
-    assert name in drawn_texts(figures.confusion_matrix(pairs))
-    assert f"{name} (AUC 0.750)" in drawn_texts(figures.roc_curve(curves([name, "other"])))
+    assert name in drawn_texts(plots.confusion_figure(pairs))
+    assert f"{name} (AUC 0.750)" in drawn_texts(plots.roc_figure(curves([name, "other"])))
     assert {f"{name}.feature", f"{name}.class"} < set(
-        drawn_texts(figures.coefficients(weights([f"{name}.feature"], [f"{name}.class"])))
+        drawn_texts(plots.coefficient_figure(weights([f"{name}.feature"], [f"{name}.class"])))
     )
 
 
 @pytest.mark.parametrize(
     ("draw", "table"),
     [
-        (figures.confusion_matrix, pd.DataFrame({"actual": ["a<b", "c", "c"], "predicted": ["a<b", "c", "a<b"]})),
-        (figures.roc_curve, curves(["a<b", "c"])),
-        (figures.coefficients, weights(["a<b"], ["c", "d"])),
+        (plots.confusion_figure, pd.DataFrame({"actual": ["a<b", "c", "c"], "predicted": ["a<b", "c", "a<b"]})),
+        (plots.roc_figure, curves(["a<b", "c"])),
+        (plots.coefficient_figure, weights(["a<b"], ["c", "d"])),
     ],
 )
 def test_a_figure_is_one_svg_element_and_always_the_same(draw, table):
-    texts = {figures.svg(draw(table)) for _ in range(2)}
+    texts = {plots.svg(draw(table)) for _ in range(2)}
 
     (text,) = texts
     assert text.startswith("<svg")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from include.config_file import validate_config
 from include.errors import ConfigError
-from include.gate import Verdict, judge
+from include.registry.gate import Verdict, evaluate
 from include.settings import RegistryConfig
+from include.settings.config_file import validate_config
 
 
 def rule(**values) -> RegistryConfig:
@@ -18,7 +18,7 @@ def passed(checks) -> list[bool]:
 
 @pytest.mark.parametrize(("value", "wanted"), [(0.9, True), (0.95, True), (0.8999, False)])
 def test_without_a_champion_the_minimum_alone_counts(value, wanted):
-    (check,) = judge(rule(), {"test_accuracy": value}, None)
+    (check,) = evaluate(rule(), {"test_accuracy": value}, None)
 
     assert (check.passed, check.champion, check.rule) == (wanted, None, "at least 0.9")
 
@@ -33,7 +33,7 @@ def test_without_a_champion_the_minimum_alone_counts(value, wanted):
     ],
 )
 def test_a_challenger_must_be_better_by_the_gain(challenger, champion, min_gain, wanted):
-    checks = judge(rule(min_gain=min_gain), {"test_accuracy": challenger}, {"test_accuracy": champion})
+    checks = evaluate(rule(min_gain=min_gain), {"test_accuracy": challenger}, {"test_accuracy": champion})
 
     assert passed(checks) == [True, wanted]
     assert checks[1].change == challenger - champion
@@ -41,13 +41,13 @@ def test_a_challenger_must_be_better_by_the_gain(challenger, champion, min_gain,
 
 @pytest.mark.parametrize(("newer", "wanted"), [(True, True), (False, False)])
 def test_a_tie_goes_to_the_newer_version(newer, wanted):
-    checks = judge(rule(), {"test_accuracy": 0.95}, {"test_accuracy": 0.95}, newer=newer)
+    checks = evaluate(rule(), {"test_accuracy": 0.95}, {"test_accuracy": 0.95}, newer=newer)
 
     assert passed(checks) == [True, wanted]
 
 
 def test_an_older_version_that_is_better_passes():
-    assert all(passed(judge(rule(), {"test_accuracy": 0.96}, {"test_accuracy": 0.95}, newer=False)))
+    assert all(passed(evaluate(rule(), {"test_accuracy": 0.96}, {"test_accuracy": 0.95}, newer=False)))
 
 
 @pytest.mark.parametrize(("f1", "wanted"), [(0.90, True), (0.88, True), (0.879, False)])
@@ -55,7 +55,7 @@ def test_a_further_metric_must_not_be_worse_by_more_than_its_tolerance(f1, wante
     tolerant = rule(tolerances={"test_f1_macro": 0.02})
     champion = {"test_accuracy": 0.95, "test_f1_macro": 0.90}
 
-    checks = judge(tolerant, {"test_accuracy": 0.96, "test_f1_macro": f1}, champion)
+    checks = evaluate(tolerant, {"test_accuracy": 0.96, "test_f1_macro": f1}, champion)
 
     assert passed(checks) == [True, True, wanted]
 
@@ -64,13 +64,13 @@ def test_a_further_metric_must_not_be_worse_by_more_than_its_tolerance(f1, wante
 def test_where_lower_is_better_the_minimum_is_an_upper_limit_and_a_gain_is_a_fall(loss, wanted):
     lower = rule(metric="test_log_loss", minimum=0.5, min_gain=0.05)
 
-    assert passed(judge(lower, {"test_log_loss": loss}, {"test_log_loss": 0.3})) == wanted
+    assert passed(evaluate(lower, {"test_log_loss": loss}, {"test_log_loss": 0.3})) == wanted
 
 
 def test_a_lower_tolerance_counts_upwards():
     tolerant = rule(tolerances={"test_log_loss": 0.1})
 
-    checks = judge(
+    checks = evaluate(
         tolerant,
         {"test_accuracy": 0.96, "test_log_loss": 0.5},
         {"test_accuracy": 0.95, "test_log_loss": 0.3},
@@ -80,7 +80,7 @@ def test_a_lower_tolerance_counts_upwards():
 
 
 def test_the_table_has_a_line_per_rule():
-    checks = judge(rule(min_gain=0.01), {"test_accuracy": 0.95}, {"test_accuracy": 0.9})
+    checks = evaluate(rule(min_gain=0.01), {"test_accuracy": 0.95}, {"test_accuracy": 0.9})
     verdict = Verdict("2", True, "champion", "1", "2", "scored on the same test rows", checks)
 
     assert verdict.table().splitlines() == [

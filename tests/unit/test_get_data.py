@@ -5,11 +5,11 @@ import io
 import pandas as pd
 import pytest
 
-from include.config_file import validate_config
 from include.errors import ConfigError, DataError
 from include.settings import RuntimeSettings
-from include.sources import SKLEARN_DATASETS
+from include.settings.config_file import validate_config
 from include.stages.get_data import fetch, format_of, load_builtin, parse
+from include.store.sources import SKLEARN_DATASETS
 
 TABLE = pd.DataFrame({"x": [0.1, 1e-17, 3.0], "target": ["a", "b", "a"]})
 
@@ -80,7 +80,7 @@ def test_an_unknown_ending_is_refused_with_the_key_to_set():
     ("content", "name"), [(b"\x00\x01", "t.parquet"), (b"\xff\xfe\xff", "t.csv"), (b'a,b\n"1', "t.csv")]
 )
 def test_bytes_that_are_no_table_are_refused(content, name, data):
-    with pytest.raises(DataError, match=r"^data\.source: t\.\w+ is no \w+ table"):
+    with pytest.raises(DataError, match=r"^data\.source: t\.\w+ is not a \w+ table"):
         parse(content, data(source=name))
 
 

@@ -15,17 +15,17 @@ ENTRY = {"cmd": "x", "outs": [{"path": "o", "md5": "1"}]}
 def test_what_was_recorded_is_known_to_other_processes(tmp_path):
     history(tmp_path).record("dag", "run-1", "sub/dvc.yaml:train@a", ENTRY, executed=True)
 
-    assert history(tmp_path).last("dag", "sub/dvc.yaml:train@a") == {"entry": ENTRY}
-    assert history(tmp_path).maker(ENTRY)["run_id"] == "run-1"
+    assert history(tmp_path).last("dag", "sub/dvc.yaml:train@a") == ENTRY
+    assert history(tmp_path).executed_by(ENTRY)["run_id"] == "run-1"
     assert history(tmp_path).last("other dag", "sub/dvc.yaml:train@a") is None
-    assert history(tmp_path).maker({**ENTRY, "cmd": "y"}) is None
+    assert history(tmp_path).executed_by({**ENTRY, "cmd": "y"}) is None
 
 
-def test_a_restored_result_keeps_its_maker(tmp_path):
+def test_a_restored_result_keeps_the_run_that_executed_it(tmp_path):
     history(tmp_path).record("dag", "run-1", "train", ENTRY, executed=True)
     history(tmp_path).record("dag", "run-2", "train", ENTRY, executed=False)
 
-    assert history(tmp_path).maker(ENTRY)["run_id"] == "run-1"
+    assert history(tmp_path).executed_by(ENTRY)["run_id"] == "run-1"
 
 
 def test_a_broken_history_is_no_history(tmp_path):

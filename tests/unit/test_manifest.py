@@ -1,27 +1,32 @@
 """The manifest: what is read back, what is refused, and what differs between two."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from include.errors import DataError
 from include.lineage.code_state import Code
-from include.lineage.compare import compare
+from include.lineage.differences import differences
 from include.lineage.manifest import AirflowRun, Manifest, build, parse
 
 
 def manifest(config, *, accuracy: float = 0.95, train: str = "b" * 32, run_id: str = "run-1") -> Manifest:
     outs = [{"path": config.paths.train_data, "md5": train, "size": 10, "hash": "md5"}]
     deps = [{"path": "include/stages/preprocess.py", "md5": "c" * 32, "size": 5, "hash": "md5"}]
-    result = {
-        "stage": "preprocess", "outcome": "executed", "reason": "no earlier run is known", "seconds": 1.0,
-        "started_at": "2026-01-01T00:00:00+00:00", "executed_in": run_id,
-        "lock": {"dvc.lock": {"preprocess": {"cmd": "x", "deps": deps, "outs": outs}}},
-        "published": {
+    result = SimpleNamespace(
+        stage="preprocess",
+        outcome="executed",
+        reason="no earlier run is known",
+        seconds=1.0,
+        started_at="2026-01-01T00:00:00+00:00",
+        executed_in=run_id,
+        lock={"dvc.lock": {"preprocess": {"cmd": "x", "deps": deps, "outs": outs}}},
+        published={
             config.paths.mlflow_run: json.dumps({"run_id": "m", "experiment_id": "1", "model_uri": "models:/m-1"}),
             config.paths.metrics: json.dumps({"train": {"accuracy": 1.0}, "test": {"accuracy": accuracy}}),
         },
-    }  # fmt: skip
+    )
     run = AirflowRun(
         dag_id="ml_pipeline", run_id=run_id, logical_date=None, try_number=1, started_at="2026-01-01T00:00:00+00:00"
     )
@@ -30,7 +35,7 @@ def manifest(config, *, accuracy: float = 0.95, train: str = "b" * 32, run_id: s
 
 @pytest.fixture
 def config(config_document):
-    from include.config_file import validate_config
+    from include.settings.config_file import validate_config
 
     return validate_config(config_document)
 
@@ -64,7 +69,7 @@ def test_a_newer_schema_is_refused_with_the_remedy(config):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "null"])
 def test_what_is_no_manifest_is_refused(text):
-    with pytest.raises(DataError, match="here is no manifest of a run"):
+    with pytest.raises(DataError, match="here is not the manifest of a run"):
         parse(text, "here")
 
 
@@ -81,8 +86,8 @@ def test_two_runs_differ_in_what_differs_and_in_nothing_else(config):
     one = manifest(config)
     other = manifest(config.model_copy(update={"model": model}), accuracy=0.9, train="d" * 32, run_id="run-2")
 
-    assert compare(one, one) == {part: {} for part in ("config", "data", "metrics", "code", "packages")}
-    assert compare(one, other) == {
+    assert differences(one, one) == {part: {} for part in ("config", "data", "metrics", "code", "packages")}
+    assert differences(one, other) == {
         "config": {"model.C": (1.0, 2.5)},
         "data": {"train_data": ("b" * 32, "d" * 32)},
         "metrics": {"test_accuracy": (0.95, 0.9)},

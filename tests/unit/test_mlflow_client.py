@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from include.errors import AccessError, PipelineError, ServiceError
-from include.mlflow_client import champion_version, deleted_run, explained, server_version
+from include.mlflow_client import champion_version, deleted_run, server_version, translated_errors
 from include.settings import RuntimeSettings
 
 
@@ -55,7 +55,7 @@ def test_our_own_requests(ask: Callable[[RuntimeSettings], object], status: int,
 def test_mlflows_own_client(code: int, kind: type[PipelineError], said: str):
     from mlflow.exceptions import MlflowException
 
-    with pytest.raises(kind, match=said) as caught, explained(RuntimeSettings()):
+    with pytest.raises(kind, match=said) as caught, translated_errors(RuntimeSettings()):
         raise MlflowException(f"API request to endpoint /x failed with error code {code} != 200. Response body: 'no'")
 
     assert type(caught.value) is kind

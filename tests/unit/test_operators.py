@@ -1,51 +1,21 @@
-"""What needs no running Airflow of the operators: messages, environment, outcome."""
+"""What needs no running Airflow of the operators that read the configuration."""
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dvc_airflow.environment import base_environment
-from dvc_airflow.operators.base import failure
-from include.errors import ConfigError
+from dvc_airflow.errors import ResultError
+from include.lineage.code_state import Code
 from ml_operators import base
+from ml_operators.results import ResolvedRun
 from ml_operators.setup_bucket import SetupBucketOperator
-
-
-def test_a_failure_ends_with_the_last_lines_of_the_output():
-    output = "\n".join(f"line {number}" for number in range(100))
-
-    error = failure("dvc repro", 255, output)
-
-    assert str(error).startswith("dvc repro failed with exit code 255.")
-    assert str(error).endswith("line 98\nline 99")
-    assert "line 50" not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("output", "kind"),
-    [
-        ("ERROR: failed to run: python -m x, exited with 65", AirflowFailException),
-        ("ERROR: failed to run: python -m x, exited with 77", AirflowFailException),
-        ("ERROR: failed to run: python -m x, exited with 78", AirflowFailException),
-        ("ERROR: failed to run: python -m x, exited with 69", AirflowException),
-        ("ERROR: failed to run: python -m x, exited with -9", AirflowException),
-        ("", AirflowException),
-    ],
-)
-def test_only_what_may_pass_is_retried(output, kind):
-    assert type(failure("dvc repro", 255, output)) is kind
-
-
-def test_a_stage_gets_no_airflow_setting_and_no_secret(monkeypatch):
-    for name in ("AIRFLOW__API_AUTH__JWT_SECRET", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "MY_TOKEN"):
-        monkeypatch.setenv(name, "hunter2")
-
-    assert "hunter2" not in str(base_environment())
 
 
 def test_the_configuration_is_checked_once_per_execution(config_document, monkeypatch):
     checked = []
+    resolved = ResolvedRun(
+        config=config_document, files={}, remote_url="s3://b/p", code=Code(git_sha=None, dirty=None), force=False
+    ).to_xcom()
     monkeypatch.setattr(base, "validate_config", lambda document, where: checked.append(where) or object())
-    task = SetupBucketOperator(task_id="setup_bucket", config=config_document)
+    task = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
     first, second = task.prepare_for_execution(), task.prepare_for_execution()
 
     assert first.pipeline_config is first.pipeline_config
@@ -54,5 +24,5 @@ def test_the_configuration_is_checked_once_per_execution(config_document, monkey
 
 
 def test_a_task_that_got_no_configuration_says_whose_fault_it_is():
-    with pytest.raises(ConfigError, match="task setup_bucket got no config"):
-        SetupBucketOperator(task_id="setup_bucket", config=None).prepare_for_execution().pipeline_config  # noqa: B018
+    with pytest.raises(ResultError, match=r"task resolve_config left no result\. Clear it"):
+        SetupBucketOperator(task_id="setup_bucket", resolved=None).prepare_for_execution().pipeline_config  # noqa: B018

@@ -3,9 +3,9 @@
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.config_file import PIPELINE, SCORING, apply_overrides, is_fixed, validate_config
 from include.errors import ConfigError
 from include.settings import PipelineConfig
+from include.settings.config_file import PIPELINE, SCORING, apply_overrides, is_fixed, validate_config
 from ml_operators.params import FORCE, form_of, trigger_form
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from include.config_file import validate_config
+from include.settings.config_file import validate_config
 from include.stages.get_data import load_builtin
 from include.stages.plots import coefficient_table, roc_table
 from include.stages.train_and_evaluate import fit
@@ -37,9 +37,9 @@ def test_there_is_a_roc_curve_per_class_from_0_to_1(trained, name, classes):
 
 @pytest.mark.parametrize(("name", "classes", "features"), [("iris", 3, 4), ("breast_cancer", 1, 30)])
 def test_there_is_a_coefficient_per_class_and_feature_and_an_intercept_per_class(trained, name, classes, features):
-    pipeline, columns, _ = trained(name)
+    pipeline, columns, target = trained(name)
 
-    table = coefficient_table(pipeline, columns)
+    table = coefficient_table(pipeline, columns, target)
 
     assert table["class"].drop_duplicates().tolist() == list(pipeline.classes_[-classes:])  # of two, the second's
     wide = table["coefficient"].to_numpy().reshape(classes, features + 1)
@@ -51,16 +51,16 @@ def test_there_is_a_coefficient_per_class_and_feature_and_an_intercept_per_class
 
 
 def test_without_an_intercept_there_is_no_row_of_it(trained):
-    pipeline, features, _ = trained("iris", fit_intercept=False)
+    pipeline, features, target = trained("iris", fit_intercept=False)
 
-    assert coefficient_table(pipeline, features)["feature"].tolist() == list(features.columns) * 3
+    assert coefficient_table(pipeline, features, target)["feature"].tolist() == list(features.columns) * 3
 
 
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])
 def test_the_tables_have_the_same_bytes_each_time(trained, name):
     def texts():
         pipeline, features, target = trained(name)
-        tables = roc_table(pipeline, features, target), coefficient_table(pipeline, features)
+        tables = roc_table(pipeline, features, target), coefficient_table(pipeline, features, target)
         return [table.to_csv() for table in tables]
 
     assert texts() == texts()

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.config_file import validate_config
 from include.errors import DataError
 from include.settings import SplitConfig
+from include.settings.config_file import validate_config
 from include.stages.get_data import load_builtin
 from include.stages.preprocess import check, split
 

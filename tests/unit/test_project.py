@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_airflow.describe import task_ids
+from dvc_airflow.dvc.describe import task_ids
 from dvc_airflow.project import DvcProjectError, StageSpec, load_project, project_files
 
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from dvc_airflow.remote import RemoteError, RemoteRefusedError, explained, few_attempts, remote_odb
-from dvc_airflow.repo import open_repo
-from dvc_airflow.workspace import Workspace
+from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors
+from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.errors import RemoteError, RemoteRefusedError
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def ask(code, port: int) -> None:
         "endpointurl": f"http://127.0.0.1:{port}", "access_key_id": "a", "secret_access_key": "hunter2", "region": "x",
     }  # fmt: skip
     with (
-        Workspace(code, remote_url="s3://bucket/dvc") as workspace,
-        open_repo(workspace, lambda: credentials) as repo,
-        explained(repo),
+        DvcWorkspace(code, remote_url="s3://bucket/dvc", credentials=lambda: credentials) as workspace,
+        workspace.repo() as repo,
+        translated_errors(repo),
     ):
         remote_odb(repo).fs.info("bucket/dvc/x")
 
@@ -62,12 +62,12 @@ def test_a_refusal(code):
 
 
 def test_errors_of_others_pass_through_and_missing_credentials_are_a_refusal(code):
-    with Workspace(code, remote_url="s3://bucket/dvc") as workspace, open_repo(workspace) as repo:
-        with pytest.raises(FileNotFoundError), explained(repo):
+    with DvcWorkspace(code, remote_url="s3://bucket/dvc") as workspace, workspace.repo() as repo:
+        with pytest.raises(FileNotFoundError), translated_errors(repo):
             raise FileNotFoundError
-        with pytest.raises(KeyError), explained(repo):
+        with pytest.raises(KeyError), translated_errors(repo):
             raise KeyError
-        with pytest.raises(RemoteRefusedError), explained(repo):
+        with pytest.raises(RemoteRefusedError), translated_errors(repo):
             raise NoCredentialsError
 
 

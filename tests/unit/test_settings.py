@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from include.config_file import validate_config
 from include.errors import ConfigError
 from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings.config_file import validate_config
 
 
 def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from include.errors import ConfigError, DataError
 from include.settings import RuntimeSettings
-from include.sources import current_version, fill_date, kind, read_bytes
+from include.store.sources import current_version, fill_date, kind, read_bytes
 
 MOMENT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 RUNTIME = RuntimeSettings()

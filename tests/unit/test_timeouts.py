@@ -4,17 +4,21 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from configobj import ConfigObj
 
+from dvc_airflow.dvc.remote import remote_odb, translated_errors
+from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.errors import RemoteError, WorkspaceError
 from dvc_airflow.operators import DvcPushOperator
-from dvc_airflow.remote import RemoteError, explained, remote_odb
-from dvc_airflow.repo import open_repo
-from dvc_airflow.workspace import Workspace, WorkspaceError
-from include import mlflow_client, sources, store
+from dvc_airflow.workspace import Workspace
+from include import mlflow_client
 from include.errors import ConfigError, ServiceError
 from include.settings import RuntimeSettings, load_runtime_settings
+from include.store import client as store
+from include.store import sources
 from ml_operators import base
 
 DEFAULTS = {
@@ -89,7 +93,11 @@ def test_the_stores_client_has_them(silent):
     s3 = store.client(runtime)
 
     assert (s3.meta.config.connect_timeout, s3.meta.config.read_timeout) == (2, 1)
-    with ended_soon(), pytest.raises(ServiceError, match="does not answer"), store.explained(runtime, "listing"):
+    with (
+        ended_soon(),
+        pytest.raises(ServiceError, match="does not answer"),
+        store.translated_errors(runtime, "listing"),
+    ):
         s3.list_buckets()
 
 
@@ -134,7 +142,7 @@ def test_mlflows_client_has_them(silent, monkeypatch):
         with (
             ended_soon(),
             pytest.raises(ServiceError, match="does not answer"),
-            mlflow_client.explained(runtime),
+            mlflow_client.translated_errors(runtime),
         ):
             client.get_run("0" * 32)
     finally:
@@ -162,7 +170,8 @@ def test_dvc_waits_as_long_as_is_set_else_by_its_own_default(code, monkeypatch):
     )
     monkeypatch.setenv("STORE_READ_TIMEOUT", "1")
 
-    with push.workspace({}) as workspace:
+    context = {"ti": SimpleNamespace(dag_id="dag", run_id="run")}
+    with push.project_run(context).workspace({}) as workspace:
         found = dvc_config(workspace, "airflow")
 
     assert (found["connect_timeout"], found["read_timeout"]) == ("5", "1")
@@ -171,11 +180,16 @@ def test_dvc_waits_as_long_as_is_set_else_by_its_own_default(code, monkeypatch):
 def test_the_remote_is_asked_with_them(code, silent):
     credentials = {"endpointurl": silent, "access_key_id": "a", "secret_access_key": "b", "region": "x"}
     with (
-        Workspace(code, remote_url="s3://bucket/dvc", remote_options={"read_timeout": 1}) as workspace,
-        open_repo(workspace, lambda: credentials) as repo,
+        DvcWorkspace(
+            code,
+            remote_url="s3://bucket/dvc",
+            remote_options={"read_timeout": 1},
+            credentials=lambda: credentials,
+        ) as workspace,
+        workspace.repo() as repo,
         ended_soon(),
         pytest.raises(RemoteError, match="does not answer"),
-        explained(repo),
+        translated_errors(repo),
     ):
         remote_odb(repo).fs.info("bucket/dvc/x")
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from include.config_file import validate_config
 from include.errors import ConfigError, DataError
+from include.settings.config_file import validate_config
 from include.stages.get_data import load_builtin
-from include.stages.train_and_evaluate import _aligned, fit, report, score
+from include.stages.score import _aligned, score
+from include.stages.train_and_evaluate import fit, report
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dvc_airflow.lock import merge_locks
-from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace, WorkspaceError
+from dvc_airflow.errors import WorkspaceError
+from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.workspace import OWNER, YOUNG_SECONDS, Workspace
 
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 

@@ -1,0 +1,25 @@
+"""What a person wants to know of a run first."""
+
+from typing import Any
+
+from include.lineage.manifest import Manifest
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """The facts of a run, by what people call them; without those that there are not."""
+    run, data, model = manifest.airflow, manifest.config["data"], manifest.model
+    facts = {
+        "run": run.run_id,
+        "DAG": run.dag_id,
+        "started": run.started_at,
+        "logical date": run.logical_date,
+        "triggered by": run.triggered_by,
+        "Airflow": run.url,
+        "code": str(manifest.code),
+        "data": f"{data['source']} (version {data['version'] or 'built-in'})",
+        "MLflow run": manifest.mlflow_run["run_id"],
+        "model": f"{model.name} version {model.version}" if model else None,
+        "dvc.lock (SHA-256)": manifest.lock_sha256,
+        "packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
+    }
+    return {name: value for name, value in facts.items() if value}

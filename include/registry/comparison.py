@@ -1,0 +1,119 @@
+"""A fair comparison: champion and challenger, measured on the same test rows."""
+
+import io
+import re
+from collections.abc import Mapping
+from errno import EACCES, ENOSPC, EROFS
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from include.errors import DataError
+from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
+from include.stages.score import metrics_by_name, score
+from include.store.client import client
+from include.store.stored_objects import StoredObjects
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from sklearn.pipeline import Pipeline
+
+TEST_DATA_TAG = "md5.test_data"
+
+
+class Comparison:
+    """Scores champions on the test rows of one run.
+
+    :param config: of that run.
+    :param test_md5: of its test rows, which are in the store.
+    """
+
+    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient", test_md5: str) -> None:
+        self.config, self.runtime, self.mlflow, self.test_md5 = config, runtime, mlflow, test_md5
+
+    def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float] | None, str]:
+        """The champion's values by metric, and how they were come by; None if it does not fit these rows.
+
+        :raises DataError: it has to be scored anew, and cannot be loaded.
+        """
+        why = "which was scored on other test rows"
+        if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
+            recorded = self._recorded(champion)
+            if recorded.keys() >= set(_metrics(self.config.registry)):
+                return recorded, f"compared with version {champion.version}, scored on the same test rows"
+            why = "whose metrics are not on record"
+        anew = f"compared with version {champion.version}, {why}: scored anew on these (md5 {self.test_md5})"
+        return self._scored_anew(champion, anew)
+
+    def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self.mlflow.get_run(str(champion.run_id)).data.metrics)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+
+    def _scored_anew(self, champion: "ModelVersion", note: str) -> tuple[Mapping[str, float] | None, str]:
+        what = f"the champion, version {champion.version} of {champion.name},"
+        pipeline = load_model(champion.name, str(champion.version), what)
+        features, target = self._test_rows()
+        wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
+        if absent := [name for name in wanted if name not in features.columns]:
+            return None, (
+                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to "
+                "take its place, make it champion with `rollback VERSION`"
+            )
+        return metrics_by_name({"test": score(pipeline, features[wanted], target)}), note
+
+    def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
+        import pandas as pd
+
+        path = self.config.paths.test_data
+        storage = self.config.storage
+        objects = StoredObjects(client(self.runtime), self.runtime, storage.bucket, storage.prefix)
+        frame = pd.read_csv(io.BytesIO(objects.read(path, self.test_md5)))
+        target = self.config.data.target
+        return frame.drop(columns=target).astype(float), frame[target].astype(str)
+
+
+REMEDY = (
+    "Make another version champion (`rollback VERSION`), or take the alias away in MLflow, so that the next model "
+    "starts anew. The aliases are as they were."
+)
+
+
+def load_model(name: str, version: str, what: str) -> "Pipeline":
+    """Load a registered scikit-learn model.
+
+    :param what: the model, for the message.
+    :raises DataError: its files are gone or damaged.
+    """
+    import mlflow
+
+    try:
+        with TemporaryDirectory(prefix="model-") as folder:  # MLflow would leave its own behind
+            return mlflow.sklearn.load_model(f"models:/{name}/{version}", dst_path=folder)
+    except Exception as error:
+        if _is_outage(error):
+            raise
+        first = str(error).partition("\n")[0]
+        raise DataError(f"{what} cannot be loaded ({type(error).__name__}: {first}). {REMEDY}") from error
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether MLflow, its store or this machine failed, as opposed to the model."""
+    from botocore.exceptions import BotoCoreError
+    from requests import RequestException
+
+    if isinstance(error, RequestException):
+        return error.response is None or error.response.status_code not in (404, 410)
+    if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.errno in (ENOSPC, EACCES, EROFS)):
+        return True
+    return bool(re.search(r"Max retries exceeded|[Cc]onnection|timed out|\b(401|403|50[0234])\b", str(error)))
+
+
+def _metrics(rule: RegistryConfig) -> list[Any]:
+    return [rule.metric, *rule.tolerances]

@@ -1,0 +1,129 @@
+"""Batch scoring: a table, predicted by the champion, written back to the store with what it came from."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from include.errors import DataError, PipelineError
+from include.mlflow_client import CHAMPION, version_of_alias
+from include.registry.comparison import load_model
+from include.scoring.predictions import PREDICTION, Batch, predict
+from include.settings import DataConfig, PipelineConfig, RuntimeSettings
+from include.stages.get_data import format_of, load_builtin, parse
+from include.store.client import client, ensure_bucket, translated_errors
+from include.store.sources import builtin_name, fill_date, kind, read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a batch. ``key`` is where the predictions are in the bucket; ``counts`` are rows per class."""
+
+    name: str
+    version: str
+    source: str
+    data_md5: str
+    rows: int
+    counts: dict[str, int]
+    bucket: str
+    key: str
+
+
+def score_batch(
+    config: PipelineConfig,
+    runtime: RuntimeSettings,
+    mlflow: "MlflowClient",
+    run_id: str,
+    moment: datetime,
+    base_dir: Path,
+) -> Scored:
+    """Score ``scoring.input`` with the champion, and write the predictions below ``scoring.prefix`` in the bucket.
+
+    :param run_id: names the folder of the predictions.
+    :param moment: the date that ``scoring.input`` may ask for.
+    :param base_dir: what a relative path is relative to.
+    :raises DataError: the table does not fit the model, or there is no champion that can be loaded; nothing is written.
+    """
+    batch = read(config, runtime, moment, base_dir)
+    name, version = config.registry.model_name, champion(mlflow, config.registry.model_name)
+    pipeline = load_model(name, version, f"the champion, version {version} of {name},")
+    scored = predict(pipeline, batch, version)
+    key = f"{config.scoring.prefix}/{quote(run_id, safe='')}/predictions.{batch.format}"
+    with translated_errors(runtime, f"s3://{config.storage.bucket}/{key}"):
+        s3 = client(runtime)
+        ensure_bucket(s3, config.storage.bucket, runtime)
+        s3.put_object(Bucket=config.storage.bucket, Key=key, Body=_bytes(scored, batch.format))
+    counts = {str(label): int(count) for label, count in scored[PREDICTION].value_counts().items()}
+    return Scored(name, version, batch.source, batch.md5, len(scored), counts, config.storage.bucket, key)
+
+
+def read(config: PipelineConfig, runtime: RuntimeSettings, moment: datetime, base_dir: Path) -> Batch:
+    """Fetch the table.
+
+    :raises ConfigError, DataError: there is none at ``scoring.input``.
+    """
+    with _about_scoring():
+        source = fill_date(config.scoring.input, moment)
+        data = DataConfig(source=source, format=config.scoring.format, target=config.data.target)
+        if kind(source) == "sklearn":
+            table = load_builtin(builtin_name(source), data.target)
+            return Batch(source, _md5(_bytes(table, "csv")), "csv", table, table)
+        content = read_bytes(source, None, runtime, base_dir)
+        file_format = data.format if data.format != "auto" else format_of(source)
+        table = parse(content, data)
+        carried = _as_text(content, table, source) if file_format == "csv" else table
+        return Batch(source, _md5(content), file_format, table, carried)
+
+
+def _as_text(content: bytes, table: "pd.DataFrame", source: str) -> "pd.DataFrame":
+    """The cells of a CSV as they are: as numbers, 007 would come back as 7, and NA as nothing."""
+    import pandas as pd
+
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first field for an index: all has shifted
+        raise DataError(f"data.source: {source} has rows with more fields than its header line. Fix the file.")
+    return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+
+
+def champion(mlflow: "MlflowClient", name: str) -> str:
+    """The version that is champion now.
+
+    :raises DataError: none is.
+    """
+    version = version_of_alias(mlflow, name, CHAMPION)
+    if version is None:
+        raise DataError(
+            f"no version of model {name} (registry.model_name) is {CHAMPION}. Run ml_pipeline, or name one with "
+            "`python -m include rollback VERSION`."
+        )
+    return version
+
+
+def _bytes(table: "pd.DataFrame", file_format: str) -> bytes:
+    if file_format == "csv":
+        return table.to_csv(index=False, lineterminator="\n").encode()
+    stream = io.BytesIO()
+    table.to_parquet(stream)  # with the index, where it is more than the row's number
+    return stream.getvalue()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def _about_scoring() -> Iterator[None]:
+    """What reads training data reads the batch too; let its errors name this batch's keys."""
+    try:
+        yield
+    except PipelineError as error:
+        text = str(error).replace("data.source", "scoring.input").replace("data.format", "scoring.format")
+        raise type(error)(text) from None

@@ -1,0 +1,127 @@
+"""``python -m include.services.embedded setup|run|serve|env|status|stop``: what the Makefile calls."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from include.errors import ServiceError, exit_with_message
+from include.services.embedded.guard import Interrupted, guarded
+from include.services.embedded.state import State
+from include.settings import PROJECT_DIR
+
+KEEP_TIMEOUT = 120  # seconds
+
+
+def main() -> int:
+    """Dispatch.
+
+    :return: the exit code.
+    """
+    parser = argparse.ArgumentParser(prog="python -m include.services.embedded")
+    parser.add_argument("command", choices=["setup", "run", "serve", "env", "keep", "status", "stop"])
+    command = parser.parse_args().command
+    os.chdir(PROJECT_DIR)
+    state = State.default()
+    if command in ("env", "status", "stop"):
+        return {"env": _env, "status": _status, "stop": _stop}[command](state)
+    return guarded(lambda: _work(command, state))
+
+
+def _work(command: str, state: State) -> int:
+    with exit_with_message():
+        if command == "run":
+            from include.services.embedded.run import run
+
+            return run(state)
+        if command == "serve":
+            from include.services.embedded.serve import serve
+
+            return serve(state)
+        from include.services.embedded.parts import running
+
+        with running(state, command):
+            if command == "keep":
+                _sleep_until_interrupted()
+        print("ready: databases migrated, bucket made, DVC set up")
+    return 0
+
+
+def _sleep_until_interrupted() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except Interrupted:
+        return
+
+
+def _env(state: State) -> int:
+    """Print the exports for a shell. Starts the parts if they do not run, as ``ssh-agent`` does; `stop` ends them."""
+    with exit_with_message():
+        from include.services.embedded.environment import shell_exports
+
+        there = state.running()
+        if there is None:
+            _start_keeper(state)
+        addresses = _wait_for_addresses(state)
+        print(shell_exports(state, addresses))
+    return 0
+
+
+def _start_keeper(state: State) -> None:
+    state.make()
+    print("Starting PostgreSQL, the object store and MLflow in the background; `make stop` ends them.", file=sys.stderr)
+    with open(state.log("keep"), "wb") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "include.services.embedded", "keep"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _wait_for_addresses(state: State) -> dict[str, Any]:
+    end = time.monotonic() + KEEP_TIMEOUT
+    seen = False
+    while time.monotonic() < end:
+        there = state.running()
+        if there and there.get("addresses"):
+            return dict(there["addresses"])
+        if seen and there is None:
+            break
+        seen = seen or there is not None
+        time.sleep(0.2)
+    last = state.log("keep").read_text(errors="replace").strip().splitlines()[-3:] if state.log("keep").exists() else []
+    raise ServiceError(f"the parts did not start; see {state.log('keep')}. " + " ".join(last))
+
+
+def _status(state: State) -> int:
+    there = state.running()
+    if there is None:
+        print(f"nothing runs (state: {state.root})")
+        return 0
+    print(f"{there['mode']} runs, process {there.get('pid', '?')} (state: {state.root})")
+    for name in ("store", "mlflow"):
+        if name in there.get("addresses", {}):
+            print(f"  {name:<8}{there['addresses'][name]}")
+    return 0
+
+
+def _stop(state: State) -> int:
+    there = state.running()
+    if there is None or "pid" not in there:
+        print("nothing runs")
+        return 0
+    os.kill(there["pid"], signal.SIGTERM)
+    while state.running() is not None:
+        time.sleep(0.1)
+    print(f"stopped {there['mode']} (process {there['pid']})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""``make run``: the whole job once, on embedded parts, and what came of it in a few lines."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from include.checkout import materialise
+from include.errors import ConfigError, PipelineError
+from include.lineage.lineage_store import LineageStore, RunKey
+from include.lineage.manifest import Manifest
+from include.mlflow_client import CHAMPION, connect
+from include.services.embedded.dag_run import DagRun, brief, run_dag
+from include.services.embedded.environment import process_environment
+from include.services.embedded.parts import running
+from include.services.embedded.state import State
+from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings.config_file import load_config_with
+from include.store.client import client, translated_errors
+
+DAG_ID = "ml_pipeline"
+
+
+def run(state: State) -> int:
+    """Run the DAG, bring its results into the checkout, print the summary.
+
+    The environment variable CONF (JSON) overrides values of config/config.yaml for this run.
+
+    :return: 0 if the run succeeded.
+    """
+    # First of all: nothing need be started to see that this is wrong.
+    conf = os.environ.get("CONF") or None
+    config = load_config_with(_overrides(conf), "CONF")
+    print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
+    with running(state, "run") as addresses:
+        environment = process_environment(state, addresses)
+        os.environ.update(environment)
+        print(f"Running the DAG {DAG_ID}:", flush=True)
+        log = state.log(DAG_ID)
+        result = run_dag(DAG_ID, conf, environment, log)
+        if not result.succeeded or not result.run_id:
+            _explain_failure(result, log)
+            return 1
+        manifest = LineageStore(config, load_runtime_settings()).read(RunKey(DAG_ID, result.run_id))
+        changed = materialise(PROJECT_DIR, manifest.lock, environment)
+        print(_summary(config, load_runtime_settings(), manifest, list(changed)))
+    return 0
+
+
+def _overrides(conf: str | None) -> dict[str, Any]:
+    """The values that the run's conf overrides. ``force`` is the DAG's own, and no key of the configuration."""
+    values = _parse(conf) if conf else {}
+    if not isinstance(values.pop("force", False), bool):
+        raise ConfigError("CONF, force: must be true or false.")
+    return values
+
+
+def _parse(conf: str) -> dict[str, Any]:
+    try:
+        document = json.loads(conf)
+    except ValueError as error:
+        raise ConfigError(f'CONF is not JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
+    if not isinstance(document, dict):
+        raise ConfigError('CONF must be a JSON object like \'{"model": {"C": 2}}\'.')
+    return document
+
+
+def _explain_failure(result: DagRun, log: Path) -> None:
+    print("\nThe run failed. The results of the last good run are as they were.")
+    for task, cause in result.failures.items():
+        if cause != brief(cause):  # else it has been told already
+            print(f"\n{task}: {cause}")
+    if not result.failures:
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("{")]
+        print("\n".join(lines[-15:]))
+    print(f"\nThe whole log: {log}")
+
+
+def _summary(
+    config: PipelineConfig,
+    runtime: RuntimeSettings,
+    manifest: Manifest,
+    changed: list[str],
+) -> str:
+    mlflow_run, metrics = manifest.mlflow_run, manifest.metrics
+    executed = [record.stage for record in manifest.stages if record.outcome == "executed"]
+    rest = [record.stage for record in manifest.stages if record.outcome != "executed"]
+    lines = {
+        "run": manifest.airflow.run_id,
+        "stages": "; ".join(
+            ([f"executed: {', '.join(executed)}"] if executed else [])
+            + ([f"not run again, for their inputs are known: {', '.join(rest)}"] if rest else [])
+        ),
+        "metrics": ", ".join(
+            f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
+        ),
+        "model": _model(config, runtime, mlflow_run["run_id"]),
+        "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
+        "bucket": _bucket(config, runtime),
+        "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
+        "dvc status": f"changed: {', '.join(changed)}" if changed else "clean",
+    }
+    return "\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items())
+
+
+def _model(config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str) -> str:
+    mlflow, name = connect(runtime), config.registry.model_name
+    for version in mlflow.search_model_versions(f"run_id = '{mlflow_run_id}'"):
+        aliases = mlflow.get_model_version(name, version.version).aliases
+        return f"{name} version {version.version}" + (
+            f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}"
+        )
+    raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
+
+
+def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:
+    count = size = 0
+    with translated_errors(runtime, f"storage.bucket: {config.storage.bucket}"):
+        pages = client(runtime).get_paginator("list_objects_v2").paginate(Bucket=config.storage.bucket)
+        for page in pages:
+            count += page["KeyCount"]
+            size += sum(item["Size"] for item in page.get("Contents", []))
+    return f"s3://{config.storage.bucket}: {count} objects, {size / 1024:.0f} KiB"

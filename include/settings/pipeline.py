@@ -1,0 +1,212 @@
+"""The model of config/config.yaml: everything that changes a result. `include.settings.config_file` reads the file."""
+
+import re
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+def _inside_project(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or str(path) != value:
+        raise ValueError("must be a plain relative path below the project's root, like data/raw/dataset.csv")
+    return value
+
+
+def _single_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters or line breaks")
+    return value
+
+
+RelativePath = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._/-]+$"), AfterValidator(_inside_project)
+]
+Line = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_single_line)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of the random generator")]
+
+
+def _without_credentials(value: str) -> str:
+    parts = urlsplit(value) if value.startswith(("http://", "https://")) else None
+    if parts and (
+        "@" in parts.netloc or re.search(r"(?i)(^|&)(x-amz-|[^=]*(token|sig|key|password)[^=]*=)", parts.query)
+    ):
+        raise ValueError("must hold no credentials, for it is logged and recorded; use a file, or s3:// and AWS_*")
+    return value
+
+
+class _Section(BaseModel):
+    # Strict: a quoted number, or yes for a bool, is a slip of the pen that DVC would hash as something else.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PathsConfig(_Section):
+    """Files that the stages write, relative to the project's root."""
+
+    raw_data: RelativePath = Field(description="The data set as it was fetched (CSV)")
+    train_data: RelativePath = Field(description="Rows to train on (CSV)")
+    test_data: RelativePath = Field(description="Rows held out for the test (CSV)")
+    model: RelativePath = Field(description="The fitted scikit-learn pipeline (joblib)")
+    metrics: RelativePath = Field(description="Metrics and classification report (JSON)")
+    plots: RelativePath = Field(description="Folder of the tables behind the plots (CSV)")
+    mlflow_run: RelativePath = Field(description="Which MLflow run trained the model (JSON)")
+
+    @field_validator("*")
+    @classmethod
+    def _distinct(cls, value: str, info: Any) -> str:
+        for other, path in info.data.items():
+            if path == value:
+                raise ValueError(f"is the same file as paths.{other}")
+        return value
+
+
+class DataConfig(_Section):
+    """Where the data come from, and what they must look like."""
+
+    source: Annotated[Line, AfterValidator(_without_credentials)] = Field(
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}"
+    )
+    version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
+    format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    target: Line = Field(description="Column to predict")
+    max_missing_share: float = Field(0.0, ge=0, lt=1, description="Share of missing cells allowed per feature (0 to 1)")
+
+
+class SplitConfig(_Section):
+    """How the rows are divided into training and test."""
+
+    test_size: float = Field(gt=0, lt=1, description="Share of rows held out for the test (0 to 1)")
+    random_state: Seed
+
+
+class ModelConfig(_Section):
+    """Hyperparameters of scikit-learn's LogisticRegression, under its own names."""
+
+    C: float = Field(gt=0, le=1e12, description="Inverse of the regularisation strength")
+    solver: Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"] = Field(
+        description="Optimisation algorithm; liblinear knows two classes only"
+    )
+    tol: float = Field(gt=0, le=1, description="Tolerance at which the solver stops")
+    max_iter: int = Field(ge=1, le=1_000_000, description="Upper limit of iterations")
+    fit_intercept: bool = Field(description="Whether to fit an intercept")
+    class_weight: Literal["balanced"] | None = Field(description="balanced: weigh classes by their inverse frequency")
+    random_state: Seed
+
+
+class MlflowConfig(_Section):
+    """Where the runs are tracked."""
+
+    experiment: Line = Field(description="Name of the MLflow experiment")
+
+
+TestMetric = Literal[
+    "test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro", "test_roc_auc_ovr", "test_log_loss"
+]
+LOWER_IS_BETTER = frozenset({"test_log_loss"})
+
+
+class RegistryConfig(_Section):
+    """The model registry, and the gate before the alias `champion`."""
+
+    model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
+    metric: TestMetric = Field(description="Test metric that the gate looks at")
+    minimum: float = Field(
+        ge=0, description="The worst value that may be champion: at least this (at most, where lower is better)"
+    )
+    min_gain: float = Field(0.0, ge=0, description="How much better than the champion; 0: as good, and newer")
+    tolerances: dict[TestMetric, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="Further metrics, and by how much each may be worse than the champion's"
+    )
+    approval: Literal["auto", "manual"] = Field(
+        "auto", description="manual: a person approves in the web UI before a model becomes champion"
+    )
+
+    @model_validator(mode="after")
+    def _minimum_that_can_be_reached(self) -> "RegistryConfig":
+        if self.metric not in LOWER_IS_BETTER and self.minimum > 1:
+            raise ValueError(f"registry.minimum: {self.metric} is never above 1")
+        return self
+
+
+class StorageConfig(_Section):
+    """The place of the bytes in the object store."""
+
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    bucket: str = Field(min_length=3, max_length=63, description="Bucket (3 to 63 of a-z, 0-9, '-' and '.')")
+    prefix: RelativePath = Field(description="Where DVC keeps its objects in the bucket")
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket_that_s3_allows(cls, value: str) -> str:
+        label = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+        is_address = re.fullmatch(r"\d+(\.\d+){3}", value)
+        if not re.fullmatch(rf"{label}(\.{label})*", value) or is_address:
+            raise ValueError(
+                "S3 forbids this name: use 3 to 63 lower-case letters, digits, '-' and '.', "
+                "a letter or digit at both ends, and not the form of an IP address"
+            )
+        return value
+
+
+class ScoringConfig(_Section):
+    """What the DAG `score_batch` scores with the champion, and where the predictions go."""
+
+    input: Annotated[Line, AfterValidator(_without_credentials)] = Field(
+        "sklearn:iris",
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}",
+    )
+    format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    prefix: RelativePath = Field("predictions", description="Where the predictions go in the bucket")
+
+    @field_validator("prefix")
+    @classmethod
+    def _not_where_something_else_is(cls, value: str) -> str:
+        if value.split("/")[0] in ("lineage", "locks"):
+            raise ValueError("is where the pipeline keeps something else; choose another folder")
+        return value
+
+
+class ScheduleConfig(_Section):
+    """When the DAG runs, and how it retries. Changes no result."""
+
+    cron: Line | None = Field(
+        None, description="Cron expression or preset like @daily; null: by hand and backfills only"
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_that_airflow_knows(cls, value: str | None) -> str | None:
+        from croniter import croniter
+
+        presets = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@continuous", "@once")
+        if value is not None and value not in presets and not croniter.is_valid(value):
+            raise ValueError(f"is neither a cron expression nor one of {', '.join(presets)}")
+        return value
+
+    start_date: date = Field(strict=False, description="First date that catch-up and the schedule consider (UTC)")
+    catchup: bool = Field(False, description="Whether dates missed since start_date are run")
+    max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
+    retries: int = Field(3, ge=0, le=10, description="Retries of a failed task, unless the error is permanent")
+    retry_delay_seconds: int = Field(5, ge=1, le=3600, description="Seconds before the first retry; doubled each time")
+
+
+class PipelineConfig(_Section):
+    """All of config/config.yaml."""
+
+    paths: PathsConfig
+    data: DataConfig
+    split: SplitConfig
+    model: ModelConfig
+    mlflow: MlflowConfig
+    registry: RegistryConfig
+    storage: StorageConfig
+    scoring: ScoringConfig = ScoringConfig()
+    schedule: ScheduleConfig
+
+    @property
+    def remote_url(self) -> str:
+        """The address of the DVC remote, ``s3://bucket/prefix``."""
+        return f"s3://{self.storage.bucket}/{self.storage.prefix}"

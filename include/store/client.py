@@ -1,0 +1,139 @@
+"""The object store (S3), reached with the addresses and credentials of `RuntimeSettings`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from include.errors import AccessError, ConfigError, ServiceError
+from include.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+_REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+
+
+def client(runtime: RuntimeSettings) -> "S3Client":
+    """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles).
+
+    :raises ConfigError: the endpoint is no address.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    def secret(value: Any) -> str | None:
+        return value.get_secret_value() if value else None
+
+    config = Config(
+        connect_timeout=runtime.store_connect_timeout,
+        read_timeout=runtime.store_read_timeout,
+        retries={"total_max_attempts": 2},
+        max_pool_connections=32,
+        # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
+        s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
+    )
+    try:
+        return boto3.client(
+            "s3",
+            endpoint_url=runtime.aws_endpoint_url or None,
+            aws_access_key_id=runtime.aws_access_key_id,
+            aws_secret_access_key=secret(runtime.aws_secret_access_key),
+            aws_session_token=secret(runtime.aws_session_token),
+            region_name=runtime.aws_default_region,
+            config=config,
+        )
+    except (ValueError, BotoCoreError) as error:
+        raise ConfigError(
+            f"the object store cannot be used as AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r}, AWS_DEFAULT_REGION="
+            f"{runtime.aws_default_region!r} and AWS_PROFILE say: {error}"
+        ) from None
+
+
+def ensure_bucket(s3: Any, bucket: str, runtime: RuntimeSettings) -> bool:
+    """Make the bucket if there is none.
+
+    :param s3: a client of `client`, or of the Amazon provider's hook.
+    :return: whether it was made now.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.head_bucket(Bucket=bucket)
+        return False
+    except ClientError as error:
+        if error_code(error) not in ("404", "NoSuchBucket"):
+            raise
+    # AWS wants the region named, but for us-east-1, where it must not be.
+    elsewhere = not runtime.aws_endpoint_url and runtime.aws_default_region != "us-east-1"
+    place = {"CreateBucketConfiguration": {"LocationConstraint": runtime.aws_default_region}} if elsewhere else {}
+    try:
+        s3.create_bucket(Bucket=bucket, **place)
+    except ClientError as error:
+        if error_code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+        s3.head_bucket(Bucket=bucket)  # another run was faster; is it ours?
+        return False
+    return True
+
+
+def error_code(error: Any) -> str:
+    """The S3 error code of a botocore `ClientError`, such as ``404`` or ``NoSuchBucket``."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def body_of(s3: "S3Client", bucket: str, key: str) -> "StreamingBody | None":
+    """The content of an object, to be read; None if there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"]
+    except ClientError as error:
+        if error_code(error) in ("404", "NoSuchKey"):
+            return None
+        raise
+
+
+@contextmanager
+def translated_errors(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
+    """Turn botocore's errors into ours, with the endpoint and the remedy.
+
+    :param doing: what was being done, as in ``listing bucket x``.
+    :raises AccessError: the credentials are missing or refused.
+    :raises ServiceError: the store does not answer, or answers with a fault of its own.
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    endpoint = runtime.aws_endpoint_url or "AWS"
+    variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or config/.env)"
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError):
+        raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {variables}.") from None
+    except (EndpointConnectionError, HTTPClientError) as error:
+        raise ServiceError(
+            f"{doing}: the object store at {endpoint} does not answer ({type(error).__name__}). "
+            "Is it running, and is AWS_ENDPOINT_URL right?"
+        ) from None
+    except ClientError as error:
+        code = error_code(error)
+        if code == "RequestTimeTooSkewed":
+            raise AccessError(
+                f"{doing}: the clocks of this machine and of the object store at {endpoint} differ by more than a "
+                "quarter of an hour. Set both by NTP."
+            ) from None
+        if code in _REFUSED:
+            raise AccessError(
+                f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {variables}."
+            ) from None
+        raise ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}") from None
+    except BotoCoreError as error:
+        raise ServiceError(f"{doing}: the object store at {endpoint}: {error}") from None

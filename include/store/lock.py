@@ -1,0 +1,107 @@
+"""A lock in the object store, for what workers on several machines may do one at a time only."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from include.errors import ServiceError
+from include.store.client import error_code
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FOLDER = "locks"
+LEASE = 60.0  # seconds after which a lock counts as left behind by a process that was killed
+PATIENCE = 300.0  # seconds
+PAUSE = 0.2  # seconds between two tries
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+
+
+class Lease:
+    """A lock that is held."""
+
+    def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, holder: bytes) -> None:
+        self._s3, self._bucket, self._key, self._etag, self._holder = s3, bucket, key, etag, holder
+
+    def extend(self) -> None:
+        """Hold it for another lease: to be called before each step that others must not do at the same time.
+
+        :raises ServiceError: it was not held any more; nothing of the step was done.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            body = self._holder + uuid4().hex.encode()  # another ETag than before
+            answer = self._s3.put_object(Bucket=self._bucket, Key=self._key, Body=body, IfMatch=self._etag)
+        except ClientError as error:
+            if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
+                raise ServiceError(f"the lock {self._key} was taken over by another process. Run again.") from None
+            raise
+        self._etag = answer["ETag"]
+
+    def release(self) -> None:
+        """Let others have it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        # It was taken over after its lease, or will be: what was done under it stands.
+        with suppress(ClientError, BotoCoreError):
+            self._s3.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
+
+
+@contextmanager
+def leased(s3: "S3Client", bucket: str, name: str) -> Iterator[Lease]:
+    """Hold the lock of a name; wait while another process holds it.
+
+    :raises ServiceError: it is still held after `PATIENCE`.
+    """
+    key, holder, end = f"{FOLDER}/{name}", uuid4().hex.encode(), time.monotonic() + PATIENCE
+    while True:
+        began = time.monotonic()
+        etag = _put(s3, bucket, key, holder, IfNoneMatch="*") or _take_over(s3, bucket, key, holder)
+        if etag:
+            break
+        if began > end:
+            raise ServiceError(
+                f"s3://{bucket}/{key} is held by another process since {PATIENCE:.0f} s. Try again later."
+            )
+        time.sleep(PAUSE)
+    lease = Lease(s3, bucket, key, etag, holder)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _put(s3: "S3Client", bucket: str, key: str, holder: bytes, **condition: Any) -> str | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        return s3.put_object(Bucket=bucket, Key=key, Body=holder, **condition)["ETag"]
+    except ClientError as error:
+        if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
+            return None
+        raise
+
+
+def _take_over(s3: "S3Client", bucket: str, key: str, holder: bytes) -> str | None:
+    """Take a lock whose lease is over: its holder was killed."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) in ("404", "NoSuchKey"):
+            return None
+        raise
+    # Both by the store's clock: those of the workers may differ.
+    age = (_now(answer) - answer["LastModified"]).total_seconds()
+    return _put(s3, bucket, key, holder, IfMatch=answer["ETag"]) if age > LEASE else None
+
+
+def _now(answer: Any) -> datetime:
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])

@@ -1,0 +1,148 @@
+"""A command of a stage: its explicit environment, its process group, and what its exit code means."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from dvc_airflow.errors import REFUSED, CommandError
+
+log = logging.getLogger(__name__)
+
+# Where programs are, who runs them, how they print, and which certificates they trust.
+PASSED_ON = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "AWS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+)
+# Airflow itself kills a task that has not ended five seconds after the signal.
+GRACE_SECONDS = 3.0
+KEPT_LINES = 200  # of what a command printed; enough to hold DVC's own last words
+SHOWN_LINES = 20
+# sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG. The same command would end the same way again.
+FINAL_EXIT_CODES = frozenset({65, 77, 78})
+Environment = Callable[[], Mapping[str, str]]
+
+
+def base_environment() -> dict[str, str]:
+    """PATH (this Python's folder first, so that ``python`` and ``dvc`` are ours) and the variables of `PASSED_ON`.
+
+    An explicit list, so that no Airflow setting and no secret slips in.
+    """
+    programs = str(Path(sys.executable).parent)
+    return {
+        "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # __pycache__ in a folder that is a dependency would count as its content
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+    }
+
+
+class CommandRunner:
+    """Runs bash commands, one at a time; `end` may be called from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, command: str, environment: Mapping[str, str], folder: Path) -> None:
+        """Run a command to its end. What it prints goes to the log, line by line.
+
+        :param environment: all that its process gets.
+        :raises CommandError: it failed; the message ends with the last lines that it printed.
+        """
+        log.info("Running: %s", command)
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,  # a task's own is a socket: bash takes that for a login, and reads ~/.bashrc
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+        self._process = process
+        printed: deque[str] = deque(maxlen=KEPT_LINES)
+        try:
+            for line in process.stdout or ():
+                printed.append(line.rstrip())
+                log.info("%s", line.rstrip())
+            process.wait()
+        except BaseException:  # a time-out: the workspace goes when nothing runs in it any more
+            end_group(process.pid)
+            process.wait()
+            raise
+        finally:
+            self._process = None
+            if process.stdout:
+                process.stdout.close()
+        if process.returncode:
+            raise failure(command, process.returncode, list(printed))
+
+    def end(self) -> bool:
+        """End the command that runs now, with all its processes.
+
+        :return: whether one ran.
+        """
+        process = self._process
+        if process is None or process.poll() is not None:
+            return False
+        end_group(process.pid)
+        return True
+
+
+def failure(command: str, exit_code: int, printed: list[str]) -> CommandError:
+    """The error for a failed command; final if running it again cannot help."""
+    output = "\n".join(printed).strip()
+    codes = [int(code) for code in re.findall(r"failed to run: .*, exited with (\d+)", output)]
+    shown = "\n".join(output.splitlines()[-SHOWN_LINES:])
+    # What a stage prints of refusals is its own affair; what DVC prints is about the remote.
+    is_refused = not codes and REFUSED.search(shown) is not None
+    is_final = is_refused or (codes or [exit_code])[-1] in FINAL_EXIT_CODES
+    said = f"It printed last:\n{shown}" if shown else "It printed nothing."
+    return CommandError(f"{command} failed with exit code {exit_code}. {said}", is_final=is_final)
+
+
+def end_group(leader: int) -> None:
+    """SIGTERM to the process group, so that it can tidy up; SIGKILL to what is left of it after `GRACE_SECONDS`.
+
+    :param leader: process id of the group's first process.
+    """
+    for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 1.0)):
+        if not _is_alive(leader):
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, number)
+        end = time.monotonic() + patience
+        while _is_alive(leader) and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def _is_alive(group: int) -> bool:
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False

@@ -1,0 +1,125 @@
+"""``python -m dvc_airflow.dvc.describe PROJECT``: print a project's stages as JSON, as DVC's own resolver sees them."""
+
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any
+
+from dvc.parsing.context import Context
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from networkx import lexicographical_topological_sort
+
+from dvc_airflow.dvc.outputs import stage_name
+from dvc_airflow.workspace import Workspace
+
+LONGEST_TASK_ID = 200  # Airflow allows 250, with the ids of the groups around
+
+
+class UnfitStageError(Exception):
+    """A stage that cannot run in a workspace of its own."""
+
+
+def describe(project_dir: Path) -> dict[str, Any]:
+    """:return: ``stages`` in an order in which they can run, and ``variable_files`` that the templating read."""
+    # In the workspace, so that DVC's messages name the files as the project does.
+    with (
+        Workspace(project_dir) as workspace,
+        chdir(workspace.path),
+        _recorded_variables() as variable_files,
+        Repo(str(workspace.path)) as repo,
+    ):
+        repo.index.check_graph()
+        graph = repo.index.graph
+        # The graph's edges lead from a stage to those it needs.
+        order = lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing)
+        names = {stage: stage_name(stage, repo.root_dir) for stage in order if isinstance(stage, PipelineStage)}
+        for stage, name in names.items():
+            _check_paths(stage, name, repo.root_dir)
+        ids = task_ids(names.values())
+        # What the templating takes from there as soon as it is there.
+        variable_files |= {Path(stage.path).parent / "params.yaml" for stage in names}
+        return {
+            "stages": [
+                {
+                    "name": name,
+                    "task_id": ids[name],
+                    "command": stage.cmd,
+                    "description": stage.desc,
+                    "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
+                    "frozen": stage.frozen,
+                }
+                for stage, name in names.items()
+            ],
+            "variable_files": sorted(_below(workspace.path, variable_files)),
+        }
+
+
+def task_ids(names: Iterable[str]) -> dict[str, str]:
+    """An Airflow task id for each stage: ``train@fold-1`` -> ``train.fold-1``, ``sub/dvc.yaml:train`` -> ``sub.train``.
+
+    A name's id does not depend on the other names, but where two would have the same: then both end with a digest.
+    """
+    ids = {name: _readable(name) for name in names}
+    shared = {task_id for task_id, count in Counter(ids.values()).items() if count > 1}
+    return {
+        name: f"{task_id[: LONGEST_TASK_ID - 9]}-{_digest(name)}"
+        if task_id in shared or len(task_id) > LONGEST_TASK_ID
+        else task_id
+        for name, task_id in ids.items()
+    }
+
+
+def _readable(name: str) -> str:
+    readable = re.sub(r"(/?)dvc\.yaml:", r"\1", name).replace("@", ".").replace("/", ".")
+    return re.sub(r"[^\w.-]", "_", readable, flags=re.ASCII)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _check_paths(stage: PipelineStage, name: str, root: str) -> None:
+    for kind, items in (("reads", stage.deps), ("writes", stage.outs)):
+        for item in items:
+            is_below = item.protocol != "local" or Path(item.fs_path).is_relative_to(root)
+            if not is_below and not Path(item.def_path).is_absolute():
+                raise UnfitStageError(
+                    f"dvc.yaml: stage {name} {kind} {item.def_path}, which is outside the project. Each task runs in a "
+                    "copy of the project's folder, so that path would be another file there: move it into the project, "
+                    "or write it as an absolute path."
+                )
+
+
+@contextmanager
+def _recorded_variables() -> Iterator[set[Path]]:
+    """Record which files DVC's templating reads; they may be named in many places of a dvc.yaml."""
+    original, read = Context.load_from.__func__, set()
+
+    def load_from(cls: type[Context], fs: Any, path: str, select_keys: list[str] | None = None) -> Context:
+        read.add(Path(path))
+        return original(cls, fs, path, select_keys)
+
+    Context.load_from = classmethod(load_from)
+    try:
+        yield read
+    finally:
+        Context.load_from = classmethod(original)
+
+
+def _below(root: Path, paths: set[Path]) -> Iterator[str]:
+    for path in {path.resolve() for path in paths}:
+        if path.is_relative_to(root.resolve()):
+            yield path.relative_to(root.resolve()).as_posix()
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(describe(Path(sys.argv[1]))))
+    except Exception as error:  # noqa: BLE001 - DVC raises many kinds for a dvc.yaml that is wrong; all are the user's to read
+        sys.exit(f"{error}" + (f": {error.__cause__}" if error.__cause__ else ""))

@@ -1,0 +1,85 @@
+"""The outputs of an opened repo's stages, and how what they consist of gets into the remote."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc_airflow.dvc.object import MissingObjectsError, Object
+from dvc_airflow.dvc.objects import Objects
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+
+def stage_name(stage: "PipelineStage", root: str) -> str:
+    """What ``dvc repro`` in the project's root takes: ``train``, or ``sub/dvc.yaml:train`` for a nested file."""
+    file = Path(stage.path).relative_to(root).as_posix()
+    return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"
+
+
+def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
+    """The outputs that the workspace's lock names and that may leave this machine (``push: false`` may not).
+
+    Also those with ``cache: false``, which `dvc push` leaves out: a restored stage would lack them.
+
+    And of what `.dvc` files name, that which is at hand: a project may keep more than its stages use.
+
+    :param stages: as ``dvc repro`` takes them.
+    """
+    from dvc.stage import PipelineStage
+
+    names = set(stages)
+
+    def is_meant(stage: Any) -> bool:
+        if isinstance(stage, PipelineStage):
+            return stage_name(stage, repo.root_dir) in names
+        oids = [(out.cache, out.hash_info.value) for out in stage.outs if out.hash_info]
+        return all(cache.fs.exists(cache.oid_to_path(oid)) for cache, oid in oids)
+
+    return [
+        out
+        for stage in repo.index.stages
+        if is_meant(stage) and not stage.is_repo_import
+        for out in stage.outs
+        if out.hash_info and out.can_push and out.protocol == "local"
+    ]
+
+
+@contextmanager
+def attributed_to(out: "Output") -> Iterator[None]:
+    """Let a `MissingObjectsError` about an output say which stage makes it."""
+    from dvc.stage import PipelineStage
+
+    try:
+        yield
+    except MissingObjectsError as error:
+        if isinstance(out.stage, PipelineStage):
+            error.producer = stage_name(out.stage, out.repo.root_dir)
+        raise
+
+
+def objects_of(objects: Objects, outs: Iterable["Output"]) -> list[Object]:
+    """All objects of these outputs.
+
+    :raises MissingObjectsError: the lists of folders are nowhere.
+    """
+    found: dict[Object, None] = {}
+    for out in outs:
+        with attributed_to(out):
+            found |= dict.fromkeys(objects.of(out))
+    return list(found)
+
+
+def push_outputs(objects: Objects, outs: Iterable["Output"]) -> dict[str, int]:
+    """Have the remote hold all objects of these outputs, and prove it.
+
+    :return: their sizes in bytes, by hash.
+    :raises MissingObjectsError: neither the cache nor the remote has them whole.
+    """
+    for out in outs:
+        with attributed_to(out):
+            objects.push(objects.of(out))
+    return dict(objects.remote.sizes)

@@ -1,0 +1,143 @@
+"""The DVC remote: how long we wait for it, and what its errors mean to people."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from dvc_airflow.errors import REFUSED, RemoteError, RemoteRefusedError
+from dvc_airflow.history import FOLDER, file_name
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+
+ATTEMPTS = "AWS_MAX_ATTEMPTS"
+UNREACHABLE = re.compile(
+    r"could ?n.t connect|connect timeout|read timeout|timed out|cannot connect|EndpointConnectionError"
+    r"|connection (refused|reset|was closed|aborted|lost)|temporary failure in name resolution|server disconnected",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def few_attempts() -> Iterator[None]:
+    """Have S3 clients that are made in the block try once: botocore's five attempts come on top of s3fs's own."""
+    before = os.environ.get(ATTEMPTS)
+    os.environ[ATTEMPTS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(ATTEMPTS, None)
+        else:
+            os.environ[ATTEMPTS] = before
+
+
+@contextmanager
+def translated_errors(repo: "Repo") -> Iterator[None]:
+    """Turn what the remote's client raises into `RemoteError` with the address.
+
+    :raises RemoteRefusedError: the credentials are refused.
+    :raises RemoteError: it does not answer, or fails.
+    """
+    try:
+        yield
+    except (RemoteError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if translated := _translated(error, address(repo)):
+            raise translated from None
+        raise
+
+
+def has_remote(repo: "Repo") -> bool:
+    """Whether there is any default remote."""
+    return bool(repo.config["core"].get("remote"))
+
+
+def address(repo: "Repo") -> str:
+    """The default remote's URL, with the endpoint where it has one of its own; for people."""
+    config = repo.config["remote"].get(repo.config["core"].get("remote"), {})
+    endpoint = config.get("endpointurl") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{config.get('url')}" + (f" at {endpoint}" if endpoint and str(config.get("url")).startswith("s3") else "")
+
+
+def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") -> "HashFileDB":
+    """DVC's view of a remote, with bounded waiting.
+
+    :param name: of the remote; None: the default one.
+    :param algorithm: ``md5``, or ``md5-dos2unix`` for what DVC 2 wrote and for the run-cache.
+    :raises RemoteError: it cannot be opened.
+    """
+    opened = _opened.setdefault(repo, {})
+    if name not in opened:
+        with translated_errors(repo):
+            remote = repo.cloud.get_remote(name, "fetch")  # it connects anew each time: up to half a second
+            inner: Any = getattr(remote.fs, "fs", None)
+        if hasattr(inner, "retries"):  # s3fs would repeat each request five times, whatever the time-outs
+            inner.retries = 2
+        opened[name] = remote, inner
+    remote, inner = opened[name]
+    if hasattr(inner, "invalidate_cache"):  # others write there too
+        inner.invalidate_cache()
+    odb: HashFileDB = remote.legacy_odb if algorithm == "md5-dos2unix" else remote.odb
+    return odb
+
+
+def probe(repo: "Repo") -> None:
+    """Ask the remote for something.
+
+    :raises RemoteError: it does not answer.
+    """
+    with translated_errors(repo):
+        odb = remote_odb(repo)
+        odb.fs.exists(odb.fs.join(odb.path, "probe"))
+
+
+class RemoteFolder:
+    """Small files in the remote, for tasks that share no cache; a `dvc_airflow.history.Folder`."""
+
+    def __init__(self, repo: "Repo") -> None:
+        self._repo = repo
+
+    def read(self, *names: str) -> bytes:
+        """See `Folder`."""
+        with translated_errors(self._repo):
+            remote = remote_odb(self._repo, algorithm="md5-dos2unix")
+            return bytes(remote.fs.cat_file(remote.fs.join(remote.path, FOLDER, *map(file_name, names))))
+
+    def write(self, content: bytes, *names: str) -> None:
+        """See `Folder`."""
+        with translated_errors(self._repo):
+            remote = remote_odb(self._repo, algorithm="md5-dos2unix")
+            path = remote.fs.join(remote.path, FOLDER, *map(file_name, names))
+            remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
+            remote.fs.pipe_file(path, content)
+
+
+_opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyDictionary()
+
+
+def _translated(error: BaseException, where: str) -> RemoteError | None:
+    chain = list(_causes(error))
+    text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
+    if any(isinstance(one, PermissionError) and one.filename is None for one in chain) or REFUSED.search(text):
+        return RemoteRefusedError(f"the DVC remote {where} refuses the credentials ({_line(error)}). Check them.")
+    foreign = any(type(one).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp") for one in chain)
+    timed_out = any(isinstance(one, ConnectionError | TimeoutError) for one in chain)
+    if foreign or timed_out or UNREACHABLE.search(text):
+        return RemoteError(f"the DVC remote {where} does not answer ({_line(error)}). Is it running?")
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,96 @@
+"""A workspace that DVC can be asked about."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc_airflow.dvc.remote import few_attempts
+from dvc_airflow.errors import DvcError
+from dvc_airflow.lockfile import Lock
+from dvc_airflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+log = logging.getLogger(__name__)
+
+# Where DVC's errors come from that say: a dvc.yaml, a params file or a lock is wrong.
+FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param")
+
+
+class DvcWorkspace(Workspace):
+    """A workspace that DVC opens, once. The parameters are those of `Workspace`, and:
+
+    :param credentials: gives options of the remote that stay in memory, never in a file (DVC's names: access_key_id,
+        ...).
+    """
+
+    def __init__(
+        self, project_dir: Path, *, credentials: Callable[[], Mapping[str, Any]] = dict, **options: Any
+    ) -> None:
+        super().__init__(project_dir, **options)
+        self._credentials = credentials
+        self._repo: Repo | None = None
+        self._options: dict[str, Any] = {}
+        self._is_outdated = False
+
+    @contextmanager
+    def repo(self) -> Iterator["Repo"]:
+        """DVC's view of the workspace as it is now, with the workspace as the current folder.
+
+        :raises DvcError: DVC cannot read it, or fails in the block.
+        """
+        # DVC resolves paths by the cwd.
+        with _translated_errors(), chdir(self.path), few_attempts():
+            yield self._opened()
+
+    def write_lock(self, lock: Lock) -> None:
+        """Let the workspace's lock files hold these entries, and no others."""
+        super().write_lock(lock)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Have DVC read the workspace anew: a command may have changed its files."""
+        self._is_outdated = True
+
+    def _opened(self) -> "Repo":
+        from dvc.repo import Repo
+
+        if self._repo is not None and not self._is_outdated:
+            return self._repo
+        options = dict(self._credentials())  # they may have been renewed while a stage ran
+        if self._repo is not None and options == self._options:
+            self._repo._reset()  # as DVC itself does at the beginning of each command
+        else:
+            self._close()
+            remote = {"remote": {self.remote_name: options}} if self.remote_name else {}
+            self._repo, self._options = Repo(str(self.path), config=remote), options
+        self._is_outdated = False
+        return self._repo
+
+    def _close(self) -> None:
+        repo, self._repo = self._repo, None
+        if repo is not None:
+            try:
+                repo.close()
+            except Exception as error:  # noqa: BLE001 - its databases are in the workspace, and go with it
+                log.warning("Closing DVC's view of %s: %s", self.path, error)
+
+    def _remove(self) -> None:
+        try:
+            self._close()
+        finally:
+            super()._remove()
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        module = type(error).__module__
+        if module.partition(".")[0] != "dvc":
+            raise
+        raise DvcError(f"DVC: {error}", is_final=module.startswith(FINAL_DVC_ERRORS)) from error

@@ -1,0 +1,236 @@
+"""A stage with the hashes of its dependencies, by the lock entries of the stages before it: none of their data is read.
+
+The run-cache's key follows from these hashes, the params and the command.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc_airflow.dvc.object import Object
+from dvc_airflow.dvc.objects import Objects
+from dvc_airflow.dvc.outputs import attributed_to
+from dvc_airflow.lockfile import LockEntry, lock_file_of
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.stage import PipelineStage
+
+
+class ResolvedStage:
+    """A stage of an opened workspace, whose dvc.lock holds the entries of the stages before.
+
+    :param objects: of the opened workspace.
+    :param name: the stage as ``dvc repro`` takes it.
+    :raises MissingObjectsError: the list of a folder that tells a dependency's hash is nowhere.
+    """
+
+    def __init__(self, objects: Objects, name: str) -> None:
+        from dvc.dvcfile import load_file
+
+        self.objects, self._repo = objects, objects.repo
+        file, _, self._short_name = name.rpartition(":")
+        # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
+        self._stages = load_file(self._repo, str(Path(self._repo.root_dir) / (file or "dvc.yaml"))).stages
+        self._stage = self._load()
+        self._fill_dependencies()
+
+    @property
+    def command(self) -> str | list[str]:
+        """What the stage runs."""
+        command: str | list[str] = self._stage.cmd
+        return command
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its result is the one in dvc.lock, whatever changed."""
+        return bool(self._stage.frozen)
+
+    @property
+    def lock_file(self) -> str:
+        """Where its entry belongs, relative to the project."""
+        return lock_file_of(self._stage.path, Path(self._repo.root_dir))
+
+    @property
+    def key(self) -> str | None:
+        """The run-cache's key of the stage with these inputs; None if DVC can reuse no result of it."""
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        return run_cache_key(to_single_stage_lockfile(self._stage)) if self._is_reusable() else None
+
+    def inputs(self) -> LockEntry:
+        """The stage's lock entry without outputs: command, hashes of the dependencies, values of the params."""
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        entry = dict(to_single_stage_lockfile(self._stage))
+        entry.pop("outs", None)
+        return entry
+
+    def always_runs(self) -> str | None:
+        """Why DVC runs this stage whatever is known of it; None if it does not."""
+        if self._stage.always_changed:
+            return "always_changed in dvc.yaml"
+        if not self._stage.deps:
+            return "it has no dependencies, so DVC cannot tell whether it would do something else"
+        if any(out.persist for out in self._stage.outs):
+            return "it has outputs with persist in dvc.yaml"
+        return None
+
+    def sources(self) -> list[str] | None:
+        """The project's files and folders that are dependencies of this stage, params files included.
+
+        :return: paths relative to the project; None if it has dependencies outside.
+        """
+        root = Path(self._repo.root_dir)
+        paths = [Path(dep.fs_path) for dep in self._stage.deps if not self._is_made(dep)]
+        if not all(dep.protocol == "local" for dep in self._stage.deps) or not all(
+            path.is_relative_to(root) for path in paths
+        ):
+            return None
+        return sorted({path.relative_to(root).as_posix() for path in paths})
+
+    def outputs(self, entry: LockEntry) -> list["Output"]:
+        """The stage's outputs as this lock entry has them."""
+        from dvc.stage.loader import StageLoader
+
+        stage = self._load()
+        StageLoader.fill_from_lock(stage, entry)
+        return [out for out in stage.outs if out.hash_info]
+
+    def missing(self, entry: LockEntry) -> list[Object]:
+        """What of this result neither the cache nor the remote has whole."""
+        return [one for out in self.outputs(entry) for one in self.objects.missing(out)]
+
+    def fetch_inputs(self) -> None:
+        """Put the outputs of earlier stages that this one reads, and no others, into the workspace.
+
+        Their content is hashed first.
+
+        :raises MissingObjectsError: neither the cache nor the remote has them whole.
+        :raises RemoteError: the remote cannot be asked.
+        """
+        for dep in self._stage.deps:
+            for out, subpath in self._absent_producers(dep):
+                self._checkout(out, subpath)
+
+    def commit(self, entry: LockEntry) -> list[str]:
+        """Have the cache hold all outputs that the stage has just made: DVC leaves some with ``cache: false`` out.
+
+        :return: what it does not hold all the same: DVC does not write over an object that is there, but corrupted.
+        """
+        for out in self._stage.outs:
+            if not out.use_cache and out.protocol == "local" and out.is_in_repo and out.exists:
+                out.use_cache = True
+                out.save()
+                out.commit()
+        return [
+            one.name
+            for out in self.outputs(entry)
+            if out.protocol == "local"
+            for one in self.objects.of(out)
+            if not self.objects.cache.has(one)
+        ]
+
+    def misread(self, entry: LockEntry) -> list[str]:
+        """Inputs that the stage, by its new lock entry, read in another version than the stages before made."""
+        used = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
+        return [
+            dep.def_path
+            for dep in self._stage.deps
+            if not _is_param(dep) and self._producers(dep) and used.get(dep.def_path) != dep.hash_info.value
+        ]
+
+    def _load(self) -> "PipelineStage":
+        return self._stages[self._short_name]
+
+    def _is_reusable(self) -> bool:
+        """DVC's own rule (`dvc.stage.cache._can_hash`), but by the hashes at hand instead of the files."""
+        stage = self._stage
+        if self.always_runs() or not (stage.cmd and stage.outs):
+            return False
+        return all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps) and all(
+            out.protocol == "local" and out.def_path and out.is_in_repo for out in stage.outs
+        )
+
+    def _fill_dependencies(self) -> None:
+        """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
+        for dep in self._stage.deps:
+            producers = self._producers(dep)
+            if not _is_param(dep) and len(producers) == 1 and self._take_hash(dep, *producers[0]):
+                continue
+            # It is made up of several outputs, has its hash by another rule, or is a file of params.
+            for out, subpath in self._absent_producers(dep):
+                if out.hash_info:
+                    self._checkout(out, subpath)
+            if _is_param(dep) or dep.exists:
+                dep.save()
+
+    def _take_hash(self, dep: Any, out: "Output", subpath: str | None) -> bool:
+        """Give the dependency the hash that an output, or a part of one, has by its lock entry."""
+        if out.hash_name != dep.hash_name or not out.hash_info or self._is_around(dep, out):
+            return False
+        if subpath is None:
+            dep.hash_info, dep.meta = out.hash_info, out.meta
+            return True
+        prefix = out.fs.relparts(subpath, out.fs_path)
+        with attributed_to(out):
+            tree = self.objects.tree(out)
+        found = tree.get_obj(out.cache, prefix)
+        if found is None or found.hash_info is None:
+            return False
+        meta, _ = tree.get(tuple(prefix)) or (None, None)
+        dep.hash_info = found.hash_info
+        dep.meta = meta or _folder_meta(found)
+        return True
+
+    def _is_made(self, dep: Any) -> bool:
+        """Whether one output is, or holds, all of the dependency."""
+        producers = self._producers(dep)
+        return len(producers) == 1 and not self._is_around(dep, producers[0][0])
+
+    def _is_around(self, dep: Any, out: "Output") -> bool:
+        return dep.fs_path != out.fs_path and bool(self._repo.fs.isin(out.fs_path, dep.fs_path))
+
+    def _producers(self, dep: Any) -> list[tuple["Output", str | None]]:
+        """The outputs that make up a dependency, each with the path in it that is meant (None: all)."""
+        from dvc.exceptions import OutputNotFoundError
+        from dvc.stage import PipelineStage
+
+        if dep.protocol != "local":
+            return []
+        try:
+            outs = self._repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
+        except OutputNotFoundError:
+            return []
+        if _is_param(dep):  # what a .dvc file tracks is not made anew: the project's own file counts, as for DVC
+            outs = [out for out in outs if isinstance(out.stage, PipelineStage)]
+        inside = [(out, dep.fs_path) for out in outs if self._repo.fs.isin(dep.fs_path, out.fs_path)]
+        return inside or [(out, None) for out in outs]
+
+    def _absent_producers(self, dep: Any) -> list[tuple["Output", str | None]]:
+        """Those that are to be checked out: a file of params that is there has the values of this run."""
+        return [] if _is_param(dep) and dep.exists else self._producers(dep)
+
+    def _checkout(self, out: "Output", subpath: str | None) -> None:
+        with attributed_to(out):
+            self.objects.fetch(self.objects.of(out, subpath))
+        out.use_cache = True  # what is not cached by dvc.yaml is in the run-cache's way all the same; DVC does as we do
+        out.checkout(force=True, filter_info=subpath, allow_missing=False)
+
+
+def run_cache_key(entry: LockEntry) -> str:
+    """The run-cache's key of a stage with the inputs of this lock entry."""
+    from dvc.stage.cache import _get_cache_hash
+
+    return str(_get_cache_hash({**entry}, key=True))
+
+
+def _folder_meta(tree: Any) -> Any:
+    from dvc_data.hashfile.meta import Meta
+
+    return Meta(isdir=True, nfiles=len(tree)) if hasattr(tree, "digest") else Meta()
+
+
+def _is_param(dep: Any) -> bool:
+    from dvc.dependency import ParamsDependency
+
+    return isinstance(dep, ParamsDependency)

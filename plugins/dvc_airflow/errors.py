@@ -1,0 +1,70 @@
+"""What can go wrong in a task, in sentences for people.
+
+Each message says what is wrong, where, and what to do next. ``is_final`` says whether the same try would end the same
+way again: then Airflow must not retry it.
+"""
+
+import re
+
+# What S3 clients print when a store refuses the credentials.
+REFUSED = re.compile(
+    r"\b(Forbidden|Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|Unable to locate credentials"
+    r"|NoCredentialsError)\b|Access Key Id you provided does not exist",
+    re.IGNORECASE,
+)
+
+
+class TaskError(Exception):
+    """A stage or a push cannot go on."""
+
+    is_final = True
+
+
+class RemoteError(TaskError):
+    """The DVC remote does not answer, or answers with an error of its own. It may pass."""
+
+    is_final = False
+
+
+class RemoteRefusedError(RemoteError):
+    """The DVC remote refuses the credentials."""
+
+    is_final = True
+
+
+class WorkspaceError(TaskError):
+    """A workspace cannot be made."""
+
+    is_final = False
+
+
+class CommandError(TaskError):
+    """A command failed.
+
+    :param is_final: running it again would end the same way.
+    """
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+class DvcError(TaskError):
+    """DVC refuses the project, or fails.
+
+    :param is_final: a file of the project is wrong.
+    """
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+class CorruptedCacheError(TaskError):
+    """The cache held a corrupted object, which is removed now. The next try succeeds."""
+
+    is_final = False
+
+
+class ResultError(TaskError):
+    """What an earlier task handed on is missing, changed or of another version."""

@@ -1,0 +1,102 @@
+"""Why a stage runs or does not: what differs between its inputs and those of the time before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dvc_airflow.lockfile import LockEntry
+from dvc_airflow.result import Outcome
+
+
+def explain(
+    last: LockEntry | None,
+    found: LockEntry | None,
+    inputs: LockEntry,
+    produced: frozenset[str],
+    executed_by: Mapping[str, Any] | None,
+    cause: str | None = None,
+) -> tuple[Outcome, str]:
+    """Say what becomes of a stage, and why.
+
+    :param last: the lock entry with which it ended last time in this DAG, if that is known.
+    :param found: the lock entry of an earlier run with the same inputs, if there is one that may be used.
+    :param inputs: the lock entry of this run, without outputs.
+    :param produced: paths that stages make.
+    :param executed_by: the run that executed the stage with the result ``found`` (``run_id``, ``at``), if known.
+    :param cause: why it has to run whatever changed.
+    """
+    differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
+    if found is None:
+        known = cause or ("no earlier run is known" if last is None else "the earlier result is not known any more")
+        return Outcome.EXECUTED, differences if differences and not cause else _joined(differences, known)
+    made = f"executed by {executed_by['run_id']} at {executed_by['at']}" if executed_by else "by an unknown run"
+    if found == last:
+        return Outcome.UNCHANGED, f"same inputs as last time; {made}"
+    return Outcome.RESTORED, _joined(differences, made)
+
+
+def reproduction(known: LockEntry | None, now: LockEntry) -> str:
+    """Say whether a stage that ran again made what is known of the same inputs."""
+    if known is None:
+        return "no earlier result is known to compare with"
+    before = {out["path"]: out.get("md5") for out in known.get("outs", [])}
+    other = sorted(out["path"] for out in now.get("outs", []) if before.get(out["path"]) != out.get("md5"))
+    return f"not reproduced: {', '.join(other)}" if other else "reproduced: all outputs are the same"
+
+
+def _joined(*phrases: str) -> str:
+    return "; ".join(phrase for phrase in phrases if phrase)
+
+
+def input_changes(before: LockEntry, now: LockEntry, produced: frozenset[str] = frozenset()) -> list[str]:
+    """Compare the inputs of two lock entries.
+
+    :param produced: paths that stages make; all other dependencies are code or data of the project.
+    :return: one phrase per difference, such as ``model.C 1.0 -> 2.5`` or ``include/stages/preprocess.py changed``.
+    """
+    return [
+        *(["the command changed"] if before.get("cmd") != now.get("cmd") else []),
+        *_params(before.get("params", {}), now.get("params", {})),
+        *_dependencies(before.get("deps", []), now.get("deps", []), produced),
+    ]
+
+
+def _params(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    old, new = dict(_flat(before)), dict(_flat(now))
+    for key in sorted(old.keys() | new.keys()):
+        if key not in old:
+            yield f"{key} is new ({_short(new[key])})"
+        elif key not in new:
+            yield f"{key} is gone"
+        elif old[key] != new[key]:
+            yield f"{key} {_short(old[key])} -> {_short(new[key])}"
+
+
+def _flat(files: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for values in files.values():
+        yield from _leaves("", values)
+
+
+def _leaves(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping) and values:
+        for name, value in values.items():
+            yield from _leaves(f"{prefix}.{name}" if prefix else str(name), value)
+    else:
+        yield prefix, values
+
+
+def _dependencies(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], produced: frozenset[str]
+) -> Iterator[str]:
+    old, new = ({dep["path"]: dep.get("md5", dep.get("etag")) for dep in deps} for deps in (before, now))
+    for path in sorted(old.keys() | new.keys()):
+        if path not in old:
+            yield f"{path} is a new dependency"
+        elif path not in new:
+            yield f"{path} is no longer a dependency"
+        elif old[path] != new[path]:
+            yield f"{path} changed{' upstream' if path in produced else ''}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

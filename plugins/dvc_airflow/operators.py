@@ -1,0 +1,263 @@
+"""The operators: one DVC stage, and the push of what the stages made. Airflow's side of `StageRun` and `PushRun`."""
+
+import gc
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from dvc_airflow.command import CommandRunner, Environment, base_environment
+from dvc_airflow.errors import ResultError, TaskError
+from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.push_run import PushRun
+from dvc_airflow.reproduce import Producer
+from dvc_airflow.result import Outcome, StageResult
+from dvc_airflow.stage_run import StageRun
+from dvc_airflow.stage_settings import StageSettings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["DvcOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
+
+
+class DvcOperator(BashOperator):
+    """A bash command of DVC's in a workspace of its own.
+
+    :param project_dir: root of the DVC project.
+    :param upstream_stages: ids of the tasks whose lock entries the workspace gets. (XCom)
+    :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
+    :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
+    :param cache_dir: the DVC cache that tasks share, called in the worker. Where it gives None, tasks share none: each
+        has an empty one of its own, and what it makes goes to the remote at once.
+    :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
+        secret enters the serialised DAG.
+    :param credentials: options of the DVC remote, in memory only; called in the worker.
+    :param remote_options: further options of the DVC remote, without secrets, for DVC's own processes too: they are
+        written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
+        for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
+        `dvc_airflow.workspace.S3_TIMEOUTS`.
+    :param extra_links: buttons on the task in the web UI.
+    """
+
+    # Not bash_command: a stage's name is no template, and no value that a run brings may reach a shell.
+    template_fields: Sequence[str] = ("files", "remote_url")
+    template_ext: Sequence[str] = ()
+    ui_color = "#d5ecf4"
+
+    def __init__(
+        self,
+        *,
+        project_dir: Path,
+        upstream_stages: Sequence[str] = (),
+        files: Any = None,
+        remote_url: Any = None,
+        cache_dir: Callable[[], Path | None] = lambda: None,
+        environment: Environment = dict,
+        credentials: Callable[[], Mapping[str, Any]] = dict,
+        remote_options: Callable[[], Mapping[str, Any]] = dict,
+        extra_links: Sequence[BaseOperatorLink] = (),
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
+        super().__init__(**kwargs)
+        self.operator_extra_links = tuple(extra_links)
+        self.project_dir = project_dir
+        self.upstream_stages = list(upstream_stages)
+        self.files = files
+        self.remote_url = remote_url
+        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
+        self.cache_dir = cache_dir
+        self.environment = environment
+        self.credentials = credentials
+        self.remote_options = remote_options
+        self._runner: CommandRunner | None = None  # while the task is at work
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Do the work of the task; what goes wrong is told in a sentence.
+
+        :raises AirflowFailException: trying again would not help.
+        :raises AirflowException: it may pass.
+        """
+        # What importing DVC and s3fs allocates would have Python look through all of Airflow's objects again and again,
+        # which takes half a second each time.
+        gc.freeze()
+        self._runner = CommandRunner()
+        try:
+            return self.work(context, self._runner)
+        except TaskError as error:
+            kind = AirflowFailException if error.is_final else AirflowException
+            raise kind(f"task {self.task_id}: {error}") from None
+        finally:
+            self._runner = None
+            gc.unfreeze()
+
+    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+        """What `execute` does.
+
+        :raises TaskError: it cannot go on.
+        """
+        raise NotImplementedError
+
+    def on_kill(self) -> None:
+        """Airflow wants the task to stop: end the command with all its processes, or whatever is being done instead."""
+        if self._runner is not None and not self._runner.end():
+            raise AirflowException(f"task {self.task_id} was told to stop")
+
+    def project_run(self, context: "Context") -> ProjectRun:
+        """The project as this run sees it.
+
+        :raises ResultError: a task that was to give ``files`` or ``remote_url`` gave nothing.
+        """
+        for name in self._required:
+            if getattr(self, name) is None:
+                raise ResultError(f"no {name}: the task that gives them left nothing. Clear it, to run it again.")
+        ti = context["ti"]
+        return ProjectRun(
+            self.project_dir,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            files=self.files or {},
+            cache_dir=self.cache_dir(),
+            remote_url=self.remote_url,
+            remote_options=self.remote_options(),
+            credentials=self.credentials,
+        )
+
+    def full_environment(self, context: "Context") -> dict[str, str]:
+        """An explicit environment instead of the worker's own, which holds Airflow's secrets."""
+        ti = context["ti"]
+        # Under Airflow's own names, so that a stage can tell a tracker which task it is.
+        task = {
+            "AIRFLOW_CTX_DAG_ID": ti.dag_id,
+            "AIRFLOW_CTX_DAG_RUN_ID": ti.run_id,
+            "AIRFLOW_CTX_TASK_ID": ti.task_id,
+            "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
+        }
+        return {**base_environment(), **task, **self.environment()}
+
+    def upstream_results(self, context: "Context") -> list[StageResult]:
+        """What the upstream stage tasks returned.
+
+        :raises ResultError: one of them returned nothing, or not what it had returned any more.
+        """
+        return [
+            StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task_id), task_id)
+            for task_id in self.upstream_stages
+        ]
+
+    def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
+        """The task of an earlier stage, whose output is missing, and what executes that stage once more.
+
+        :param run: of this task: it has the values of the run, which the other operator's templates would give.
+        :raises TaskError: no task before this one runs the stage.
+        """
+        dag = self.get_dag()
+        for task in [dag.get_task(task_id) for task_id in self.upstream_stages] if dag else []:
+            if isinstance(task, DvcStageOperator) and task.stage == stage:
+                known = StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task.task_id), task.task_id)
+                return Producer(task.task_id, partial(task.stage_run(context, run, runner).reproduce, known))
+        raise TaskError(f"no task before it runs stage {stage}. Clear all of them.")
+
+
+class DvcStageOperator(DvcOperator):
+    """One stage of a DVC project: see `dvc_airflow.stage_run`.
+
+    Returns a `StageResult`. A stage that need not run is *skipped*, with the same return value.
+
+    :param stage: the stage's name, as ``dvc repro`` takes it.
+    :param command: what the stage runs by the project's own files. A run whose values would make it run something else
+        is refused.
+    :param definitions: the project's files from which DVC works out the stages, see `dvc_airflow.project.Project`.
+    :param frozen: its result is the one in the project's dvc.lock.
+    :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
+    :param force: run the stage whatever is known, and say whether it reproduced. (templated: an XComArg)
+    :param check_restored: called in the worker with the published outputs of an earlier result; returns why that may
+        not be used any more, or None.
+    """
+
+    template_fields: Sequence[str] = (*DvcOperator.template_fields, "force")
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        command: str | list[str],
+        definitions: Sequence[str] = (),
+        frozen: bool = False,
+        publish: Sequence[str] = (),
+        force: Any = False,
+        check_restored: Callable[[Mapping[str, str]], str | None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.command = command
+        self.definitions = tuple(definitions)
+        self.frozen = frozen
+        self.publish = list(publish)
+        self.force = force
+        self.check_restored = check_restored
+
+    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+        """Look the stage up, or execute it."""
+        result = self.stage_run(context, self.project_run(context), runner, force=bool(self.force)).run()
+        if result.outcome is Outcome.EXECUTED:
+            return result.to_xcom()
+        context["ti"].xcom_push(key="return_value", value=result.to_xcom())  # a skipped task returns nothing by itself
+        raise AirflowSkipException(f"stage {self.stage} is {result.outcome}: {result.reason}")
+
+    def stage_run(self, context: "Context", run: ProjectRun, runner: CommandRunner, *, force: bool = False) -> StageRun:
+        """The stage in this run of the DAG; also for a later task, which finds its outputs missing.
+
+        :param run: of the task that is at work.
+        """
+        settings = StageSettings(
+            name=self.stage,
+            repro=str(self.bash_command),
+            command=self.command,
+            definitions=self.definitions,
+            is_frozen=self.frozen,
+            publish=tuple(self.publish),
+            check_restored=self.check_restored,
+            environment=partial(self.full_environment, context),
+        )
+        return StageRun(
+            run,
+            settings,
+            merge_locks(result.lock for result in self.upstream_results(context)),
+            force=force,
+            producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
+            runner=runner,
+        )
+
+
+class DvcPushOperator(DvcOperator):
+    """``dvc push`` of all that the stages of this run made, and the proof: see `dvc_airflow.push_run`.
+
+    Returns a `PushResult`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("bash_command", "dvc push")
+        super().__init__(**kwargs)
+
+    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+        """Push, and prove."""
+        run = self.project_run(context)
+        push = PushRun(
+            run,
+            self.upstream_results(context),
+            command=str(self.bash_command),
+            environment=partial(self.full_environment, context),
+            producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
+            runner=runner,
+        )
+        return push.run().to_xcom()

@@ -1,0 +1,55 @@
+"""What is missing is made again: by the stage that makes it, once, and in the same run."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from dvc_airflow.dvc.object import MissingObjectsError, Object
+from dvc_airflow.errors import TaskError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Producer(NamedTuple):
+    """A task that runs a stage, and what runs that stage once more."""
+
+    task_id: str
+    reproduce: Callable[[Sequence[Object]], None]
+
+
+# By the name of a stage; raises a TaskError where no task runs it.
+FindProducer = Callable[[str], Producer]
+
+
+def no_producer(stage: str) -> Producer:
+    """For a stage that is run by itself.
+
+    :raises TaskError: always.
+    """
+    raise TaskError(f"Run stage {stage}, which makes it, once more.")
+
+
+def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
+    """Do something with the outputs of earlier stages; a stage whose output is missing or corrupted runs once more.
+
+    :raises TaskError: no stage makes what is missing, or it makes something else now.
+    """
+    reproduced: dict[str, str] = {}
+    while True:
+        try:
+            return do()
+        except MissingObjectsError as error:
+            stage = error.producer
+            if stage is None:
+                raise TaskError(f"{error}. No stage makes it: run `dvc push` in a checkout that has it.") from None
+            if stage in reproduced:
+                raise TaskError(
+                    f"{error}. Stage {stage} ran again and made something else. Clear task {reproduced[stage]} and all "
+                    "that follow it."
+                ) from None
+            log.warning("%s. Stage %s, which makes it, runs again.", error, stage)
+            producer = producer_of(stage)
+            producer.reproduce(error.objects)
+            reproduced[stage] = producer.task_id

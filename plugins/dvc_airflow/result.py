@@ -1,0 +1,108 @@
+"""What tasks hand on to each other by XCom: typed, with a checksum, and accepted only whole."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dvc_airflow.errors import ResultError
+from dvc_airflow.lockfile import LockEntry, digest
+
+CHECKSUM = "checksum"
+
+
+class Outcome(StrEnum):
+    """What became of a stage."""
+
+    EXECUTED = "executed"
+    #: an earlier result of the same inputs was taken, and it is not the one of last time
+    RESTORED = "restored"
+    #: the inputs are those of last time
+    UNCHANGED = "unchanged"
+
+
+class TaskResult(BaseModel):
+    """Base of what a task returns. An XCom can be edited, cut short, or written by an earlier version of the code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_xcom(self) -> dict[str, Any]:
+        """The fields as JSON has them, and their checksum."""
+        fields = self.model_dump(mode="json")
+        return {**fields, CHECKSUM: digest(fields)}
+
+    @classmethod
+    def from_xcom(cls, value: Any, task_id: str) -> Self:
+        """Read what a task returned.
+
+        :param value: its XCom.
+        :param task_id: of the task, to name it in messages.
+        :raises ResultError: there is none, or it is not what the task returned, or of another version of the code.
+        """
+        if not isinstance(value, Mapping):
+            raise ResultError(f"task {task_id} left no result. Clear it, so that it runs again.")
+        fields = {name: content for name, content in value.items() if name != CHECKSUM}
+        form = fields.keys() ^ cls.model_fields.keys() | ({CHECKSUM} - value.keys())
+        if form:
+            raise ResultError(
+                f"the result of task {task_id} (its XCom) has another form than this version of the code reads "
+                f"({', '.join(sorted(form))}). Clear that task, so that it runs again."
+            )
+        if value[CHECKSUM] != digest(fields):
+            raise ResultError(
+                f"the result of task {task_id} (its XCom) was truncated or changed. Clear that task, so that it runs "
+                "again."
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            where = ".".join(str(step) for step in error.errors()[0]["loc"])
+            raise ResultError(
+                f"the result of task {task_id} (its XCom) cannot be read ({where}: {error.errors()[0]['msg']}). Clear "
+                "that task, so that it runs again."
+            ) from None
+
+
+class StageResult(TaskResult):
+    """How a stage ended in a run, and which data it made."""
+
+    #: as ``dvc repro`` takes it
+    stage: str
+    outcome: Outcome
+    #: why it ran, or did not
+    reason: str
+    #: when its task began; ISO 8601, UTC
+    started_at: str
+    #: how long its task took
+    seconds: float
+    #: the run that executed it, None where that is not known
+    executed_in: str | None
+    #: its entry, by lock file and stage
+    lock: dict[str, dict[str, dict[str, Any]]]
+    #: content of the small text outputs that tasks after the pipeline want, by path
+    published: dict[str, str]
+
+    @property
+    def lock_file(self) -> str:
+        """The lock file that the entry belongs to."""
+        (file,) = self.lock
+        return file
+
+    @property
+    def entry(self) -> LockEntry:
+        """The stage's lock entry."""
+        (entry,) = self.lock[self.lock_file].values()
+        return entry
+
+
+class PushResult(TaskResult):
+    """What the remote was proved to have."""
+
+    #: how many objects it holds for this run, and their size
+    objects: int
+    bytes: int
+    #: how many of them it lacked before
+    pushed: int
+    #: where, None where the project's own .dvc/config says so
+    remote_url: str | None

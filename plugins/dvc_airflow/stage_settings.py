@@ -1,0 +1,41 @@
+"""What a DAG says of a stage."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dvc_airflow.command import Environment, base_environment
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What a DAG says of a stage.
+
+    :param name: as ``dvc repro`` takes it.
+    :param repro: the bash command that runs it, to which options of ``dvc repro`` can be added.
+    :param command: what the stage runs by the project's own files. A run whose values would make it run something else
+        is refused: a command is code, and values from users never reach a shell.
+    :param definitions: the project's files from which DVC works out the stages, see `dvc_airflow.project.Project`.
+    :param is_frozen: its result is the one in the project's dvc.lock.
+    :param publish: small text outputs whose content goes into the result.
+    :param check_restored: called with the published outputs of an earlier result; returns why that may not be used any
+        more, or None.
+    :param environment: gives all that the command's process gets.
+    """
+
+    name: str
+    repro: str
+    command: str | list[str]
+    definitions: tuple[str, ...] = ()
+    is_frozen: bool = False
+    publish: tuple[str, ...] = ()
+    check_restored: Callable[[Mapping[str, str]], str | None] | None = None
+    environment: Environment = base_environment
+
+    @property
+    def short_name(self) -> str:
+        """Without the path of its dvc.yaml, as the lock file has it."""
+        return self.name.rpartition(":")[2]
+
+    def unusable(self, published: Mapping[str, str]) -> str | None:
+        """Why an earlier result may not be used any more, by what it published; None if it may."""
+        return self.check_restored(published) if self.check_restored else None

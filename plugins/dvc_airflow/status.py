@@ -1,0 +1,131 @@
+"""What is known of a stage before it is decided whether it runs."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc_airflow.dvc.object import MissingObjectsError
+from dvc_airflow.dvc.objects import Objects
+from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.dvc.resolve import ResolvedStage
+from dvc_airflow.dvc.run_cache import RunCache
+from dvc_airflow.errors import TaskError
+from dvc_airflow.files import FileStates
+from dvc_airflow.lockfile import LockEntry, read_entry
+from dvc_airflow.memo import Memo
+from dvc_airflow.stage_settings import StageSettings
+
+log = logging.getLogger(__name__)
+
+PUBLISHED_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """What is known of a stage.
+
+    :param stage: DVC's view of it, with the hashes of its dependencies.
+    :param inputs: its lock entry of this run, without outputs.
+    :param key: the run-cache's; None if DVC can reuse no result.
+    :param known: a result of the same inputs; whether it may be used says ``cause``.
+    :param published: what that result publishes.
+    :param cause: why the stage has to run whatever changed.
+    :param candidates: names of the run-cache entries of its key that the cache has.
+    """
+
+    stage: ResolvedStage
+    inputs: LockEntry
+    key: str | None
+    known: LockEntry | None
+    published: dict[str, str]
+    cause: str | None
+    candidates: frozenset[str]
+
+    @property
+    def usable(self) -> LockEntry | None:
+        """The earlier result, where it takes the place of an execution."""
+        return None if self.cause else self.known
+
+
+def stage_status(
+    workspace: DvcWorkspace, settings: StageSettings, memo: Memo, states: FileStates, *, force: bool
+) -> StageStatus:
+    """Work out what is known of a stage: its key, and an earlier result with the same key that is still there whole.
+
+    Moves no data but the lists of folders.
+
+    :param states: how cache files were when their content was last found to be right. Added to.
+    :raises TaskError: the run's values would change the stage's command, or it is frozen without a result.
+    :raises MissingObjectsError: what tells the hash of a dependency is nowhere.
+    """
+    with workspace.repo() as repo:
+        stage, run_cache = ResolvedStage(Objects(repo, states), settings.name), RunCache(repo)
+        if stage.command != settings.command:
+            raise TaskError(
+                f"stage {settings.name}: the values of this run would change its command in dvc.yaml, which is "
+                "refused. Let the command read the value from a params file instead of ${...}."
+            )
+        inputs, key = stage.inputs(), stage.key
+        if stage.is_frozen:
+            frozen = _frozen(stage, settings, workspace.project_dir)
+            return StageStatus(stage, inputs, None, frozen, published_by(stage, settings, frozen), None, frozenset())
+        known, cause = _earlier(stage, run_cache, memo, states)
+        published: dict[str, str] = {}
+        if known is not None:
+            try:
+                published = published_by(stage, settings, known)
+                cause = settings.unusable(published)
+            except MissingObjectsError as error:  # the remote only seemed to have it
+                cause = str(error)
+        if force:
+            cause = "forced by this run"
+        candidates = run_cache.names(key) if key else frozenset()
+        return StageStatus(stage, inputs, key, known, published, cause, candidates)
+
+
+def published_by(stage: ResolvedStage, settings: StageSettings, entry: LockEntry) -> dict[str, str]:
+    """The content of the small text outputs that the DAG wants of a result.
+
+    :raises TaskError: one is no output of the stage, or too large.
+    :raises MissingObjectsError: one is nowhere.
+    """
+    outs = {out.def_path: out for out in stage.outputs(entry)} if settings.publish else {}
+    published = {}
+    for path in settings.publish:
+        if path not in outs:
+            raise TaskError(f"{path} is not an output of {settings.name}: correct `publish` of its operator.")
+        content = stage.objects.read(outs[path])
+        if len(content) > PUBLISHED_BYTES:
+            raise TaskError(f"{path} is too large for an XCom ({len(content)} bytes): do not publish it.")
+        published[path] = content.decode()
+    return published
+
+
+def _earlier(
+    stage: ResolvedStage, run_cache: RunCache, memo: Memo, states: FileStates
+) -> tuple[LockEntry | None, str | None]:
+    """:return: an earlier result of the same inputs that is there whole; else why there is none, if that is known."""
+    if cause := stage.always_runs():
+        return None, cause
+    missing: list[str] = []
+    for entry in run_cache.entries(stage.key) if stage.key else ():
+        states.update(memo.file_states(entry))
+        objects = stage.missing(entry)
+        if not objects:
+            return entry, None
+        log.warning("An earlier result cannot be used: %s", MissingObjectsError(objects))
+        missing = sorted(one.name for one in objects)
+    return None, f"{', '.join(missing[:5])} of the earlier result: missing or corrupted" if missing else None
+
+
+def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) -> LockEntry:
+    where = f"stage {settings.name} is frozen in dvc.yaml, so its result is the one in {stage.lock_file}"
+    entry = read_entry(project_dir / stage.lock_file, settings.short_name)
+    if entry is None:
+        raise TaskError(
+            f"{where}, which has none. Run `dvc repro {settings.name}` in the project with the stage unfrozen, and "
+            f"keep {stage.lock_file} with the project; or take `frozen` out of dvc.yaml."
+        )
+    if missing := stage.missing(entry):
+        raise TaskError(f"{where}. {MissingObjectsError(missing)}. Run `dvc push` where that result was made.")
+    return entry

@@ -1,0 +1,96 @@
+"""Why a stage ran, in words."""
+
+import pytest
+
+from dvc_airflow.explain import explain, input_changes, reproduction
+
+BEFORE = {
+    "cmd": "python -m x",
+    "params": {"config/config.yaml": {"model": {"C": 1.0, "tol": 0.1}, "data.target": "y"}},
+    "deps": [{"path": "x.py", "md5": "1"}, {"path": "data.csv", "md5": "2"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (BEFORE, []),
+        ({**BEFORE, "cmd": "python -m y"}, ["the command changed"]),
+        (
+            {**BEFORE, "params": {"config/config.yaml": {"model": {"C": 2.5, "tol": 0.1}, "data.target": "y"}}},
+            ["model.C 1.0 -> 2.5"],
+        ),
+        (
+            {**BEFORE, "params": {"config/config.yaml": {"model": {"C": 1.0}, "n": 3}}},
+            ["data.target is gone", "model.tol is gone", "n is new (3)"],
+        ),
+        ({**BEFORE, "deps": [{"path": "x.py", "md5": "9"}, {"path": "data.csv", "md5": "2"}]}, ["x.py changed"]),
+        (
+            {**BEFORE, "deps": [{"path": "x.py", "md5": "1"}, {"path": "data.csv", "md5": "9"}]},
+            ["data.csv changed upstream"],
+        ),
+        (
+            {**BEFORE, "deps": [{"path": "z.py", "md5": "1"}, {"path": "data.csv", "md5": "2"}]},
+            ["x.py is no longer a dependency", "z.py is a new dependency"],
+        ),
+    ],
+)
+def test_each_difference_is_named(now, said):
+    assert input_changes(BEFORE, now, frozenset({"data.csv"})) == said
+
+
+def test_a_long_value_is_cut():
+    now = {
+        **BEFORE,
+        "params": {"config/config.yaml": {**BEFORE["params"]["config/config.yaml"], "data.target": "z" * 500}},
+    }
+
+    (said,) = input_changes(BEFORE, now)
+
+    assert len(said) < 100
+    assert said.endswith("...")
+
+
+INPUTS = {"cmd": "c", "params": {"p": {"C": 2}}, "deps": []}
+LAST = {"cmd": "c", "params": {"p": {"C": 1}}, "deps": [], "outs": []}
+FOUND = {**INPUTS, "outs": []}
+BY = {"run_id": "r1", "at": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("last", "found", "inputs", "by", "outcome", "reason"),
+    [
+        (None, None, INPUTS, None, "executed", "no earlier run is known"),
+        (None, FOUND, INPUTS, None, "restored", "by an unknown run"),
+        (LAST, LAST, LAST, BY, "unchanged", "same inputs as last time; executed by r1 at 2026-01-01"),
+        (LAST, FOUND, INPUTS, BY, "restored", "C 1 -> 2; executed by r1 at 2026-01-01"),
+        (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),
+        (LAST, None, LAST, None, "executed", "the earlier result is not known any more"),
+    ],
+)
+def test_outcome_and_reason(last, found, inputs, by, outcome, reason):
+    assert explain(last, found, inputs, frozenset(), by) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (None, "MLflow run 1 was deleted"),
+        (LAST, "C 1 -> 2; MLflow run 1 was deleted"),
+        (INPUTS, "MLflow run 1 was deleted"),
+    ],
+)
+def test_why_a_known_stage_runs_all_the_same(last, reason):
+    assert explain(last, None, INPUTS, frozenset(), None, "MLflow run 1 was deleted") == ("executed", reason)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (None, "no earlier result is known to compare with"),
+        ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "2"}]}, "reproduced: all outputs are the same"),
+        ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "3"}]}, "not reproduced: b"),
+    ],
+)
+def test_a_forced_run_says_whether_it_reproduced(known, said):
+    assert reproduction(known, {"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "2"}]}) == said

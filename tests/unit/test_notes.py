@@ -1,0 +1,42 @@
+"""The note on a run says which stages ran, and what the gate decided."""
+
+from dvc_airflow.result import Outcome, StageResult
+from ml_operators.notes import LENGTH, run_note
+
+
+def ended(stage: str, outcome: Outcome, second: int) -> StageResult:
+    return StageResult(
+        stage=stage,
+        outcome=outcome,
+        reason="-",
+        started_at=f"2026-01-01T00:00:{second:02}+00:00",
+        seconds=1,
+        executed_in=None,
+        lock={"dvc.lock": {stage: {"outs": []}}},
+        published={},
+    )
+
+
+def test_stages_are_listed_by_outcome_in_the_order_in_which_they_ran_and_texts_follow():
+    stages = {
+        "pipeline.train": ended("train", Outcome.EXECUTED, 9),
+        "pipeline.preprocess": ended("preprocess", Outcome.EXECUTED, 5),
+        "pipeline.get_data": ended("get_data", Outcome.UNCHANGED, 1),
+    }
+
+    note = run_note(stages, ["Model iris version 3: alias champion; no champion to compare with"])
+
+    assert note.splitlines() == [
+        "executed: preprocess, train",
+        "unchanged: get_data",
+        "",
+        "Model iris version 3: alias champion; no champion to compare with",
+    ]
+
+
+def test_a_run_without_stages_has_the_texts_alone():
+    assert run_note({}, ["rolled back"]) == "rolled back"
+
+
+def test_a_note_is_no_longer_than_airflow_takes():
+    assert len(run_note({}, ["x" * 5000])) == LENGTH
