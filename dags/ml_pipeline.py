@@ -31,17 +31,17 @@ DOC = """
 ### From raw data to a champion, every step traceable
 
 The tasks in `pipeline` are the stages of `dvc.yaml`.
-A stage whose inputs were seen before is **skipped**; its log says why.
+A stage whose inputs have been seen before is **skipped**; the task's note says why.
 
 | task | does |
 |---|---|
 | `resolve_config` | `config/config.yaml` + the run's conf + the run's date, checked |
-| `setup_bucket` | makes sure that the bucket can be used |
+| `setup_bucket` | makes sure that the bucket exists and can be used |
 | `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
 | `dvc_push` | pushes what the run made, and proves that the store has it |
 | `register_model` | one registered version per MLflow run |
 | `record_lineage` | writes manifest, `dvc.lock` and configuration into the store and onto the MLflow run |
-| `promote_model` | compares with the champion on the same test rows; alias `champion` if the gate lets it through |
+| `promote_model` | compares with the champion on the same test rows; moves the alias `champion` if the gate passes |
 
 Change a value for one run in the trigger form, or with a conf like `{"model": {"C": 0.5}}`; for all runs in
 `config/config.yaml`.

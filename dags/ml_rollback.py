@@ -8,7 +8,7 @@ from ml_operators.base import retry_arguments
 from ml_operators.roll_back import RollBackOperator
 
 DOC = """
-### The champion before, again
+### Restore an earlier champion
 
 Trigger it with a version, or `previous`, and the reason. The alias `champion` of the registered model moves; the
 version that loses it is marked, and no run promotes it again by itself. The model's tags in MLflow keep every change
@@ -21,7 +21,7 @@ config = load_config()
 
 with DAG(
     "ml_rollback",
-    description="Give the alias champion back to an earlier version",
+    description="Make an earlier version champion again",
     doc_md=DOC,
     params={
         "version": Param(
@@ -29,10 +29,10 @@ with DAG(
             type="string",
             pattern=r"^(previous|v?[0-9]{1,9})$",
             title="Version",
-            description="Its number, or previous: the version that was champion before",
+            description="A version number, or previous for the champion before this one",
         ),
         "reason": Param(
-            "", type="string", minLength=1, maxLength=500, title="Reason", description="For those who ask later"
+            "", type="string", minLength=1, maxLength=500, title="Reason", description="Recorded with the change"
         ),
     },
     schedule=None,

@@ -67,8 +67,8 @@ def materialise(
         done = _dvc(project_dir, environment, "checkout", *(["--force"] if force else []))
         if done.returncode:
             raise PipelineError(
-                f"the results were not checked out into {project_dir}, its {LOCK} is as it was. DVC says: "
-                f"{done.stderr.strip()} Move the files named there away, or keep them with `dvc commit`, and try again."
+                f"the results were not checked out into {project_dir}; its {LOCK} is unchanged. DVC says: "
+                f"{done.stderr.strip()} Move the files that it names, or keep them with `dvc commit`, then try again."
             )
     status = _dvc(project_dir, environment, "status", "--json")
     if status.returncode:
@@ -78,7 +78,7 @@ def materialise(
 
 @contextmanager
 def _undone_on_failure(project_dir: Path, lock: Iterable[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Have the dvc.lock files, and with them the outputs, as they were if the block raises."""
+    """Put the dvc.lock files, and with them the outputs, back if the block raises."""
     before = {path: (project_dir / path).read_bytes() if (project_dir / path).exists() else None for path in lock}
     try:
         yield
@@ -96,7 +96,7 @@ def cache_folder(project_dir: Path, environment: Mapping[str, str]) -> Path:
     """
     done = _dvc(project_dir, environment, "cache", "dir")
     if done.returncode:
-        raise PipelineError(f"{project_dir} has a dvc.yaml, but DVC cannot work there: {done.stderr.strip()}")
+        raise PipelineError(f"{project_dir} has a dvc.yaml, but DVC fails there: {done.stderr.strip()}")
     return project_dir / done.stdout.strip()
 
 
@@ -116,7 +116,7 @@ def outputs_of(project_dir: Path) -> set[str]:
 
 
 def put_into_cache(cache: Path, source: Path) -> None:
-    """Have the DVC cache hold a file.
+    """Put a file into the DVC cache.
 
     :param source: checked by the caller; its name is its md5.
     """

@@ -1,4 +1,4 @@
-"""Examines the surroundings of the pipeline: one finding per thing that it needs."""
+"""Examine the surroundings of the pipeline: one finding per thing that it needs."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ FREE_BYTES = 1024**3
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing. ``detail`` says what is, and what to do where it is not in order."""
+    """The state of one thing. ``detail`` describes it, and says what to do if it is not ok."""
 
     what: str
     ok: bool
@@ -36,12 +36,12 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything; one thing that is wrong hides no other, but for those that need it."""
+    """Check everything. A failed check hides no other, except those that depend on it."""
     yield from _each({"packages": _packages})
     config = runtime = None
     try:
         config = load_config()
-        yield Finding("config", True, f"{CONFIG_FILE} is right")
+        yield Finding("config", True, f"{CONFIG_FILE} is valid")
     except PipelineError as error:
         yield Finding("config", False, str(error))
     try:
@@ -105,7 +105,7 @@ def _env_file() -> str:
         return f"from the environment; there is no {ENV_FILE}"
     others = file.stat().st_mode & 0o077
     return f"from the environment and {ENV_FILE}" + (
-        f". Others on this machine can read it: chmod 600 {ENV_FILE}" if others else ""
+        f". Other users of this machine can read it: run chmod 600 {ENV_FILE}" if others else ""
     )
 
 
@@ -124,20 +124,20 @@ def _permissions(config: PipelineConfig, runtime: RuntimeSettings) -> str:
 
 
 def _locks(config: PipelineConfig, runtime: RuntimeSettings) -> str:
-    """Whether the store knows conditional writes: without them two runs could promote at the same time."""
+    """Whether the store supports conditional writes: without them two runs could promote at the same time."""
     s3, bucket = client(runtime), config.storage.bucket
     with translated_errors(runtime, f"conditional writes in bucket {bucket}"), _probe(s3, bucket) as key:
         if _put_anew(s3, bucket, key):
             raise _NotInOrderError(
-                "the store ignores `If-None-Match`, so the registry cannot be locked. Use a newer store "
-                "(SeaweedFS, MinIO and AWS know it)."
+                "the store ignores `If-None-Match`, so the registry cannot be locked. Use a store that supports it "
+                "(SeaweedFS, MinIO and AWS do)."
             )
-    return "the store knows conditional writes"
+    return "the store supports conditional writes"
 
 
 @contextmanager
 def _probe(s3: "S3Client", bucket: str) -> Iterator[str]:
-    """Have an object in the bucket until the block ends; gives its key."""
+    """Keep an object in the bucket until the block ends; gives its key."""
     key = f".doctor/{uuid4().hex}"
     s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     try:
@@ -164,8 +164,11 @@ def _clock(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     off = abs((datetime.now(UTC) - there).total_seconds())
     if off > CLOCK_TOLERANCE:
-        raise _NotInOrderError(f"{off:.0f} s off the store's. Set this machine's clock (NTP): S3 refuses above 900 s.")
-    return f"{off:.0f} s off the store's"
+        raise _NotInOrderError(
+            f"{off:.0f} s apart from the store's clock. Synchronise this machine's clock (NTP): S3 rejects requests "
+            "beyond 900 s."
+        )
+    return f"{off:.0f} s apart from the store's clock"
 
 
 def _tracking(runtime: RuntimeSettings) -> str:
@@ -189,7 +192,7 @@ def _dvc(config: PipelineConfig) -> str:
     if not file.exists():
         return f"this checkout is not set up. {remedy}"
     if config.remote_url not in file.read_text(encoding="utf-8"):
-        raise _NotInOrderError(f"{file.relative_to(PROJECT_DIR)} has another remote than {config.remote_url}. {remedy}")
+        raise _NotInOrderError(f"{file.relative_to(PROJECT_DIR)} has a remote other than {config.remote_url}. {remedy}")
     return f"this checkout pushes to {config.remote_url}"
 
 
@@ -198,8 +201,8 @@ def _disk(runtime: RuntimeSettings) -> str:
     folder = PROJECT_DIR / ".dvc" / "cache" if configured in (None, "none") else Path(str(configured))
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        raise _NotInOrderError(f"{there} cannot be written to. Give this user the right, or set DVC_CACHE_DIR.")
+        raise _NotInOrderError(f"{there} is not writable. Give this user write access, or set DVC_CACHE_DIR.")
     free = shutil.disk_usage(there).free
     if free < FREE_BYTES:
-        raise _NotInOrderError(f"{free / 1024**2:.0f} MiB free at {there}. Make room, or set DVC_CACHE_DIR.")
+        raise _NotInOrderError(f"{free / 1024**2:.0f} MiB free at {there}. Free some space, or set DVC_CACHE_DIR.")
     return f"{free / 1024**3:.0f} GiB free at {there}"

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the code, in words for people.
+"""Errors that a user or a service causes, in words for people.
 
 The exit codes are those of BSD's ``sysexits.h``; a caller can tell from them whether trying again makes sense.
 """
@@ -16,25 +16,25 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError):
-    """The configuration or the environment is wrong: trying again changes nothing."""
+    """The configuration or the environment is wrong. Not retried."""
 
     exit_code = os.EX_CONFIG
 
 
 class DataError(PipelineError):
-    """The input data are absent or unfit: trying again changes nothing."""
+    """The input data are missing or unusable. Not retried."""
 
     exit_code = os.EX_DATAERR
 
 
 class AccessError(PipelineError):
-    """A service refuses the credentials: trying again changes nothing."""
+    """A service refuses the credentials. Not retried."""
 
     exit_code = os.EX_NOPERM
 
 
 class ServiceError(PipelineError):
-    """A service does not answer: it may pass, so a retry makes sense."""
+    """A service does not answer: a retry may succeed."""
 
     exit_code = os.EX_UNAVAILABLE
 

@@ -44,8 +44,8 @@ def require_run(client: "MlflowClient", run_id: str) -> None:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
     raise DataError(
-        f"MLflow run {run_id}, which trained this model, was deleted. Bring it back with "
-        f"`mlflow runs restore --run-id {run_id}`, or change a param so that the model is trained again."
+        f"MLflow run {run_id}, which trained this model, was deleted. Restore it with `mlflow runs restore --run-id "
+        f"{run_id}`, or change a param so that the model is trained again."
     )
 
 
@@ -214,7 +214,7 @@ def _explain(text: str, code: str, uri: str) -> PipelineError:
     if re.search(r"error code 403|\b403 Client Error", text):
         # Not final: of two runs that make the same experiment at the same time, MLflow refuses one for a moment.
         return ServiceError(
-            f"MLflow at {uri} refuses access (403). If it does so again, check the rights of the user "
+            f"MLflow at {uri} refuses access (403). If this persists, check the permissions of the user "
             "MLFLOW_TRACKING_USERNAME, and the server's allowed hosts."
         )
     if any(sign in text for sign in ("Max retries exceeded", "Connection", "timed out")):
@@ -222,6 +222,6 @@ def _explain(text: str, code: str, uri: str) -> PipelineError:
     first_line = text.partition("\n")[0]
     if code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"):
         return ConfigError(
-            f"MLflow at {uri} refuses what it is asked: {first_line} See mlflow and registry in {CONFIG_FILE}."
+            f"MLflow at {uri} rejected the request: {first_line} Check mlflow and registry in {CONFIG_FILE}."
         )
     return ServiceError(f"MLflow at {uri}: {first_line}")

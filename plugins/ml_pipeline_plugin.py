@@ -1,4 +1,4 @@
-"""The one module that Airflow's plugin loader imports: links, notes, and what tasks need, preloaded."""
+"""The one module that Airflow's plugin loader imports: links, notes, and the preloading of what tasks need."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all tests share: a copy of the project to work in, the parts of a test run, and what a failed test shows."""
+"""What all tests share: a copy of the project to work in, the services of a test run, and what a failed test shows."""
 
 import os
 import shutil
@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 
 from tests.support.copies import BUILD, copy_of_project
-from tests.support.parts import (
+from tests.support.deployment import Deployment, new_deployment
+from tests.support.shared_services import (
     FOLDER_VARIABLE,
     NOT_STARTED,
     OWNER_VARIABLE,
-    PartsError,
-    shared_parts,
-    stop_shared_parts,
+    ServicesError,
+    shared_services,
+    stop_shared_services,
 )
-from tests.support.site import Site, new_site
 
-SITES = pytest.StashKey[list[Site]]()  # of a test module
+SITES = pytest.StashKey[list[Deployment]]()  # of a test module
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have all that tests write below `BUILD`, and a folder for the parts that the workers share."""
+    """Have all that tests write below `BUILD`, and a folder for the services that the workers share."""
     if hasattr(config, "workerinput"):
         return
     BUILD.mkdir(parents=True, exist_ok=True)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(BUILD)
-    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="parts-", dir=BUILD)
+    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="services-", dir=BUILD)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
 
 
@@ -40,11 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the parts, after all workers have ended."""
+    """End the services, after all workers have ended."""
     if hasattr(config, "workerinput") or FOLDER_VARIABLE not in os.environ:
         return
     folder = Path(os.environ.pop(FOLDER_VARIABLE))
-    stop_shared_parts(folder)
+    stop_shared_services(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -73,24 +73,24 @@ def config_document() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def parts(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The copy of the project that the parts were started from, and the environment in which it reaches them."""
+def services(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The copy of the project that the services were started from, and the environment in which it reaches them."""
     try:
-        return shared_parts()
-    except PartsError as error:
+        return shared_services()
+    except ServicesError as error:
         request.session.shouldstop = NOT_STARTED  # every other test would say the same
         pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="module")
-def make_site(
-    parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Callable[..., Site]:
-    """Set up a copy of the project against the running parts; the name is of this module alone."""
+def make_deployment(
+    services: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[..., Deployment]:
+    """Set up a copy of the project against the running services; the name is of this module alone."""
     made = request.node.stash.setdefault(SITES, [])
 
-    def make(name: str, retries: int = 1) -> Site:
-        made.append(new_site(parts, name, tmp_path_factory.mktemp(name), retries))
+    def make(name: str, retries: int = 1) -> Deployment:
+        made.append(new_deployment(services, name, tmp_path_factory.mktemp(name), retries))
         return made[-1]
 
     return make
@@ -98,18 +98,21 @@ def make_site(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that failed shows the ends of the logs of what it used: its site's Airflow and tasks, and the parts."""
+    """A test that failed shows the ends of the logs of its deployment's Airflow and tasks, and of the services."""
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None:
-        for site in module.stash.get(SITES, []):
-            report.sections += [(f"end of {file}", tail(file)) for file in logs_of(site)]
+        for deployment in module.stash.get(SITES, []):
+            report.sections += [(f"end of {file}", tail(file)) for file in logs_of(deployment)]
     return report
 
 
-def logs_of(site: Site) -> list[Path]:
-    """Logs of a site's Airflow, and of the parts that all sites share."""
-    return [*sorted((site.project / ".embedded").glob("*.log")), *sorted((site.state / "logs").glob("*.log"))]
+def logs_of(deployment: Deployment) -> list[Path]:
+    """Logs of a deployment's Airflow, and of the services that all deployments share."""
+    return [
+        *sorted((deployment.project / ".embedded").glob("*.log")),
+        *sorted((deployment.state / "logs").glob("*.log")),
+    ]
 
 
 def tail(file: Path) -> str:

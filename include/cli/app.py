@@ -18,7 +18,9 @@ from include.store.stored_objects import StoredObjects
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="Airflow run id, MLflow run id, model version, or how one of the ids begins."),
+    typer.Argument(
+        metavar="RUN", help="Airflow run id, MLflow run id or model version; the beginning of an id suffices."
+    ),
 ]
 
 
@@ -36,21 +38,21 @@ class Session:
         return load_runtime_settings()
 
     @cached_property
-    def archive(self) -> LineageStore:
+    def lineage(self) -> LineageStore:
         """The manifests."""
         return LineageStore(self.config, self.runtime)
 
     def find(self, name: str) -> tuple[RunKey, Manifest]:
-        """A run by what a person calls it.
+        """Find a run by what a person calls it.
 
         :raises DataError: there is none, or several, or it cannot be read.
         """
-        run = find_run(self.archive, name, self.config.registry.model_name)
-        return run, self.archive.read(run)
+        run = find_run(self.lineage, name, self.config.registry.model_name)
+        return run, self.lineage.read(run)
 
     def objects(self, manifest: Manifest) -> StoredObjects:
         """The bytes of a run."""
-        return self.archive.objects_of(manifest)
+        return self.lineage.objects_of(manifest)
 
 
 def main() -> NoReturn:
@@ -75,7 +77,7 @@ def application() -> typer.Typer:
 
     app = typer.Typer(
         name="python -m include",
-        help="The runs of the pipeline: what led to what, brought back and checked.",
+        help="List, compare, verify and restore the runs of the pipeline.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

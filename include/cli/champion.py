@@ -1,4 +1,4 @@
-"""``rollback``: the champion before, again."""
+"""``rollback``: make an earlier version champion again."""
 
 import getpass
 from dataclasses import asdict
@@ -14,19 +14,19 @@ from include.errors import ConfigError
 
 def rollback(
     version: Annotated[
-        str, typer.Argument(metavar="[VERSION]", help="A version of the model; default: the champion before.")
+        str, typer.Argument(metavar="[VERSION]", help="Model version; default: the previous champion.")
     ] = "previous",
-    reason: Annotated[str, typer.Option(help="Why; kept with the model in MLflow.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="The reason; recorded with the model in MLflow.")] = "by hand",
     as_json: AsJson = False,
 ) -> None:
-    """Give the alias champion back to an earlier version."""
+    """Make an earlier version champion again."""
     from include.mlflow_client import connect, translated_errors
     from include.registry.registry import PREVIOUS, Actor, Registry
 
     if version != PREVIOUS and not version.removeprefix("v").isdigit():
-        raise typer.BadParameter(f"{version!r} is neither the number of a version nor {PREVIOUS}.")
+        raise typer.BadParameter(f"{version!r} is neither a version number nor {PREVIOUS}.")
     if not reason.strip():
-        raise ConfigError("--reason is empty. Say why, for those who ask later.")
+        raise ConfigError("--reason is empty. Give a reason; it is recorded with the change.")
     session = Session()
     mlflow = connect(session.runtime)
     with translated_errors(session.runtime):

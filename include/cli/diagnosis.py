@@ -1,4 +1,4 @@
-"""``doctor``: what is in order, and what to do about the rest."""
+"""``doctor``: check the surroundings of the pipeline, and say what to do."""
 
 import sys
 from dataclasses import asdict
@@ -21,5 +21,5 @@ def doctor(as_json: AsJson = False) -> None:
         print_json([asdict(finding) for finding in findings])
     failed = [finding.what for finding in findings if not finding.ok]
     if failed:
-        print(f"error: {len(failed)} of {len(findings)} are not in order: {', '.join(failed)}", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(findings)} checks failed: {', '.join(failed)}", file=sys.stderr)
         raise typer.Exit(1)

@@ -37,10 +37,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def print_facts(facts: Mapping[str, Any]) -> None:
+def print_fields(fields: Mapping[str, Any]) -> None:
     """Print names and values, one per line."""
-    width = max(map(len, facts))
-    for name, value in facts.items():
+    width = max(map(len, fields))
+    for name, value in fields.items():
         print(f"{name:>{width}}  {shown(value)}")
 
 

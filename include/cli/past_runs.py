@@ -1,11 +1,11 @@
-"""``runs``, ``show`` and ``diff``: what there is, and what led to what."""
+"""``runs``, ``show`` and ``diff``: list, show and compare runs."""
 
 from typing import Annotated, Any
 
 import typer
 
 from include.cli.app import AsJson, Run, Session
-from include.cli.output import print_facts, print_json, print_table
+from include.cli.output import print_fields, print_json, print_table
 from include.errors import PipelineError
 from include.lineage.differences import differences
 from include.lineage.lineage_store import Entry
@@ -14,18 +14,18 @@ from include.mlflow_client import champion_version
 
 
 def runs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs on a page.")] = 20,
-    page: Annotated[int, typer.Option(min=1, help="Which page; the newest runs are on the first.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs per page.")] = 20,
+    page: Annotated[int, typer.Option(min=1, help="Page number; the newest runs are on page 1.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """List the runs, newest first, with metrics, outcome and the champion."""
     session = Session()
-    entries = session.archive.read_all(session.archive.newest(limit, skip=(page - 1) * limit))
-    model, away = session.config.registry.model_name, None
+    entries = session.lineage.read_all(session.lineage.newest(limit, skip=(page - 1) * limit))
+    model, outage = session.config.registry.model_name, None
     try:
         champion = champion_version(session.runtime, model)
     except PipelineError as error:
-        champion, away = None, error
+        champion, outage = None, error
     metric = session.config.registry.metric
     rows = [_row(entry, champion, model) for entry in entries]
     if as_json:
@@ -39,20 +39,20 @@ def runs(
         ]  # fmt: skip
         print_table(["run", "started", "model was", *metrics, "version", "gate"], shown)
     else:
-        print(f"No run is recorded in s3://{session.archive.bucket}{' on this page' if page > 1 else ''}.")
-    if away:  # the list is of the store and stands; which of them is champion only MLflow knows
-        raise type(away)(f"cannot tell which version is champion: {away}")
+        print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
+    if outage:  # the list is of the store and stands; which of them is champion only MLflow knows
+        raise type(outage)(f"cannot find out which version is champion: {outage}")
 
 
 def show(run: Run, as_json: AsJson = False) -> None:
     """Show what led to a run's model: code, data, stages, verdict."""
     session = Session()
     key, manifest = session.find(run)
-    verdict = session.archive.verdict(key)
+    verdict = session.lineage.verdict(key)
     if as_json:
         print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
         return
-    print_facts(summary(manifest))
+    print_fields(summary(manifest))
     print()
     print_table(
         ["stage", "outcome", "seconds", "why"],
@@ -73,12 +73,12 @@ def diff(one: Run, other: Run, as_json: AsJson = False) -> None:
     """Compare two runs: configuration, data, metrics, code and packages."""
     session = Session()
     manifests = [session.find(name)[1] for name in (one, other)]
-    changes = differences(*manifests)
+    found = differences(*manifests)
     ids = [manifest.airflow.run_id for manifest in manifests]
     if as_json:
-        print_json({"runs": ids, **{part: {k: list(v) for k, v in found.items()} for part, found in changes.items()}})
+        print_json({"runs": ids, **{part: {k: list(v) for k, v in names.items()} for part, names in found.items()}})
         return
-    rows = [[part, name, *values, _change(values)] for part, found in changes.items() for name, values in found.items()]
+    rows = [[part, name, *values, _change(values)] for part, names in found.items() for name, values in names.items()]
     if rows:
         print_table(["", "what", *ids, "change"], rows)
     else:

@@ -1,5 +1,6 @@
-"""``restore`` and ``verify``: a past run brought back, or checked."""
+"""``restore`` and ``verify``: bring back a past run, or check it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from include.lineage import verify as verifying
 from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.settings import PROJECT_DIR
+from include.store.stored_objects import Damage
 
 
 def restore(
@@ -20,7 +22,7 @@ def restore(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A DVC checkout or any folder; default: this checkout.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that hold something else.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files whose content differs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring back the files and the dvc.lock of a run, byte for byte, from the store alone."""
@@ -35,34 +37,33 @@ def restore(
     print(f"Restored {len(done.files)} files of run {key.run_id} into {done.folder}:")
     print("\n".join(f"  {path}" for path in done.files))
     if done.changed:
-        print(f"`dvc status` there differs in {', '.join(done.changed)}: {_why(session, manifest)}")
+        print(f"`dvc status` there shows changes in {', '.join(done.changed)}: {_why(session, manifest)}")
 
 
 def _why(session: Session, manifest: Manifest) -> str:
     here, there = flat(session.config.model_dump(mode="json")), flat(manifest.config)
     changed = [f"{name} {there[name]} -> {here.get(name)}" for name in there if there[name] != here.get(name)]
-    return f"config/config.yaml or the code is another ({', '.join(changed) or 'see dvc status'})."
+    return f"config/config.yaml or the code differs ({', '.join(changed) or 'see dvc status'})."
 
 
 def verify(
     run: Run,
     rerun: Annotated[
-        bool, typer.Option("--rerun", help="Execute all stages again, without cache, and compare what they make.")
+        bool, typer.Option("--rerun", help="Execute all stages again, without any cache, and compare their outputs.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """RerunOutput that every object of a run is in the store, with the right content."""
+    """Check that every object of a run is in the store, with the right content."""
     session = Session()
     key, manifest = session.find(run)
     with progress("Checking", len(manifest.outputs)) as on_progress:
         count, damages = verifying.verify(manifest, session.objects(manifest), on_progress)
-    documents = session.archive.changed_documents(key, manifest)
-    checks: list[verifying.RerunOutput] = []
+    documents = session.lineage.changed_documents(key, manifest)
+    outputs: list[verifying.RerunOutput] = []
     if rerun:
         with progress("Running again:", len(manifest.stages)) as on_progress:
-            checks = verifying.rerun(manifest, PROJECT_DIR, session.runtime, on_progress)
+            outputs = verifying.rerun(manifest, PROJECT_DIR, session.runtime, on_progress)
     tracked = verifying.may_differ(manifest)
-    other = [check for check in checks if not check.ok and check.path != tracked]
     packages = verifying.other_packages(manifest) if rerun else {}
     if as_json:
         print_json(
@@ -71,29 +72,36 @@ def verify(
                 "objects": count,
                 "damaged": [vars(damage) for damage in damages],
                 "changed_documents": documents,
-                "rerun": [{**vars(check), "ok": check.ok, "may_differ": check.path == tracked} for check in checks],
+                "rerun": [
+                    {**vars(output), "ok": output.ok, "may_differ": output.path == tracked} for output in outputs
+                ],
                 "packages": packages,
             }
         )
     else:
-        print(
-            f"{count - len(damages)} of {count} objects of run {key.run_id} are in the store, with the right content."
-        )
-        if checks:
-            _print_checks(checks, tracked)
-        for name, (there, here) in packages.items():
-            print(f"{name} is {here} here, was {there} in the run")
+        intact = count - len(damages)
+        print(f"{intact} of {count} objects of run {key.run_id} are in the store, with the right content.")
+        _print_rerun(outputs, tracked, packages)
+    _refuse(damages, documents, [output for output in outputs if not output.ok and output.path != tracked])
+
+
+def _print_rerun(
+    outputs: list[verifying.RerunOutput], tracked: str, packages: Mapping[str, tuple[str, str | None]]
+) -> None:
+    def say(output: verifying.RerunOutput) -> str:
+        if output.ok:
+            return "the same"
+        return "a new MLflow run, as expected" if output.path == tracked else "different"
+
+    if outputs:
+        print_table(["output of the rerun", "md5", ""], [[one.path, one.found, say(one)] for one in outputs])
+    for name, (there, here) in packages.items():
+        print(f"{name} is {here} here, was {there} in the run")
+
+
+def _refuse(damages: list[Damage], documents: list[str], not_reproduced: list[verifying.RerunOutput]) -> None:
     problems = [str(damage) for damage in damages]
-    problems += [f"{file} beside the manifest was changed; the manifest has it right" for file in documents]
-    problems += [f"{check.path} came out different: md5 {check.found}, was {check.md5}" for check in other]
+    problems += [f"{file} next to the manifest was changed; the manifest itself is intact" for file in documents]
+    problems += [f"{one.path} was not reproduced: md5 {one.found}, was {one.md5}" for one in not_reproduced]
     if problems:
         raise DataError("; ".join(problems))
-
-
-def _print_checks(checks: list[verifying.RerunOutput], tracked: str) -> None:
-    def say(check: verifying.RerunOutput) -> str:
-        if check.ok:
-            return "the same"
-        return "another MLflow run, as it must be" if check.path == tracked else "different"
-
-    print_table(["made again", "md5", ""], [[check.path, check.found, say(check)] for check in checks])

@@ -1,1 +1,1 @@
-"""What led to what: the manifest of each run, kept in the store, listed, restored, verified and compared."""
+"""Lineage: the manifest of each run, kept in the store, listed, restored, verified and compared."""

@@ -25,14 +25,14 @@ def code_state(project_dir: Path) -> Code:
     """Ask git; where there is no checkout (a container), the variable GIT_SHA, which may end in ``-dirty``."""
     sha = git(project_dir, "rev-parse", "HEAD")
     if sha is None:
-        told = re.fullmatch(r"([0-9a-f]{7,64})(-dirty)?", os.environ.get("GIT_SHA", ""))
-        return Code(git_sha=told[1] if told else None, dirty=True if told and told[2] else None)
+        found = re.fullmatch(r"([0-9a-f]{7,64})(-dirty)?", os.environ.get("GIT_SHA", ""))
+        return Code(git_sha=found[1] if found else None, dirty=True if found and found[2] else None)
     changed = git(project_dir, "status", "--porcelain", "--untracked-files=no")
     return Code(git_sha=sha.decode().strip(), dirty=None if changed is None else bool(changed.strip()))
 
 
 def git(project_dir: Path, *arguments: str) -> bytes | None:
-    """What a git command prints; None if it fails, or there is no git."""
+    """The output of a git command; None if it fails, or there is no git."""
     # Git refuses a checkout of another owner, as a container's often is; this one is ours to read.
     command = ["git", "-c", f"safe.directory={project_dir}", "-C", str(project_dir), *arguments]
     try:

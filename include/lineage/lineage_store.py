@@ -103,11 +103,11 @@ class LineageStore:
         key = key_of(run, MANIFEST)
         text = self.get(key)
         if text is None:
-            raise DataError(f"run {run}: s3://{self.bucket}/{key} is not there. `runs` lists the runs that are.")
+            raise DataError(f"run {run}: s3://{self.bucket}/{key} does not exist. `runs` lists the recorded runs.")
         return parse(text, f"s3://{self.bucket}/{key}")
 
     def verdict(self, run: RunKey) -> dict[str, Any] | None:
-        """What the gate said of the run's model; None if it was not asked.
+        """The verdict of the gate on the run's model; None if there is none.
 
         :raises DataError: what is written there cannot be read.
         """
@@ -127,7 +127,7 @@ class LineageStore:
         return StoredObjects(self.s3, self.runtime, storage["bucket"], storage["prefix"])
 
     def changed_documents(self, run: RunKey, manifest: Manifest) -> list[str]:
-        """The files beside the manifest that are not what it says, or are gone."""
+        """The files next to the manifest that differ from it, or are missing."""
         texts = {file: text for file, text in documents(manifest).items() if file != MANIFEST}
         return [file for file, text in texts.items() if self.get(key_of(run, file)) != text.encode()]
 
@@ -149,11 +149,11 @@ class LineageStore:
         return self._indexed(f"{FOLDER}/by-version/{quote(name, safe='')}/{quote(version, safe='')}/")
 
     def mlflow_runs_like(self, prefix: str) -> list[str]:
-        """The MLflow runs whose id begins so, at most ten."""
+        """The MLflow runs whose id begins like this, at most ten."""
         return list(islice(self._folders(f"{FOLDER}/by-mlflow-run/", quote(prefix, safe="")), 10))
 
     def runs_like(self, prefix: str) -> list[RunKey]:
-        """The runs of that Airflow run id; if there is none, those whose id begins so, at most ten per DAG."""
+        """The runs of that Airflow run id; if there is none, those whose id begins like this, at most ten per DAG."""
         with self._translated_errors("runs"):
             exact = [RunKey(dag_id, prefix) for dag_id in self._folders(f"{FOLDER}/runs/") if prefix]
             found = [run for run in exact if self.get(key_of(run, MANIFEST)) is not None]
@@ -166,7 +166,7 @@ class LineageStore:
             ]
 
     def read_all(self, runs: Iterable[RunKey]) -> list[Entry]:
-        """All that is recorded of several runs; a manifest that cannot be read spoils no other."""
+        """What is recorded of several runs; a manifest that cannot be read hides no other."""
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return list(pool.map(self._entry, runs))
 
@@ -222,7 +222,7 @@ class LineageStore:
                 yield from (item["Key"] for item in page.get("Contents", []))
 
     def _folders(self, folder: str, prefix: str = "") -> Iterator[str]:
-        """The names of the folders in a folder that begin so, unquoted."""
+        """The names of the folders in a folder that begin like this, unquoted."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=folder + prefix, Delimiter="/"
         )
@@ -236,7 +236,7 @@ class LineageStore:
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    """What makes it another result: not that a task was tried again."""
+    """What distinguishes one result from another: a retry of a task does not."""
     return manifest.model_dump(exclude={"recorded_at": True, "airflow": {"try_number", "started_at"}})
 
 

@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class StageRecord(_Part):
-    """How a stage came by its result.
+    """How a stage got its result.
 
     ``executed_in`` is the Airflow run that executed it, where that is known; ``seconds`` is what this run needed for
     it, from ``started_at`` on (ISO 8601, UTC).
@@ -107,7 +107,7 @@ class Manifest(_Part):
         return [record for record in self.files if record.role == "output"]
 
     def outcome_of(self, name: str) -> str | None:
-        """How the stage came by its result that makes one of ``config.paths``; None if no stage makes it."""
+        """How the stage got its result that makes one of ``config.paths``; None if no stage makes it."""
         path = self.config["paths"].get(name)
         stage = next((record.stage for record in self.outputs if record.path == path), None)
         return next((record.outcome for record in self.stages if record.stage == stage), None)
@@ -140,7 +140,7 @@ class EndedStage(Protocol):
 
 
 def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[EndedStage], code: Code) -> Manifest:
-    """Put the facts of a run together.
+    """Build the manifest of a run.
 
     :param results: of the stages; one of them publishes the metrics and the MLflow run.
     """
@@ -182,15 +182,13 @@ def parse(text: str | bytes, where: str) -> Manifest:
     try:
         manifest = Manifest.model_validate(document)
         if not {"paths", "data", "storage"} <= manifest.config.keys() or "run_id" not in manifest.mlflow_run:
-            raise DataError(f"{where} was changed or is damaged: its config or mlflow_run lacks a part.")
+            raise DataError(f"{where} was changed or is damaged: its config or mlflow_run is incomplete.")
         if manifest.lock_sha256 != _sha256(manifest.lock) or manifest.files != _files(manifest.lock):
-            raise DataError(
-                f"{where} was changed: its dvc.lock or files are not those that its lock_sha256 stands for."
-            )
+            raise DataError(f"{where} was changed: its dvc.lock or files do not match its lock_sha256.")
         return manifest
     except ValidationError as error:
         keys = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
-        raise DataError(f"{where} was changed or is damaged; not as they should be: {keys}.") from None
+        raise DataError(f"{where} was changed or is damaged; invalid: {keys}.") from None
 
 
 def documents(manifest: Manifest) -> dict[str, str]:
@@ -203,7 +201,7 @@ def documents(manifest: Manifest) -> dict[str, str]:
 
 
 def tags(manifest: Manifest) -> dict[str, str]:
-    """What a model version and an MLflow run are found by."""
+    """The tags by which a model version and an MLflow run are found."""
     data = manifest.config["data"]
     return {
         "git_sha": str(manifest.code),

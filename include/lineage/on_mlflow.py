@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 NOTE_LENGTH = 5000  # characters; MLflow cuts a tag after 8000
-MORE = "More runs used it: see the folder lineage among the artifacts.\n\n"
+MORE = "For other runs that used it, see the artifact folder lineage.\n\n"
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description (Markdown)
 
 
@@ -46,14 +46,14 @@ def add_report(mlflow: "MlflowClient", manifest: Manifest, verdict: Verdict, htm
     mlflow_run_id = manifest.mlflow_run["run_id"]
     path = artifact_path(manifest.airflow.dag_id, manifest.airflow.run_id, REPORT)
     mlflow.log_text(mlflow_run_id, html, path)
-    told = {
+    tags = {
         "gate.passed": str(verdict.passed).lower(),
         "gate.note": verdict.note,
         "gate.checks": json.dumps(verdict.as_dict()["checks"]),
         "gate.table": verdict.table(),
         "gate.compared_with": verdict.compared_with or "none",
     }
-    for name, value in told.items():
+    for name, value in tags.items():
         mlflow.set_tag(mlflow_run_id, name, value)
     return path
 

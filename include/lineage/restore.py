@@ -1,4 +1,4 @@
-"""Bring back what a run made: its files and its dvc.lock, byte for byte, from the store alone."""
+"""Restore what a run made: its files and its dvc.lock, byte for byte, from the store alone."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ from include.store.stored_objects import StoredFile, StoredObjects, md5_of_file,
 
 @dataclass(frozen=True)
 class Restored:
-    """``files`` are paths below ``folder``; ``changed`` is what ``dvc status`` finds different there all the same."""
+    """``files`` are paths below ``folder``; ``changed`` is what ``dvc status`` still reports as changed."""
 
     folder: Path
     files: list[str]
@@ -38,8 +38,8 @@ def restore(
 
     A checkout keeps its config/config.yaml; a plain folder gets the run's.
 
-    :param force: replace files that hold something else.
-    :raises DataError: an object is gone or damaged, or something else would be lost; nothing was changed.
+    :param force: overwrite files whose content differs.
+    :raises DataError: an object is gone or damaged, or files would be overwritten; nothing was changed.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
@@ -62,7 +62,7 @@ def restore(
 def _into_checkout(manifest: Manifest, fetched: Path, folder: Path, force: bool) -> dict[str, Any]:
     if foreign := {record.path for record in manifest.outputs} - checkout.outputs_of(folder):
         raise DataError(
-            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))} (any more). Check out the commit of "
+            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))}. Check out the commit of "
             f"that run ({manifest.code}) first, or restore into another folder with --to DIR."
         )
     cache = checkout.cache_folder(folder, dict(os.environ))
@@ -80,8 +80,8 @@ def _into_folder(manifest: Manifest, files: list[StoredFile], fetched: Path, fol
     other += [path for path, text in texts.items() if (folder / path).exists() and (folder / path).read_bytes() != text]
     if other and not force:
         raise DataError(
-            f"{folder} has other content in {', '.join(sorted(other))}. Name an empty folder with --to, or "
-            "replace it with --force."
+            f"{', '.join(sorted(other))} in {folder} would be overwritten. Choose an empty folder with --to DIR, or "
+            "overwrite them with --force."
         )
     with tempfile.TemporaryDirectory(prefix="texts-") as temporary:
         sources = [(fetched / file.md5, folder / file.path) for file in files]
@@ -120,7 +120,9 @@ def place(files: Iterable[tuple[Path, Path]]) -> None:
 
 
 def _require_inside(folder: Path, targets: Iterable[Path]) -> None:
-    """A link in the folder must not lead what is written out of it."""
+    """Refuse links that lead out of the folder."""
     for target in targets:
         if not target.parent.resolve().is_relative_to(folder):
-            raise DataError(f"{target.parent} is a link out of {folder}. Remove it, or restore into another folder.")
+            raise DataError(
+                f"{target.parent} is a link out of {folder}. Remove the link, or restore into another folder."
+            )

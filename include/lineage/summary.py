@@ -1,4 +1,4 @@
-"""What a person wants to know of a run first."""
+"""The summary of a run."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from include.lineage.manifest import Manifest
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
-    """The facts of a run, by what people call them; without those that there are not."""
+    """The fields of a run, by the names that people use; without empty ones."""
     run, data, model = manifest.airflow, manifest.config["data"], manifest.model
-    facts = {
+    fields = {
         "run": run.run_id,
         "DAG": run.dag_id,
         "started": run.started_at,
@@ -22,4 +22,4 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "dvc.lock (SHA-256)": manifest.lock_sha256,
         "packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
     }
-    return {name: value for name, value in facts.items() if value}
+    return {name: value for name, value in fields.items() if value}

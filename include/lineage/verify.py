@@ -1,4 +1,4 @@
-"""Whether what a run made is still whole, and whether the same inputs still make it."""
+"""Check that what a run made is still intact, and that the same inputs still reproduce it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from include.settings.config_file import dump_yaml, parse_yaml
 from include.store.stored_objects import Damage, StoredObjects, md5_of_file
 
 LAST_LINES = 15
-# What a stage gets of the shell's environment, as in `dvc_airflow.environment` (neither room imports the other): with
+# What a stage gets of the shell's environment, as in `dvc_airflow.command` (neither room imports the other): with
 # more, a variable that a numerical library heeds would make other bytes than the run did.
 PASSED_ON = (
     "HOME",
@@ -42,7 +42,7 @@ NO_CODE = (".git", ".dvc", ".venv", ".embedded", ".env", "__pycache__", ".*_cach
 
 @dataclass(frozen=True)
 class RerunOutput:
-    """Of one output: its md5 by the manifest, and what was found."""
+    """One output of a rerun: its md5 by the manifest, and the one that was found."""
 
     path: str
     md5: str | None
@@ -76,7 +76,7 @@ def rerun(
     MLflow is a throw-away database there: the real one gets no second run of the same training.
 
     :param project_dir: where the code is, if it is still that of the run; else git's copy of the run's commit is used.
-    :raises DataError: the code of the run cannot be had, or its source.
+    :raises DataError: the code of the run or its data source is not available.
     """
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         folder = Path(temporary)
@@ -115,8 +115,8 @@ def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:
     if archive is None or (changed := _changed(code, folder)):
         files = ", ".join(changed if archive is not None else _changed(code, project_dir))
         raise DataError(
-            f"the code of that run ({manifest.code}) cannot be had: {files} differ here, and git has no commit with "
-            "them as they were. Fetch that commit, and run this in its checkout."
+            f"the code of that run ({manifest.code}) is not available: {files} differ here, and git has no commit with "
+            "those versions. Fetch that commit, and run this command in its checkout."
         )
 
 
@@ -161,7 +161,7 @@ def _repro(folder: Path, project_dir: Path, runtime: RuntimeSettings, on_progres
                 on_progress(line.split("'")[1])
     if process.returncode:
         said = "\n".join(printed[-LAST_LINES:])
-        raise PipelineError(f"the stages did not run again: `dvc repro` ended with {process.returncode}:\n{said}")
+        raise PipelineError(f"the rerun failed: `dvc repro` ended with exit code {process.returncode}:\n{said}")
 
 
 def _compared(manifest: Manifest, folder: Path) -> list[RerunOutput]:

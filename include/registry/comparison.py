@@ -33,9 +33,9 @@ class Comparison:
         self.config, self.runtime, self.mlflow, self.test_md5 = config, runtime, mlflow, test_md5
 
     def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float] | None, str]:
-        """The champion's values by metric, and how they were come by; None if it does not fit these rows.
+        """The champion's values by metric, and how they were obtained; None if it does not fit these rows.
 
-        :raises DataError: it has to be scored anew, and cannot be loaded.
+        :raises DataError: it has to be scored again, and cannot be loaded.
         """
         why = "which was scored on other test rows"
         if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
@@ -43,8 +43,8 @@ class Comparison:
             if recorded.keys() >= set(_metrics(self.config.registry)):
                 return recorded, f"compared with version {champion.version}, scored on the same test rows"
             why = "whose metrics are not on record"
-        anew = f"compared with version {champion.version}, {why}: scored anew on these (md5 {self.test_md5})"
-        return self._scored_anew(champion, anew)
+        note = f"compared with version {champion.version}, {why}: scored again on these (md5 {self.test_md5})"
+        return self._scored_again(champion, note)
 
     def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
         from mlflow.exceptions import MlflowException
@@ -56,7 +56,7 @@ class Comparison:
                 raise
             return {}
 
-    def _scored_anew(self, champion: "ModelVersion", note: str) -> tuple[Mapping[str, float] | None, str]:
+    def _scored_again(self, champion: "ModelVersion", note: str) -> tuple[Mapping[str, float] | None, str]:
         what = f"the champion, version {champion.version} of {champion.name},"
         pipeline = load_model(champion.name, str(champion.version), what)
         features, target = self._test_rows()
@@ -64,7 +64,7 @@ class Comparison:
         if absent := [name for name in wanted if name not in features.columns]:
             return None, (
                 f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to "
-                "take its place, make it champion with `rollback VERSION`"
+                "replace it, make it champion with `rollback VERSION`"
             )
         return metrics_by_name({"test": score(pipeline, features[wanted], target)}), note
 
@@ -80,8 +80,8 @@ class Comparison:
 
 
 REMEDY = (
-    "Make another version champion (`rollback VERSION`), or take the alias away in MLflow, so that the next model "
-    "starts anew. The aliases are as they were."
+    "Make another version champion (`rollback VERSION`), or remove the alias in MLflow, so that the next model needs "
+    "no comparison. No alias was changed."
 )
 
 

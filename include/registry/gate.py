@@ -26,9 +26,9 @@ class RuleResult:
 class Verdict:
     """What the gate says of a version.
 
-    ``compared_with`` is the version that was champion before, ``champion`` the one that is so afterwards; ``alias`` is
-    what the judged version got, and ``is_new_champion`` says whether it became champion by that. ``note`` says how the
-    two were compared, or why they were not.
+    ``compared_with`` is the version that was champion before, ``champion`` the one afterwards; ``alias`` is what the
+    evaluated version got, and ``is_new_champion`` says whether it became champion by that. ``note`` says how the two
+    were compared, or why they were not.
     """
 
     version: str

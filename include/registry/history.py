@@ -46,7 +46,7 @@ class ChampionChange:
 
 
 def champion_changes(tags: Mapping[str, str]) -> list[ChampionChange]:
-    """The changes that a registered model's tags tell of, oldest first."""
+    """The changes that a registered model's tags record, oldest first."""
     found = []
     for name in sorted(tags):
         with suppress(ValueError, TypeError):  # a tag that a person made
@@ -55,10 +55,10 @@ def champion_changes(tags: Mapping[str, str]) -> list[ChampionChange]:
     return found
 
 
-def made(history: Sequence[ChampionChange], champion: str | None) -> list[ChampionChange]:
+def completed(history: Sequence[ChampionChange], champion: str | None) -> list[ChampionChange]:
     """The changes that took place: a process may have ended after it wrote one down, and before it made it.
 
-    Such a change left the alias where it was; another holder afterwards than before means that it was made, and that a
+    Such a change left the alias where it was; another champion afterwards means that it was made, and that a
     person may have moved the alias since.
 
     :param champion: the version that holds the alias now.
@@ -66,8 +66,8 @@ def made(history: Sequence[ChampionChange], champion: str | None) -> list[Champi
     afterwards = [*(change.before for change in history[1:]), champion]
     return [
         change
-        for change, holder in zip(history, afterwards, strict=False)
-        if holder == change.version or holder != change.before
+        for change, after in zip(history, afterwards, strict=False)
+        if after == change.version or after != change.before
     ]
 
 
@@ -77,7 +77,7 @@ def promotion_chain(history: Sequence[ChampionChange], champion: str | None) -> 
     :param champion: the version that holds the alias now; it may have been given by hand.
     """
     versions: list[str] = []
-    for change in made(history, champion):
+    for change in completed(history, champion):
         if not versions and change.before:
             versions.append(change.before)
         if change.version in versions and change.kind == "roll-back":
@@ -92,7 +92,7 @@ def promotion_chain(history: Sequence[ChampionChange], champion: str | None) -> 
 def rolled_back(history: Sequence[ChampionChange], champion: str | None) -> dict[str, ChampionChange]:
     """The versions that were rolled back from, and have not been champion since; and when that was."""
     found: dict[str, ChampionChange] = {}
-    for change in made(history, champion):
+    for change in completed(history, champion):
         if change.kind == "roll-back" and change.before:
             found[change.before] = change
         found.pop(change.version, None)

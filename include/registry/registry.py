@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 
-# Values of a version by metric (None: it does not fit the test rows), and how they were come by
+# Values of a version by metric (None: it does not fit the test rows), and how they were obtained
 Scores = tuple[Mapping[str, float] | None, str]
 
 
@@ -101,7 +101,7 @@ class Registry:
         with self._locked() as lease:
             champion = self.version_of(CHAMPION)
             begun = [change for change in self.history() if change.token == actor.token and change.version == version]
-            # An earlier try of the same task got as far as that: its verdict is told again.
+            # An earlier try of the same task got as far as that: it returns the same verdict.
             before = begun[-1].before if begun and champion == version else champion
             verdict = self._evaluate(version, metrics, rule, scores_of, before)
             lease.extend()
@@ -141,9 +141,9 @@ class Registry:
     ) -> Verdict:
         scores, newer = None, True
         if champion == version:
-            note = "it is the champion already"
+            note = "it is already the champion"
         elif champion is None:
-            note = "there is no champion to compare with: the minimum alone counts"
+            note = "there is no champion to compare with: only the minimum applies"
         else:
             scores, note = scores_of(self._version(champion))
             newer = int(version) > int(champion)
@@ -164,7 +164,8 @@ class Registry:
         )
 
     def roll_back(self, target: str, reason: str, actor: Actor) -> ChampionChange:
-        """Give the alias `champion` back to an earlier version. The one that loses it is not promoted again by itself.
+        """Give the alias `champion` back to an earlier version. The one that loses it is not promoted again
+        automatically.
 
         :param target: a version, or `PREVIOUS`: the one that was champion before.
         :return: what was changed; the same as before when a task is tried again.
@@ -191,8 +192,8 @@ class Registry:
             return None
         if champion != begun[-1].version and (champion != begun[-1].before or begun[-1] != history[-1]):
             raise DataError(
-                f"this roll-back, to version {begun[-1].version}, was made at {begun[-1].at}; since then version "
-                f"{champion} became champion. Trigger ml_rollback anew to roll that one back. Nothing was changed."
+                f"this rollback, to version {begun[-1].version}, was made at {begun[-1].at}; since then version "
+                f"{champion} became champion. Trigger ml_rollback again to roll that one back. Nothing was changed."
             )
         return begun[-1]
 
@@ -211,7 +212,7 @@ class Registry:
         self.mlflow.set_registered_model_tag(self.name, *change.tag())
         lease.extend()
         self._set_alias(CHAMPION, change.version)
-        with suppress(MlflowException):  # it is champion: what is left of its time before is no failure of that
+        with suppress(MlflowException):  # it is champion: a left-over alias is no failure of that
             if self.version_of(CHALLENGER) == change.version:
                 self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
 
@@ -219,7 +220,7 @@ class Registry:
         versions = promotion_chain(history, champion)
         if champion is None or len(versions) < 2:
             raise DataError(
-                f"model {self.name}: no version is on record as champion before {champion or 'now'}. "
+                f"model {self.name}: no version is recorded as champion before {champion or 'now'}. "
                 f"Name one: {self._known()}."
             )
         return versions[-2]
@@ -233,10 +234,11 @@ class Registry:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             raise DataError(
-                f"model {self.name} has no version {version}: it was deleted, or never was. There are: {self._known()}."
+                f"model {self.name} has no version {version}: it was deleted or never existed. Available: "
+                f"{self._known()}."
             ) from None
         if version == champion:
-            raise DataError(f"version {version} of model {self.name} is the champion already. Nothing was changed.")
+            raise DataError(f"version {version} of model {self.name} is already the champion. Nothing was changed.")
 
     def _known(self) -> str:
         found = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}'", max_results=20)
@@ -274,7 +276,7 @@ class Registry:
 
 def _why_not(version: str, back: ChampionChange) -> str:
     return (
-        f"version {version} was rolled back from on {back.at[:10]} by {back.by} ({back.reason}): only "
+        f"version {version} was rolled back on {back.at[:10]} by {back.by} ({back.reason}): only "
         f"`rollback {version}` makes it champion again"
     )
 

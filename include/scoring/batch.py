@@ -101,7 +101,7 @@ def champion(mlflow: "MlflowClient", name: str) -> str:
     version = version_of_alias(mlflow, name, CHAMPION)
     if version is None:
         raise DataError(
-            f"no version of model {name} (registry.model_name) is {CHAMPION}. Run ml_pipeline, or name one with "
+            f"no version of model {name} (registry.model_name) is {CHAMPION}. Run ml_pipeline, or choose one with "
             "`python -m include rollback VERSION`."
         )
     return version

@@ -58,7 +58,7 @@ def _features(batch: Batch, wanted: list[str]) -> "pd.DataFrame":
             absent.append(f"{name}{f' (is it {others[near[0]]}?)' if near else ''}")
     if absent:
         raise DataError(
-            f"{batch.source} lacks columns of the model: {', '.join(absent)}. It has: {', '.join(have)}. "
+            f"{batch.source} lacks columns that the model needs: {', '.join(absent)}. It has: {', '.join(have)}. "
             "Rename or add them."
         )
     import pandas as pd
@@ -82,7 +82,7 @@ def _numbers(column: "pd.Series", source: str) -> "pd.Series":
         numbers = pd.Series(np.nan, index=column.index)
     lost = column[(column.notna() & numbers.isna()).to_numpy()]
     if len(lost):
-        raise DataError(f"{source}: column {column.name} is not numeric (holds {str(lost.iloc[0])[:80]!r}).")
+        raise DataError(f"{source}: column {column.name} is not numeric (contains {str(lost.iloc[0])[:80]!r}).")
     if np.isinf(numbers.to_numpy()).any():
-        raise DataError(f"{source}: column {column.name} holds infinite values.")
+        raise DataError(f"{source}: column {column.name} contains infinite values.")
     return numbers

@@ -63,7 +63,7 @@ def read_config_document(project_dir: Path = PROJECT_DIR) -> dict[str, Any]:
         raise ConfigError(f"{CONFIG_FILE} cannot be read: {error}") from None
     document = parse_yaml(text, CONFIG_FILE)
     if not isinstance(document, dict):
-        raise ConfigError(f"{CONFIG_FILE}: must be a mapping of sections, is {type(document).__name__}.")
+        raise ConfigError(f"{CONFIG_FILE}: must be a mapping of sections, not {type(document).__name__}.")
     _refuse_dates(document)
     return document
 
@@ -120,10 +120,10 @@ def apply_overrides(
         if key not in _known_keys():
             raise ConfigError(f"{where}: unknown key {key!r}{_suggest(key, _known_keys())}.")
         if section not in sections:
-            raise ConfigError(f"{where}: {key} is for another DAG; this one uses: {', '.join(sections)}.")
+            raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
             raise ConfigError(
-                f"{where}: {key} is the same for all runs, for the DAG is built from it; change {CONFIG_FILE}."
+                f"{where}: {key} cannot change per run, because the DAG is built from it; change {CONFIG_FILE}."
             )
         merged.setdefault(section, {})[name] = value
     return merged

@@ -18,7 +18,7 @@ def _inside_project(value: str) -> str:
 
 def _single_line(value: str) -> str:
     if not value.isprintable():
-        raise ValueError("must not hold control characters or line breaks")
+        raise ValueError("must not contain control characters or line breaks")
     return value
 
 
@@ -34,7 +34,7 @@ def _without_credentials(value: str) -> str:
     if parts and (
         "@" in parts.netloc or re.search(r"(?i)(^|&)(x-amz-|[^=]*(token|sig|key|password)[^=]*=)", parts.query)
     ):
-        raise ValueError("must hold no credentials, for it is logged and recorded; use a file, or s3:// and AWS_*")
+        raise ValueError("must not contain credentials: it is logged and recorded; use a file, or s3:// with AWS_*")
     return value
 
 
@@ -67,7 +67,7 @@ class DataConfig(_Section):
     """Where the data come from, and what they must look like."""
 
     source: Annotated[Line, AfterValidator(_without_credentials)] = Field(
-        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}"
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may contain {date:%Y-%m-%d}"
     )
     version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
@@ -87,12 +87,12 @@ class ModelConfig(_Section):
 
     C: float = Field(gt=0, le=1e12, description="Inverse of the regularisation strength")
     solver: Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"] = Field(
-        description="Optimisation algorithm; liblinear knows two classes only"
+        description="Optimisation algorithm; liblinear supports two classes only"
     )
     tol: float = Field(gt=0, le=1, description="Tolerance at which the solver stops")
     max_iter: int = Field(ge=1, le=1_000_000, description="Upper limit of iterations")
     fit_intercept: bool = Field(description="Whether to fit an intercept")
-    class_weight: Literal["balanced"] | None = Field(description="balanced: weigh classes by their inverse frequency")
+    class_weight: Literal["balanced"] | None = Field(description="balanced: weight classes by their inverse frequency")
     random_state: Seed
 
 
@@ -112,13 +112,13 @@ class RegistryConfig(_Section):
     """The model registry, and the gate before the alias `champion`."""
 
     model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
-    metric: TestMetric = Field(description="Test metric that the gate looks at")
-    minimum: float = Field(
-        ge=0, description="The worst value that may be champion: at least this (at most, where lower is better)"
+    metric: TestMetric = Field(description="Test metric that the gate compares")
+    minimum: float = Field(ge=0, description="Minimum for a champion (maximum for metrics where lower is better)")
+    min_gain: float = Field(
+        0.0, ge=0, description="Required gain over the champion; 0: equal is enough for a newer model"
     )
-    min_gain: float = Field(0.0, ge=0, description="How much better than the champion; 0: as good, and newer")
     tolerances: dict[TestMetric, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="Further metrics, and by how much each may be worse than the champion's"
+        default_factory=dict, description="Further metrics, and how much worse than the champion's each may be"
     )
     approval: Literal["auto", "manual"] = Field(
         "auto", description="manual: a person approves in the web UI before a model becomes champion"
@@ -156,7 +156,7 @@ class ScoringConfig(_Section):
 
     input: Annotated[Line, AfterValidator(_without_credentials)] = Field(
         "sklearn:iris",
-        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may hold {date:%Y-%m-%d}",
+        description="sklearn:<name>, a path, or an http(s):// or s3:// address; may contain {date:%Y-%m-%d}",
     )
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
     prefix: RelativePath = Field("predictions", description="Where the predictions go in the bucket")
@@ -165,7 +165,7 @@ class ScoringConfig(_Section):
     @classmethod
     def _not_where_something_else_is(cls, value: str) -> str:
         if value.split("/")[0] in ("lineage", "locks"):
-            raise ValueError("is where the pipeline keeps something else; choose another folder")
+            raise ValueError("is already used by the pipeline; choose another folder")
         return value
 
 
@@ -173,7 +173,7 @@ class ScheduleConfig(_Section):
     """When the DAG runs, and how it retries. Changes no result."""
 
     cron: Line | None = Field(
-        None, description="Cron expression or preset like @daily; null: by hand and backfills only"
+        None, description="Cron expression or preset like @daily; null: manual runs and backfills only"
     )
 
     @field_validator("cron")
@@ -186,9 +186,9 @@ class ScheduleConfig(_Section):
             raise ValueError(f"is neither a cron expression nor one of {', '.join(presets)}")
         return value
 
-    start_date: date = Field(strict=False, description="First date that catch-up and the schedule consider (UTC)")
-    catchup: bool = Field(False, description="Whether dates missed since start_date are run")
-    max_active_runs: int = Field(4, ge=1, le=100, description="Runs of the DAG at the same time")
+    start_date: date = Field(strict=False, description="First date of the schedule and of catch-up (UTC)")
+    catchup: bool = Field(False, description="Whether to run the dates missed since start_date")
+    max_active_runs: int = Field(4, ge=1, le=100, description="Maximum number of runs at the same time")
     retries: int = Field(3, ge=0, le=10, description="Retries of a failed task, unless the error is permanent")
     retry_delay_seconds: int = Field(5, ge=1, le=3600, description="Seconds before the first retry; doubled each time")
 

@@ -1,4 +1,4 @@
-"""Where the settings are read from."""
+"""The files that the settings are read from."""
 
 from pathlib import Path
 

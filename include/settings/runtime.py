@@ -30,7 +30,7 @@ class RuntimeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True)
 
-    aws_endpoint_url: str = Field("http://127.0.0.1:9000", description="Object store; empty: AWS itself")
+    aws_endpoint_url: str = Field("http://127.0.0.1:9000", description="Endpoint of the object store; empty for AWS")
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None
@@ -41,13 +41,14 @@ class RuntimeSettings(BaseSettings):
     mlflow_tracking_password: SecretStr | None = None
     mlflow_ui_url: str | None = Field(None, description="MLflow as a browser reaches it; default: the tracking URI")
     dvc_cache_dir: Literal["none"] | Path | None = Field(
-        None, description="DVC cache that tasks share, none if they share no disk; default: .dvc/cache of the project"
+        None,
+        description="DVC cache that tasks share, none where they share no disk; default: .dvc/cache of the project",
     )
     store_connect_timeout: Seconds = Field(5, description="Seconds to connect to the object store")
-    store_read_timeout: Seconds = Field(15, description="Seconds between two pieces of the store's answer; DVC: 8")
+    store_read_timeout: Seconds = Field(15, description="Seconds to wait for data from the object store; DVC: 8")
     source_connect_timeout: Seconds = Field(5, description="Seconds to connect to an http(s):// data source")
-    source_read_timeout: Seconds = Field(30, description="Seconds between two pieces of such a source's answer")
-    mlflow_http_request_timeout: Seconds = Field(15, description="Seconds that MLflow may take for a request")
+    source_read_timeout: Seconds = Field(30, description="Seconds to wait for data from such a source")
+    mlflow_http_request_timeout: Seconds = Field(15, description="Seconds to wait for MLflow's answer to a request")
     mlflow_http_request_max_retries: int = Field(2, ge=0, le=10, description="Retries of a request to MLflow")
 
     def store_environment(self) -> dict[str, str]:

@@ -62,7 +62,7 @@ def parse(content: bytes, data: DataConfig) -> "pd.DataFrame":
     except (ValueError, OSError) as error:  # of pandas and of pyarrow
         raise DataError(f"data.source: {data.source} is not a {file_format} table: {error}. See data.format.") from None
     if frame.empty:
-        raise DataError(f"data.source: {data.source} holds no row.")
+        raise DataError(f"data.source: {data.source} has no rows.")
     return frame
 
 
@@ -76,7 +76,7 @@ def format_of(source: str) -> str:
         return "parquet"
     if path.endswith((".csv", ".txt", ".data")):
         return "csv"
-    raise ConfigError(f"data.format: cannot tell the format of {source!r} by its ending; set it to csv or parquet.")
+    raise ConfigError(f"data.format: cannot tell the format of {source!r} from its ending; set it to csv or parquet.")
 
 
 def main() -> None:

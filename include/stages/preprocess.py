@@ -21,7 +21,7 @@ def check(frame: "pd.DataFrame", data: DataConfig, where: str) -> None:
     """
     if data.target not in frame.columns:
         columns = ", ".join(map(str, frame.columns))
-        raise DataError(f"{where}: no column {data.target!r} (data.target); there are: {columns}.")
+        raise DataError(f"{where}: no column {data.target!r} (data.target); the columns are: {columns}.")
     features = frame.drop(columns=data.target)
     problems = [*_feature_problems(features, data.max_missing_share), *_target_problems(frame[data.target])]
     if problems:
@@ -32,16 +32,16 @@ def _feature_problems(features: "pd.DataFrame", max_missing_share: float) -> lis
     import numpy as np
 
     if features.columns.empty:
-        return ["no feature column beside the target"]
+        return ["there is no feature column besides the target"]
     problems = []
     for name in features.columns:
         column = features[name]
         if column.dtype.kind not in "iufb":
             shown = column.dropna().astype(str).iloc[:1].tolist()
-            problems.append(f"feature {name!r} is not numeric{f' (holds {shown[0]!r})' if shown else ''}")
+            problems.append(f"feature {name!r} is not numeric{f' (contains {shown[0]!r})' if shown else ''}")
             continue
         if np.isinf(column.to_numpy(dtype=float)).any():
-            problems.append(f"feature {name!r} holds infinite values")
+            problems.append(f"feature {name!r} contains infinite values")
         share = float(column.isna().mean())
         if share == 1:
             problems.append(f"feature {name!r} is empty")
@@ -58,7 +58,7 @@ def _target_problems(target: "pd.Series") -> list[str]:
     if missing := int(target.isna().sum()):
         problems.append(f"the target {target.name!r} is missing in {missing} rows")
     if (classes := target.nunique()) < 2:
-        problems.append(f"the target {target.name!r} has {classes} class, a classifier needs at least 2")
+        problems.append(f"the target {target.name!r} has {classes} class; a classifier needs at least 2")
     return problems
 
 
@@ -73,7 +73,9 @@ def split(frame: "pd.DataFrame", target: str, rule: SplitConfig) -> tuple["pd.Da
     counts = frame[target].value_counts()
     rare = [f"{name!r} ({count})" for name, count in counts.items() if count < 2]
     if rare:
-        raise DataError(f"too few rows for the split: each class of {target!r} needs 2, not so: {', '.join(rare)}.")
+        raise DataError(
+            f"too few rows for the split: each class of {target!r} needs 2 rows; too few of: {', '.join(rare)}."
+        )
     try:
         train, test = train_test_split(
             frame, test_size=rule.test_size, random_state=rule.random_state, stratify=frame[target]
@@ -100,7 +102,7 @@ def main() -> None:
     train, test = split(frame, config.data.target, config.split)
     write_csv(config.paths.train_data, train)
     write_csv(config.paths.test_data, test)
-    print(f"{len(train)} rows to train on, {len(test)} to test on")
+    print(f"{len(train)} training rows, {len(test)} test rows")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
     )
     classes = sorted(set(target))
     if len(classes) < 2:
-        raise DataError(f"the rows to score on are all of class {classes[0]!r}: no ROC can be measured on them.")
+        raise DataError(f"all rows are of class {classes[0]!r}: the ROC AUC is undefined for them.")
     probabilities = _aligned(probabilities, list(pipeline.classes_), classes)
     positive = probabilities[:, 1] if len(classes) == 2 else probabilities
     return {

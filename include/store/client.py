@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from include.errors import AccessError, ConfigError, ServiceError
+from include.errors import AccessError, ConfigError, PipelineError, ServiceError
 from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
+CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or config/.env)"
 _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 
 
@@ -46,8 +48,8 @@ def client(runtime: RuntimeSettings) -> "S3Client":
         )
     except (ValueError, BotoCoreError) as error:
         raise ConfigError(
-            f"the object store cannot be used as AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r}, AWS_DEFAULT_REGION="
-            f"{runtime.aws_default_region!r} and AWS_PROFILE say: {error}"
+            f"the object store cannot be used with AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r}, AWS_DEFAULT_REGION="
+            f"{runtime.aws_default_region!r} and AWS_PROFILE: {error}"
         ) from None
 
 
@@ -113,27 +115,31 @@ def translated_errors(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
     )
 
     endpoint = runtime.aws_endpoint_url or "AWS"
-    variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or config/.env)"
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError):
-        raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {variables}.") from None
+        raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {CREDENTIALS}.") from None
     except (EndpointConnectionError, HTTPClientError) as error:
         raise ServiceError(
             f"{doing}: the object store at {endpoint} does not answer ({type(error).__name__}). "
             "Is it running, and is AWS_ENDPOINT_URL right?"
         ) from None
     except ClientError as error:
-        code = error_code(error)
-        if code == "RequestTimeTooSkewed":
-            raise AccessError(
-                f"{doing}: the clocks of this machine and of the object store at {endpoint} differ by more than a "
-                "quarter of an hour. Set both by NTP."
-            ) from None
-        if code in _REFUSED:
-            raise AccessError(
-                f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {variables}."
-            ) from None
-        raise ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}") from None
+        raise _translated(error, doing, endpoint) from None
     except BotoCoreError as error:
         raise ServiceError(f"{doing}: the object store at {endpoint}: {error}") from None
+
+
+def _translated(error: "ClientError", doing: str, endpoint: str) -> PipelineError:
+    """What a store's answer means to people."""
+    code = error_code(error)
+    if code == "RequestTimeTooSkewed":
+        return AccessError(
+            f"{doing}: the clocks of this machine and of the object store at {endpoint} differ by more than a "
+            "quarter of an hour. Set both by NTP."
+        )
+    if code in _REFUSED:
+        return AccessError(
+            f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {CREDENTIALS}."
+        )
+    return ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}")

@@ -25,8 +25,8 @@ _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 class Lease:
     """A lock that is held."""
 
-    def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, holder: bytes) -> None:
-        self._s3, self._bucket, self._key, self._etag, self._holder = s3, bucket, key, etag, holder
+    def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, token: bytes) -> None:
+        self._s3, self._bucket, self._key, self._etag, self._token = s3, bucket, key, etag, token
 
     def extend(self) -> None:
         """Hold it for another lease: to be called before each step that others must not do at the same time.
@@ -36,16 +36,16 @@ class Lease:
         from botocore.exceptions import ClientError
 
         try:
-            body = self._holder + uuid4().hex.encode()  # another ETag than before
+            body = self._token + uuid4().hex.encode()  # another ETag than before
             answer = self._s3.put_object(Bucket=self._bucket, Key=self._key, Body=body, IfMatch=self._etag)
         except ClientError as error:
             if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
-                raise ServiceError(f"the lock {self._key} was taken over by another process. Run again.") from None
+                raise ServiceError(f"the lock {self._key} was taken over by another process. Run this again.") from None
             raise
         self._etag = answer["ETag"]
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         # It was taken over after its lease, or will be: what was done under it stands.
@@ -59,37 +59,37 @@ def leased(s3: "S3Client", bucket: str, name: str) -> Iterator[Lease]:
 
     :raises ServiceError: it is still held after `PATIENCE`.
     """
-    key, holder, end = f"{FOLDER}/{name}", uuid4().hex.encode(), time.monotonic() + PATIENCE
+    key, token, end = f"{FOLDER}/{name}", uuid4().hex.encode(), time.monotonic() + PATIENCE
     while True:
         began = time.monotonic()
-        etag = _put(s3, bucket, key, holder, IfNoneMatch="*") or _take_over(s3, bucket, key, holder)
+        etag = _put(s3, bucket, key, token, IfNoneMatch="*") or _take_over(s3, bucket, key, token)
         if etag:
             break
         if began > end:
             raise ServiceError(
-                f"s3://{bucket}/{key} is held by another process since {PATIENCE:.0f} s. Try again later."
+                f"s3://{bucket}/{key} has been held by another process for more than {PATIENCE:.0f} s. Try again later."
             )
         time.sleep(PAUSE)
-    lease = Lease(s3, bucket, key, etag, holder)
+    lease = Lease(s3, bucket, key, etag, token)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def _put(s3: "S3Client", bucket: str, key: str, holder: bytes, **condition: Any) -> str | None:
+def _put(s3: "S3Client", bucket: str, key: str, token: bytes, **condition: Any) -> str | None:
     from botocore.exceptions import ClientError
 
     try:
-        return s3.put_object(Bucket=bucket, Key=key, Body=holder, **condition)["ETag"]
+        return s3.put_object(Bucket=bucket, Key=key, Body=token, **condition)["ETag"]
     except ClientError as error:
         if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
             return None
         raise
 
 
-def _take_over(s3: "S3Client", bucket: str, key: str, holder: bytes) -> str | None:
-    """Take a lock whose lease is over: its holder was killed."""
+def _take_over(s3: "S3Client", bucket: str, key: str, token: bytes) -> str | None:
+    """Take a lock whose lease has expired: its owner was killed."""
     from botocore.exceptions import ClientError
 
     try:
@@ -100,7 +100,7 @@ def _take_over(s3: "S3Client", bucket: str, key: str, holder: bytes) -> str | No
         raise
     # Both by the store's clock: those of the workers may differ.
     age = (_now(answer) - answer["LastModified"]).total_seconds()
-    return _put(s3, bucket, key, holder, IfMatch=answer["ETag"]) if age > LEASE else None
+    return _put(s3, bucket, key, token, IfMatch=answer["ETag"]) if age > LEASE else None
 
 
 def _now(answer: Any) -> datetime:

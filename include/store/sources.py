@@ -34,7 +34,7 @@ def fill_date(source: str, moment: datetime) -> str:
         if name is None:
             continue
         if name != "date" or conversion:
-            raise ConfigError(f"data.source: {source!r}: only {{date:...}} may stand in braces, not {{{name}}}.")
+            raise ConfigError(f"data.source: {source!r}: only {{date:...}} may be used in braces, not {{{name}}}.")
         filled += moment.strftime(spec or "%Y-%m-%d")
     return filled
 
@@ -76,12 +76,12 @@ def current_version(source: str, runtime: RuntimeSettings, base_dir: Path) -> st
 
 
 def require_resolved(source: str) -> None:
-    """Make sure that no date is to be filled in any more.
+    """Make sure that no date is left to be filled in.
 
     :raises ConfigError: there is; only a run of the DAG has a date.
     """
     if "{date" in source:
-        raise ConfigError(f"data.source: {source!r} needs a date, which only a run of the DAG has. Fill it in by hand.")
+        raise ConfigError(f"data.source: {source!r} needs a date, which only a run of the DAG has. Write one instead.")
 
 
 def read_bytes(source: str, version: str | None, runtime: RuntimeSettings, base_dir: Path) -> bytes:
@@ -116,7 +116,9 @@ def builtin_name(source: str) -> str:
     """
     name = source.removeprefix("sklearn:")
     if name not in SKLEARN_DATASETS:
-        raise ConfigError(f"data.source: no built-in data set {name!r}; there are: {', '.join(SKLEARN_DATASETS)}.")
+        raise ConfigError(
+            f"data.source: no built-in data set is named {name!r}; there are: {', '.join(SKLEARN_DATASETS)}."
+        )
     return name
 
 
@@ -165,7 +167,7 @@ def _validator(headers: Mapping[str, str]) -> str | None:
 
 def _check_status(source: str, status: int) -> None:
     if status in (404, 410):
-        raise DataError(f"data.source: nothing at {_bare(source)} (HTTP {status}).")
+        raise DataError(f"data.source: nothing found at {_bare(source)} (HTTP {status}).")
     if status in (401, 403):
         raise AccessError(f"data.source: {_bare(source)} refuses access (HTTP {status}).")
     if status >= 400:

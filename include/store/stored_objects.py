@@ -66,8 +66,8 @@ class Damage:
     found: str | None
 
     def __str__(self) -> str:
-        what = f"holds other bytes (md5 {self.found})" if self.found else "is gone"
-        return f"{self.path}: object {self.key} {what}, wanted md5 {self.md5}"
+        what = f"has different content (md5 {self.found})" if self.found else "is gone"
+        return f"{self.path}: object {self.key} {what}, expected md5 {self.md5}"
 
 
 class StoredObjects:
@@ -162,8 +162,8 @@ class StoredObjects:
 
 
 REMEDY = (
-    "Nothing was changed here. Where a cache still has it, `dvc push` brings it back; else run that configuration "
-    "again with `force`."
+    "Nothing was changed here. If a cache still has it, run `dvc push` there; otherwise run that configuration again "
+    "with `force`."
 )
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong in a task, in sentences for people.
+"""The errors of a task, in sentences for people.
 
-Each message says what is wrong, where, and what to do next. ``is_final`` says whether the same try would end the same
-way again: then Airflow must not retry it.
+Each message says what is wrong, where, and what to do next. ``is_final`` says whether a retry would end the same way:
+then Airflow must not retry it.
 """
 
 import re
@@ -21,7 +21,7 @@ class TaskError(Exception):
 
 
 class RemoteError(TaskError):
-    """The DVC remote does not answer, or answers with an error of its own. It may pass."""
+    """The DVC remote does not answer, or fails. Retried."""
 
     is_final = False
 
@@ -67,4 +67,4 @@ class CorruptedCacheError(TaskError):
 
 
 class ResultError(TaskError):
-    """What an earlier task handed on is missing, changed or of another version."""
+    """The result of an earlier task is missing, changed or of another version."""

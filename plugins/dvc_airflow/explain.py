@@ -1,4 +1,4 @@
-"""Why a stage runs or does not: what differs between its inputs and those of the time before."""
+"""Why a stage runs or does not: what differs between its inputs and those of the last run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ def explain(
     executed_by: Mapping[str, Any] | None,
     cause: str | None = None,
 ) -> tuple[Outcome, str]:
-    """Say what becomes of a stage, and why.
+    """Decide how a stage ends, and why.
 
-    :param last: the lock entry with which it ended last time in this DAG, if that is known.
+    :param last: its lock entry of the last run of this DAG, if that is known.
     :param found: the lock entry of an earlier run with the same inputs, if there is one that may be used.
     :param inputs: the lock entry of this run, without outputs.
     :param produced: paths that stages make.
@@ -26,16 +26,16 @@ def explain(
     """
     differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
     if found is None:
-        known = cause or ("no earlier run is known" if last is None else "the earlier result is not known any more")
+        known = cause or ("no earlier run is known" if last is None else "the earlier result is no longer known")
         return Outcome.EXECUTED, differences if differences and not cause else _joined(differences, known)
     made = f"executed by {executed_by['run_id']} at {executed_by['at']}" if executed_by else "by an unknown run"
     if found == last:
-        return Outcome.UNCHANGED, f"same inputs as last time; {made}"
+        return Outcome.UNCHANGED, f"same inputs as in the last run; {made}"
     return Outcome.RESTORED, _joined(differences, made)
 
 
 def reproduction(known: LockEntry | None, now: LockEntry) -> str:
-    """Say whether a stage that ran again made what is known of the same inputs."""
+    """Say whether a stage that ran again reproduced the known result of the same inputs."""
     if known is None:
         return "no earlier result is known to compare with"
     before = {out["path"]: out.get("md5") for out in known.get("outs", [])}

@@ -1,7 +1,7 @@
 """What earlier runs left to know about a stage: its last result in a DAG, and which run executed which result.
 
 Small files in the folder `airflow` beside DVC's objects: in the shared cache, or in the remote where there is none.
-Airflow's own XComs cannot tell: with `include_prior_dates` a run without a logical date comes before all others.
+Airflow's own XComs cannot answer this: with `include_prior_dates` a run without a logical date comes before all others.
 """
 
 import json
@@ -82,7 +82,7 @@ class History:
         try:
             self._folder.write(json.dumps(content).encode(), *names)
         except (OSError, RemoteError) as error:
-            log.warning("The history of this stage is not kept: %s", error)
+            log.warning("The history of this stage could not be written: %s", error)
 
 
 def file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What tasks that share a cache tell each other, in its folder `airflow`: known results, file states, and locks.
+"""What tasks that share a cache leave for each other, in its folder `airflow`: known results, file states, and locks.
 
 Importing DVC and resolving a project takes most of a second, and a task that restores its result needs neither: it
 finds the result by what an earlier look-up, with exactly the same files, found. DVC remains the judge: whatever is not

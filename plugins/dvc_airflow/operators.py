@@ -80,7 +80,7 @@ class DvcOperator(BashOperator):
         self._runner: CommandRunner | None = None  # while the task is at work
 
     def execute(self, context: "Context") -> dict[str, Any]:
-        """Do the work of the task; what goes wrong is told in a sentence.
+        """Do the work of the task; errors become messages for people.
 
         :raises AirflowFailException: trying again would not help.
         :raises AirflowException: it may pass.
@@ -106,9 +106,9 @@ class DvcOperator(BashOperator):
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Airflow wants the task to stop: end the command with all its processes, or whatever is being done instead."""
+        """Airflow stops the task: end the command with all its processes, or whatever else is running."""
         if self._runner is not None and not self._runner.end():
-            raise AirflowException(f"task {self.task_id} was told to stop")
+            raise AirflowException(f"task {self.task_id} was stopped")
 
     def project_run(self, context: "Context") -> ProjectRun:
         """The project as this run sees it.
@@ -117,7 +117,7 @@ class DvcOperator(BashOperator):
         """
         for name in self._required:
             if getattr(self, name) is None:
-                raise ResultError(f"no {name}: the task that gives them left nothing. Clear it, to run it again.")
+                raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
         ti = context["ti"]
         return ProjectRun(
             self.project_dir,
@@ -163,7 +163,7 @@ class DvcOperator(BashOperator):
             if isinstance(task, DvcStageOperator) and task.stage == stage:
                 known = StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task.task_id), task.task_id)
                 return Producer(task.task_id, partial(task.stage_run(context, run, runner).reproduce, known))
-        raise TaskError(f"no task before it runs stage {stage}. Clear all of them.")
+        raise TaskError(f"no upstream task runs stage {stage}. Clear all tasks of the run.")
 
 
 class DvcStageOperator(DvcOperator):

@@ -1,4 +1,4 @@
-"""What is missing is made again: by the stage that makes it, once, and in the same run."""
+"""Reproduce what is missing: the stage that makes it runs once more, in the same run."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -46,8 +46,8 @@ def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
                 raise TaskError(f"{error}. No stage makes it: run `dvc push` in a checkout that has it.") from None
             if stage in reproduced:
                 raise TaskError(
-                    f"{error}. Stage {stage} ran again and made something else. Clear task {reproduced[stage]} and all "
-                    "that follow it."
+                    f"{error}. Stage {stage} was executed again with a different result. Clear task "
+                    f"{reproduced[stage]} and all tasks after it."
                 ) from None
             log.warning("%s. Stage %s, which makes it, runs again.", error, stage)
             producer = producer_of(stage)

@@ -13,17 +13,17 @@ CHECKSUM = "checksum"
 
 
 class Outcome(StrEnum):
-    """What became of a stage."""
+    """How a stage ended."""
 
     EXECUTED = "executed"
-    #: an earlier result of the same inputs was taken, and it is not the one of last time
+    #: an earlier result of the same inputs was used, and it is not that of the last run
     RESTORED = "restored"
-    #: the inputs are those of last time
+    #: the inputs are those of the last run
     UNCHANGED = "unchanged"
 
 
 class TaskResult(BaseModel):
-    """Base of what a task returns. An XCom can be edited, cut short, or written by an earlier version of the code."""
+    """Base class of what a task returns. An XCom may have been edited, truncated, or written by other code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,13 +41,13 @@ class TaskResult(BaseModel):
         :raises ResultError: there is none, or it is not what the task returned, or of another version of the code.
         """
         if not isinstance(value, Mapping):
-            raise ResultError(f"task {task_id} left no result. Clear it, so that it runs again.")
+            raise ResultError(f"task {task_id} returned no result. Clear it, so that it runs again.")
         fields = {name: content for name, content in value.items() if name != CHECKSUM}
         form = fields.keys() ^ cls.model_fields.keys() | ({CHECKSUM} - value.keys())
         if form:
             raise ResultError(
-                f"the result of task {task_id} (its XCom) has another form than this version of the code reads "
-                f"({', '.join(sorted(form))}). Clear that task, so that it runs again."
+                f"the result of task {task_id} (its XCom) was written by another version of the code (fields that "
+                f"differ: {', '.join(sorted(form))}). Clear that task, so that it runs again."
             )
         if value[CHECKSUM] != digest(fields):
             raise ResultError(

@@ -33,7 +33,7 @@ WHATEVER_IS_KNOWN = " --force --no-run-cache"  # options of `dvc repro`
 
 @dataclass(frozen=True)
 class Ending:
-    """How the stage ended.
+    """The end of a stage, before it becomes a `StageResult`.
 
     :param states: how the objects of its result lie in the shared cache; None if not all are there.
     """
@@ -71,7 +71,7 @@ class StageRun:
         self._memo, self._states = Memo(run.cache_dir), FileStates()
 
     def run(self) -> StageResult:
-        """Look the stage up; execute it only if nothing is known of it, or its result is missing.
+        """Look up the stage; execute it only if no result of the same inputs is known and still there.
 
         :raises TaskError: it cannot go on; with what to do.
         """
@@ -80,7 +80,7 @@ class StageRun:
         ending = self._recall()
         if ending is None:
             with self._project_run.workspace(self._upstream) as workspace, ExitStack() as lock:
-                # The run-cache's key, and an earlier result that has it and is still there whole.
+                # The run-cache's key, and an earlier result with that key that is still intact.
                 status = reproducing_missing(lambda: self._status(workspace), self._producer_of)
                 # Of several runs that need the same result at the same time, one executes the stage.
                 if status.usable is None and self._may_be_overtaken(workspace, status, lock):
@@ -121,7 +121,7 @@ class StageRun:
             self._commit(workspace, entry)
 
     def _recall(self) -> Ending | None:
-        """The result by the memo."""
+        """The result, if the memo has it."""
         history = self._project_run.shared_history()
         if history is None or self._force or self._settings.is_frozen:
             return None
@@ -154,7 +154,7 @@ class StageRun:
             return RunCache(repo).names(status.key) != status.candidates
 
     def _reuse(self, workspace: DvcWorkspace, status: StageStatus, entry: LockEntry) -> Ending:
-        """Let an earlier result take the place of an execution."""
+        """Use an earlier result instead of executing the stage."""
         stage = status.stage
         with workspace.repo() as repo:
             history = self._project_run.history(repo)
@@ -198,13 +198,13 @@ class StageRun:
         self._runner.run(f"{self._settings.repro}{options}", self._settings.environment(), workspace.path)
         entry = read_entry(workspace.path / lock_file, self._settings.short_name)
         if entry is None:
-            raise TaskError(f"stage {self._settings.name}: dvc repro left no entry in {lock_file}.")
+            raise TaskError(f"stage {self._settings.name}: dvc repro wrote no entry in {lock_file}.")
         # DVC has written a lock with this stage alone; what follows needs the ones before it as well.
         workspace.write_lock(merge_locks([self._upstream, {lock_file: {self._settings.short_name: entry}}]))
         return entry
 
     def _commit(self, workspace: DvcWorkspace, entry: LockEntry) -> ResolvedStage:
-        """Have the cache hold what the stage made, and check what it read; where no cache is shared, push it."""
+        """Put what the stage made into the cache, and check what it read; where no cache is shared, push it."""
         name = self._settings.name
         with workspace.repo() as repo:
             stage = ResolvedStage(Objects(repo, self._states), name)
@@ -214,14 +214,14 @@ class StageRun:
                     "the stage has to run again."
                 )
             if misread := stage.misread(entry):
-                raise TaskError(f"stage {name} did not read what the stages before it made: {', '.join(misread)}.")
+                raise TaskError(f"stage {name} did not read the outputs of the stages before it: {', '.join(misread)}.")
             if self._project_run.cache_dir is None:
                 push_outputs(stage.objects, outputs_to_push(repo, [name]))
                 RunCache(repo).push([entry])
         return stage
 
     def _remember(self, workspace: DvcWorkspace, status: StageStatus, ending: Ending, memo_key: MemoKey | None) -> None:
-        """Leave to later runs what they need to know."""
+        """Record the result for later runs."""
         run, name = self._project_run, self._settings.name
         if ending.outcome is not Outcome.UNCHANGED:
             with workspace.repo() as repo:

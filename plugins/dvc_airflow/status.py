@@ -1,4 +1,4 @@
-"""What is known of a stage before it is decided whether it runs."""
+"""What is known of a stage before it runs: its key, and an earlier result."""
 
 import logging
 from dataclasses import dataclass
@@ -50,13 +50,13 @@ class StageStatus:
 def stage_status(
     workspace: DvcWorkspace, settings: StageSettings, memo: Memo, states: FileStates, *, force: bool
 ) -> StageStatus:
-    """Work out what is known of a stage: its key, and an earlier result with the same key that is still there whole.
+    """Work out what is known of a stage: its key, and an earlier result with the same key that is still intact.
 
     Moves no data but the lists of folders.
 
     :param states: how cache files were when their content was last found to be right. Added to.
     :raises TaskError: the run's values would change the stage's command, or it is frozen without a result.
-    :raises MissingObjectsError: what tells the hash of a dependency is nowhere.
+    :raises MissingObjectsError: what gives the hash of a dependency is nowhere.
     """
     with workspace.repo() as repo:
         stage, run_cache = ResolvedStage(Objects(repo, states), settings.name), RunCache(repo)
@@ -123,8 +123,8 @@ def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) ->
     entry = read_entry(project_dir / stage.lock_file, settings.short_name)
     if entry is None:
         raise TaskError(
-            f"{where}, which has none. Run `dvc repro {settings.name}` in the project with the stage unfrozen, and "
-            f"keep {stage.lock_file} with the project; or take `frozen` out of dvc.yaml."
+            f"{where}, which has no entry for it. Run `dvc repro {settings.name}` in the project with the stage "
+            f"unfrozen, and keep {stage.lock_file} with the project; or remove `frozen` from dvc.yaml."
         )
     if missing := stage.missing(entry):
         raise TaskError(f"{where}. {MissingObjectsError(missing)}. Run `dvc push` where that result was made.")

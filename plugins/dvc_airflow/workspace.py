@@ -118,14 +118,14 @@ class Workspace:
         return self.path / led_to.relative_to(root) if led_to.is_relative_to(root) else led_to
 
     def write_lock(self, lock: Lock) -> None:
-        """Let the workspace's lock files hold these entries, and no others."""
+        """Write these entries, and no others, into the workspace's lock files."""
         for name, stages in lock.items():
             self._write(name, lock_text(stages))
 
     def _write(self, name: str, text: str) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
-            raise WorkspaceError(f"{name}: a workspace holds only files below its root.")
+            raise WorkspaceError(f"{name}: only paths inside the project can be replaced in a workspace.")
         target = self.path / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -212,7 +212,7 @@ def _project_config(project_dir: Path) -> dict[str, dict[str, str]]:
     except (ConfigObjError, UnicodeDecodeError) as error:
         raise WorkspaceError(f"{file}: {error}") from None
     except ValueError:
-        raise WorkspaceError(f"{file}: every option belongs into a section like [core].") from None
+        raise WorkspaceError(f"{file}: every option must be in a section such as [core].") from None
     for name, options in config.items():
         url = options.get("url", "")
         if name.startswith("'remote") and url and "://" not in url and not Path(url).is_absolute():
@@ -235,7 +235,7 @@ def _one_line(option: str, value: Any) -> str:
 
 
 def _no_room(folder: Path | str, error: OSError) -> WorkspaceError:
-    remedy = "Free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "See to that folder"
+    remedy = "Free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Check that folder"
     return WorkspaceError(
-        f"cannot make a workspace in {folder}: {error.strerror}. {remedy}, or let TMPDIR name another folder."
+        f"cannot make a workspace in {folder}: {error.strerror}. {remedy}, or set TMPDIR to another folder."
     )

@@ -1,9 +1,8 @@
-"""``python -m ml_operators.abandoned_runs``: fail the runs of ``airflow dags test`` that were killed.
+"""``python -m ml_operators.abandoned_runs``: fail the runs of ``airflow dags test`` that were killed. Nobody continues
+them, but they stay "running", and so count against the DAG's ``max_active_runs`` for ever. By Airflow's models, for
+neither its CLI nor its client can set the state of a run where no API server runs.
 
-Nobody goes on with them, but they stay "running", and so count against the DAG's ``max_active_runs`` for ever. By
-Airflow's models, for neither its CLI nor its client can set the state of a run where no API server runs.
-
-To be called before a scheduler starts, when nothing can be running.
+Call it before a scheduler starts, when nothing can be running.
 """
 
 from airflow.models.dagrun import DagRun

@@ -1,4 +1,4 @@
-"""`ApprovePromotionOperator`: a person's yes, before a model becomes champion."""
+"""`ApprovePromotionOperator`: a person approves before a model becomes champion."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,13 @@ from ml_operators.results import EvaluatedModel
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# Who triggers, by `airflow dags test` and `dag.test()`. Such a run would wait for an answer for ever.
+# The user of runs by `airflow dags test` and `dag.test()`. Such a run would wait for an answer for ever.
 DAGS_TEST = "dag_test"
 
 
 class ApprovePromotionOperator(ApprovalOperator):
-    """Ask a person in the web UI whether the model may become champion; only if the gate says that it could.
-
-    A no skips the promotion, and the run succeeds.
+    """Ask a person in the web UI whether the model may become champion; only if it passes the gate. If the person
+    rejects it, the promotion is skipped and the run succeeds.
 
     :param verdict: what `EvaluateModelOperator` returned. (templated: an XComArg)
     """
@@ -27,20 +26,21 @@ class ApprovePromotionOperator(ApprovalOperator):
     template_fields: Sequence[str] = ("verdict",)
 
     def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
-        super().__init__(subject="Shall this model become champion?", **kwargs)
+        super().__init__(subject="Make this model champion?", **kwargs)
         self.verdict = verdict
 
     def execute(self, context: "Context") -> Any:
-        """Ask, unless there is nothing to ask, or nobody."""
+        """Ask, unless there is nothing to approve, or nobody to ask."""
         judged = EvaluatedModel.from_xcom(self.verdict, "evaluate_model")
         if not judged.passed or judged.compared_with == judged.version:
             self.log.info("Nothing to approve: %s", judged.note)
             return None
         if context["dag_run"].triggering_user_name == DAGS_TEST:
             raise AirflowSkipException(
-                "`airflow dags test` has no web UI in which a person could approve, so the champion stays. Trigger the "
+                "`airflow dags test` has no web UI in which a person could approve, so the champion is unchanged. "
+                "Trigger the "
                 f"run in Airflow, or make it champion with `python -m include rollback {judged.version}`."
             )
-        self.subject = f"Shall version {judged.version} of {judged.name} become champion?"
+        self.subject = f"Make version {judged.version} of {judged.name} champion?"
         self.body = f"{judged.note}.\n\n```\n{judged.table}\n```"
         return super().execute(context)

@@ -1,4 +1,4 @@
-"""What the operators and the DAG have in common: the configuration of the run, and how tasks retry."""
+"""What the operators and the DAG share: the configuration of the run, and how tasks retry."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -34,12 +34,12 @@ class PipelineOperator(BaseOperator):
         super().__init__(**kwargs)
         self.resolved = resolved
 
-    # Once per execution: Airflow executes a copy of the operator, made for that.
+    # Cached for one execution only: Airflow executes a copy of the operator.
     @cached_property
     def resolved_run(self) -> ResolvedRun:
-        """What the run is to do.
+        """The result of `resolve_config`.
 
-        :raises ResultError: `resolve_config` left nothing, as when it was marked a success by hand.
+        :raises ResultError: `resolve_config` returned nothing, as when it was marked a success by hand.
         """
         return ResolvedRun.from_xcom(self.resolved, "resolve_config")
 
@@ -75,7 +75,7 @@ def registry_of(config: PipelineConfig, runtime: RuntimeSettings, mlflow: Any) -
 
 
 def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
-    """Arguments of every task: what may pass is retried with backoff, what cannot fails at once."""
+    """Arguments of every task: temporary errors are retried with backoff, permanent ones fail at once."""
     final = [
         RetryRule(
             exception=[ConfigError, DataError, AccessError, ResultError],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ManifestOperator(PipelineOperator):
-    """Base of the operators that need to know what led to what.
+    """Base of the operators that need the run's manifest.
 
     :param stage_task_ids: the tasks of the stages.
     """
@@ -25,9 +25,9 @@ class ManifestOperator(PipelineOperator):
         self.stage_task_ids = list(stage_task_ids)
 
     def manifest(self, context: "Context") -> Manifest:
-        """What is known of the run so far.
+        """The manifest of the run so far.
 
-        :raises ResultError: a task left no result.
+        :raises ResultError: a task returned no result.
         """
         ti = context["ti"]
         results = [StageResult.from_xcom(ti.xcom_pull(task_ids=task_id), task_id) for task_id in self.stage_task_ids]

@@ -1,4 +1,4 @@
-"""What the pipeline asks of MLflow runs that earlier tasks left."""
+"""MLflow runs that earlier tasks left."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from ml_operators.base import runtime_settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# An MLflow run whose Airflow task is in one of these states (or is not known any more) has nobody who goes on with it.
+# An MLflow run whose Airflow task is in one of these states (or is not known any more) is continued by nobody.
 ENDED = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry"})
 
 

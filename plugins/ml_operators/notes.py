@@ -1,6 +1,6 @@
-"""Notes on tasks and runs, as the web UI shows them: how each stage ended and why, and what the gate decided.
+"""Notes on tasks and runs, as the web UI shows them: how each stage ended and why, and the gate's verdict.
 
-A task has no way to write its own note. So a listener, which Airflow calls where the database is, writes them when the
+A task cannot write its own note. So a listener, which Airflow calls where the database is, writes the notes when the
 run ends: from the results of the stages, and from the texts that other tasks left as XComs.
 """
 
@@ -23,12 +23,12 @@ LENGTH = 1000  # characters; Airflow's REST API takes no longer ones
 
 
 def write_note(context: "Context", text: str) -> None:
-    """Have a note on this task when the run has ended."""
+    """Leave a note on this task; it is shown when the run has ended."""
     context["ti"].xcom_push(key=KEY, value=text[:LENGTH])
 
 
 class NoteListener:
-    """Puts the notes that tasks left where the web UI shows them."""
+    """Writes the notes that tasks left to where the web UI shows them."""
 
     @hookimpl
     def on_dag_run_success(self, dag_run: "DagRun", msg: str) -> None:

@@ -1,4 +1,4 @@
-"""Has the processes that fork Airflow's tasks import what the tasks will need.
+"""Preload what the tasks will need into the processes that fork them.
 
 With LocalExecutor each task is a process of its own, forked from the scheduler, and a fork has what its parent has
 imported. Importing MLflow takes two seconds, DVC and S3's client one more.
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 # Celery's workers load plugins only after the fork: there `celery_config` does it.
 FORKING = ("scheduler",)
-# Not to be found in memory by tasks: the project's code may change while Airflow runs.
+# Never preloaded: the project's code may change while Airflow runs.
 OWN = ("include", "ml_operators", "dvc_airflow")
 MODULES = (
     "airflow.providers.amazon.aws.hooks.s3",

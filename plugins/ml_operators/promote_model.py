@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class EvaluateModelOperator(PipelineOperator):
-    """Ask the gate, write verdict and report. What may become champion, when a person agrees, is challenger until then.
+    """Evaluate the model, write verdict and report. A version that passes is challenger until a person approves it.
 
-    Returns a `EvaluatedModel`.
+    Returns an `EvaluatedModel`.
 
     :param model: what `RegisterModelOperator` returned. (templated: an XComArg)
     """
@@ -39,15 +39,15 @@ class EvaluateModelOperator(PipelineOperator):
         self.model = model
 
     def execute(self, context: "Context") -> dict[str, Any]:
-        """Judge, and record."""
+        """Evaluate, and record."""
         return self.judged(context, RegisteredModel.from_xcom(self.model, "register_model")).to_xcom()
 
     def judged(self, context: "Context", model: RegisteredModel) -> EvaluatedModel:
         """The verdict, written into the store, onto the MLflow run and as a note."""
         mlflow = connect(self.runtime)
-        archive = LineageStore(self.pipeline_config, self.runtime)
+        lineage = LineageStore(self.pipeline_config, self.runtime)
         run = RunKey(context["ti"].dag_id, context["ti"].run_id)
-        manifest = archive.read(run)
+        manifest = lineage.read(run)
         comparison = Comparison(self.pipeline_config, self.runtime, mlflow, str(manifest.md5_of("test_data")))
         with translated_errors(self.runtime):
             verdict = self.verdict(context, model, registry_of(self.pipeline_config, self.runtime, mlflow), comparison)
@@ -56,9 +56,9 @@ class EvaluateModelOperator(PipelineOperator):
         note = f"Model {model.name} version {verdict.version}: alias {verdict.alias}; {verdict.note}"
         write_note(context, f"{note}\n\n```\n{table}\n```")
         document = {**verdict.as_dict(), "table": table, "name": model.name}
-        archive.add(run, VERDICT, json.dumps(document, indent=2).encode())
-        html = render(manifest, document, archive.objects_of(manifest))
-        archive.add(run, REPORT, html.encode())
+        lineage.add(run, VERDICT, json.dumps(document, indent=2).encode())
+        html = render(manifest, document, lineage.objects_of(manifest))
+        lineage.add(run, REPORT, html.encode())
         with translated_errors(self.runtime):
             report = add_report(mlflow, manifest, verdict, html)
         return EvaluatedModel.of(model.name, verdict, manifest.mlflow_run, report)
@@ -66,21 +66,21 @@ class EvaluateModelOperator(PipelineOperator):
     def verdict(
         self, context: "Context", model: RegisteredModel, registry: Registry, comparison: Comparison
     ) -> Verdict:
-        """What the gate says."""
+        """The verdict of the gate."""
         return registry.propose(model.version, model.metrics, self.pipeline_config.registry, comparison.scores_of)
 
 
 class PromoteModelOperator(EvaluateModelOperator):
     """Let the version through the gate: alias `champion`, else `challenger`. The run succeeds either way.
 
-    Returns a `EvaluatedModel`. A new champion is an event of its Asset.
+    Returns an `EvaluatedModel`. A new champion is an event of its Asset.
     """
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
         super().__init__(outlets=[AssetAlias(alias_of(asset))], **kwargs)
 
     def execute(self, context: "Context") -> dict[str, Any]:
-        """Judge, move the alias, and record."""
+        """Evaluate, move the alias, and record."""
         model = RegisteredModel.from_xcom(self.model, "register_model")
         judged = self.judged(context, model)
         if judged.is_new_champion:
@@ -90,7 +90,7 @@ class PromoteModelOperator(EvaluateModelOperator):
     def verdict(
         self, context: "Context", model: RegisteredModel, registry: Registry, comparison: Comparison
     ) -> Verdict:
-        """What the gate says, with the alias moved accordingly."""
+        """The verdict of the gate, with the alias moved accordingly."""
         ti = context["ti"]
         actor = Actor(f"run {ti.run_id} of DAG {ti.dag_id}", f"{ti.dag_id}/{ti.run_id}/{ti.task_id}")
         rule = self.pipeline_config.registry

@@ -1,4 +1,4 @@
-"""`RecordLineageOperator`: write down what led to what."""
+"""`RecordLineageOperator`: record the run's lineage."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ class RecordLineageOperator(ManifestOperator):
         with translated_mlflow_errors(runtime):
             tag_run(manifest, mlflow_client)
             for closed in close_abandoned_runs(mlflow_client, manifest.mlflow_run["experiment_id"], context):
-                self.log.warning("MLflow run %s was left running by a task that is not; closed as KILLED", closed)
+                self.log.warning("MLflow run %s was left open by a task that has ended; closed as KILLED", closed)
         key = LineageStore(config, runtime).record(manifest)
         self.log.info("Lineage: s3://%s/%s", config.storage.bucket, key)
         self._tell_of_data(context, manifest)

@@ -28,13 +28,13 @@ class RegisterModelOperator(ManifestOperator):
         super().__init__(outlets=[AssetAlias(alias_of(asset))], **kwargs)
 
     def execute(self, context: "Context") -> dict[str, Any]:
-        """Register, or find what is registered."""
+        """Register the model, or find its version."""
         manifest, config = self.manifest(context), self.pipeline_config
         registry = registry_of(config, self.runtime, connect(self.runtime))
         with translated_errors(self.runtime):
             version, new = registry.register(manifest.mlflow_run, tags(manifest), _description(manifest))
         run_id = manifest.mlflow_run["run_id"]
-        self.log.info("Model %s version %s is that of MLflow run %s", registry.name, version, run_id)
+        self.log.info("Model %s version %s belongs to MLflow run %s", registry.name, version, run_id)
         registered = RegisteredModel(
             name=registry.name,
             version=version,

@@ -1,4 +1,4 @@
-"""`ResolveConfigOperator`: what exactly this run is to do."""
+"""`ResolveConfigOperator`: the configuration of this run, resolved and checked."""
 
 from typing import TYPE_CHECKING, Any
 

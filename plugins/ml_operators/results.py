@@ -1,4 +1,4 @@
-"""What the tasks of this project hand on to each other, beside the results of the stages in `dvc_airflow.result`."""
+"""The results of this project's tasks; those of the stages are in `dvc_airflow.result`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from include.registry.gate import RuleResult, Verdict
 
 
 class ResolvedRun(TaskResult):
-    """Of `resolve_config`: what exactly the run is to do."""
+    """Result of `resolve_config`: the configuration of the run, resolved and checked."""
 
     #: the checked configuration, see `include.settings.PipelineConfig`
     config: dict[str, Any]
@@ -23,7 +23,7 @@ class ResolvedRun(TaskResult):
 
 
 class RegisteredModel(TaskResult):
-    """Of `register_model`: the version of the run's model."""
+    """Result of `register_model`: the version of the run's model."""
 
     name: str
     version: str
@@ -38,7 +38,7 @@ class RegisteredModel(TaskResult):
 
 
 class RecordedLineage(TaskResult):
-    """Of `record_lineage`: where the manifest is, and what it is found by."""
+    """Result of `record_lineage`: where the manifest is, and the MLflow run."""
 
     #: of the manifest in the bucket
     key: str
@@ -49,7 +49,7 @@ class RecordedLineage(TaskResult):
 
 
 class EvaluatedModel(TaskResult):
-    """Of `evaluate_model` and `promote_model`: the verdict of the gate, see `include.registry.gate.Verdict`."""
+    """Result of `evaluate_model` and `promote_model`: the verdict of the gate, see `include.registry.gate.Verdict`."""
 
     name: str
     version: str

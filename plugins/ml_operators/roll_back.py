@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RollBackOperator(BaseOperator):
     """Give the alias `champion` back. Reads the run's Params ``version`` (a number, or previous) and ``reason``.
 
-    Returns the change, see `include.registry.history.Change`, and the model's ``name``. It is an event of the
+    Returns the change, see `include.registry.history.ChampionChange`, and the model's ``name``. It is an event of the
     champion's Asset.
     """
 
@@ -38,7 +38,7 @@ class RollBackOperator(BaseOperator):
         config, runtime, ti, run = load_config(), runtime_settings(), context["ti"], context["dag_run"]
         target, reason = str(context["params"]["version"]), str(context["params"]["reason"]).strip()
         if not reason:
-            raise ConfigError("params: reason is empty. Say why, for those who ask later.")
+            raise ConfigError("params: reason is empty. Give a reason; it is recorded with the change.")
         mlflow = connect(runtime)
         by = run.triggering_user_name or f"run {ti.run_id} of DAG {ti.dag_id}"
         with translated_errors(runtime):

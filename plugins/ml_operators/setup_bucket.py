@@ -1,4 +1,4 @@
-"""`SetupBucketOperator`: the bucket is there, and the credentials may use it."""
+"""`SetupBucketOperator`: make sure that the bucket exists and the credentials may use it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,6 @@ class SetupBucketOperator(PipelineOperator):
             client.put_object(Bucket=bucket, Key=PROBE, Body=b"")
             client.delete_object(Bucket=bucket, Key=PROBE)
         self.log.info(
-            "Bucket %s at %s: %s", bucket, runtime.aws_endpoint_url or "AWS", "made" if created else "is there"
+            "Bucket %s at %s: %s", bucket, runtime.aws_endpoint_url or "AWS", "created" if created else "exists"
         )
         return {"bucket": bucket, "endpoint": runtime.aws_endpoint_url, "created": created}

@@ -18,24 +18,24 @@ ALWAYS = ("clock", "greet")
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    return make_site("any")
+def deployment(make_deployment):
+    return make_deployment("any")
 
 
-def prepare(site, folder: Path, url: str) -> Path:
+def prepare(deployment, folder: Path, url: str) -> Path:
     """The project as its author leaves it: what dvc tracks is pushed and not there; one stage is frozen."""
     project = folder / "project"
     shutil.copytree(HERE / "project", project)
 
     def dvc(*arguments: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments], cwd=project, env=site.env, capture_output=True, text=True
+            [sys.executable, "-m", "dvc", *arguments], cwd=project, env=deployment.env, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 
     dvc("init", "--no-scm", "--quiet")
     dvc("remote", "add", "--default", "origin", url)
-    dvc("remote", "modify", "origin", "endpointurl", site.env["AWS_ENDPOINT_URL"])
+    dvc("remote", "modify", "origin", "endpointurl", deployment.env["AWS_ENDPOINT_URL"])
     dvc("config", "cache.type", "hardlink,copy")
     dvc("add", "raw.csv")
     frozen = (project / "dvc.yaml").read_text()
@@ -53,14 +53,14 @@ def prepare(site, folder: Path, url: str) -> Path:
     return project
 
 
-def run(site, project: Path, *steps: dict, **env: str) -> list[dict[str, Any]]:
-    site.s3.create_bucket(Bucket=site.bucket) if site.bucket not in _buckets(site) else None
+def run(deployment, project: Path, *steps: dict, **env: str) -> list[dict[str, Any]]:
+    deployment.s3.create_bucket(Bucket=deployment.bucket) if deployment.bucket not in _buckets(deployment) else None
     dags = {"AIRFLOW__CORE__DAGS_FOLDER": str(HERE), "ANY_PROJECT": str(project)}
-    return site.dag(*steps, dag_id="any_project", **dags, **env)
+    return deployment.dag(*steps, dag_id="any_project", **dags, **env)
 
 
-def _buckets(site) -> list[str]:
-    return [bucket["Name"] for bucket in site.s3.list_buckets()["Buckets"]]
+def _buckets(deployment) -> list[str]:
+    return [bucket["Name"] for bucket in deployment.s3.list_buckets()["Buckets"]]
 
 
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
@@ -82,29 +82,29 @@ def outputs(result: dict[str, Any], *, without: tuple[str, ...] = ALWAYS) -> dic
 
 
 @pytest.fixture(scope="module")
-def project(site, tmp_path_factory):
-    return prepare(site, tmp_path_factory.mktemp("any"), f"s3://{site.bucket}/any/project")
+def project(deployment, tmp_path_factory):
+    return prepare(deployment, tmp_path_factory.mktemp("any"), f"s3://{deployment.bucket}/any/project")
 
 
 @pytest.fixture(scope="module")
-def shared(site, project, tmp_path_factory):
+def shared(deployment, project, tmp_path_factory):
     """Two runs with a shared cache, and a third after a file has changed."""
     cache = str(tmp_path_factory.mktemp("cache"))
-    first, second = run(site, project, {}, {}, ANY_CACHE=cache)
+    first, second = run(deployment, project, {}, {}, ANY_CACHE=cache)
     code = project / "score.py"
     before = code.read_text()
     code.write_text(before + "# changed\n")
-    (third,) = run(site, project, {}, ANY_CACHE=cache)
+    (third,) = run(deployment, project, {}, ANY_CACHE=cache)
     code.write_text(before)
     return {"first": first, "second": second, "third": third}
 
 
 @pytest.fixture(scope="module")
-def apart(site, project, tmp_path_factory):
+def apart(deployment, project, tmp_path_factory):
     """Two runs without a shared cache, each task in a directory tree of its own, with another remote."""
     folder = tmp_path_factory.mktemp("apart")
-    copy = prepare(site, folder, f"s3://{site.bucket}/apart")
-    first, second = run(site, copy, {}, {}, ANY_TREES=str(folder / "trees"))
+    copy = prepare(deployment, folder, f"s3://{deployment.bucket}/apart")
+    first, second = run(deployment, copy, {}, {}, ANY_TREES=str(folder / "trees"))
     return {"first": first, "second": second, "trees": folder / "trees", "project": copy}
 
 
@@ -162,16 +162,16 @@ def test_each_task_had_a_tree_of_its_own_and_left_it_as_it_was(apart):
 
 
 @pytest.mark.parametrize(("mode", "prefix"), [("shared", "any/project"), ("apart", "apart")])
-def test_the_remote_has_every_object_uncached_metrics_and_all_files_of_folders_too(mode, prefix, request, site):
+def test_the_remote_has_every_object_uncached_metrics_and_all_files_of_folders_too(mode, prefix, request, deployment):
     result = request.getfixturevalue(mode)["first"]
-    objects = site.objects()
+    objects = deployment.objects()
 
     assert result["returned"]["dvc_push"]["objects"] > 2000
     for md5 in outputs(result).values():
         assert f"{prefix}/files/md5/{md5[:2]}/{md5[2:]}" in objects
 
 
-def test_the_bytes_are_right_too(shared, site, project, tmp_path):
+def test_the_bytes_are_right_too(shared, deployment, project, tmp_path):
     """What dvc itself pulls, with the lock of the run."""
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
@@ -186,7 +186,7 @@ def test_the_bytes_are_right_too(shared, site, project, tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "pull", "summary", "sum@low", "sum@high", "numbers", "nested/dvc.yaml:join"],
-        cwd=copy, env=site.env, capture_output=True, text=True,
+        cwd=copy, env=deployment.env, capture_output=True, text=True,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

@@ -12,53 +12,53 @@ STAGES = ("get_data", "preprocess", "train_and_evaluate")
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    """A site with a good run, its results checked out."""
-    site = make_site("bad-input")
-    (good,) = site.dag({})
+def deployment(make_deployment):
+    """A deployment with a good run, its results checked out."""
+    deployment = make_deployment("bad-input")
+    (good,) = deployment.dag({})
     assert good["state"] == "success"
-    done = site.python("-m", "include", "restore", good["run_id"])
+    done = deployment.python("-m", "include", "restore", good["run_id"])
     assert done.returncode == 0, done.stderr
-    return site
+    return deployment
 
 
-def state_of(site) -> dict:
+def state_of(deployment) -> dict:
     """All that a failed run must leave as it was."""
     files = [
-        site.project / "dvc.lock",
-        *(f for folder in ("data", "models", "reports") for f in (site.project / folder).rglob("*")),
+        deployment.project / "dvc.lock",
+        *(f for folder in ("data", "models", "reports") for f in (deployment.project / folder).rglob("*")),
     ]
     return {
         "files": {
-            str(file.relative_to(site.project)): hashlib.md5(file.read_bytes()).hexdigest()
+            str(file.relative_to(deployment.project)): hashlib.md5(file.read_bytes()).hexdigest()
             for file in files
             if file.is_file()
         },
-        "aliases": site.mlflow.get_registered_model(site.model).aliases,
-        "versions": len(site.mlflow.search_model_versions(f"name = '{site.model}'")),
-        "bucket": site.objects(),
+        "aliases": deployment.mlflow.get_registered_model(deployment.model).aliases,
+        "versions": len(deployment.mlflow.search_model_versions(f"name = '{deployment.model}'")),
+        "bucket": deployment.objects(),
     }
 
 
 @pytest.fixture(autouse=True)
-def untouched(site):
-    before = state_of(site)
+def untouched(deployment):
+    before = state_of(deployment)
     assert {"dvc.lock", "models/log_reg_model.pkl", "data/raw/dataset.csv"} <= set(before["files"])
     assert before["aliases"] == {"champion": "1"}
     yield
-    assert state_of(site) == before
+    assert state_of(deployment) == before
 
 
 @pytest.fixture(scope="module")
-def bad_data(site):
+def bad_data(deployment):
     """A run per task that can find the data unfit, all in one process; by name. The unit tests have the other kinds."""
     iris = load_builtin("iris", "target")
-    folder = site.project / "incoming"
+    folder = deployment.project / "incoming"
     folder.mkdir()
     iris[iris["target"] == "setosa"].to_csv(folder / "one_class.csv", index=False)
     (folder / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
     names = ("absent", "binary", "one_class")
-    results = site.dag(*({"conf": {"data.source": f"incoming/{name}.csv"}} for name in names))
+    results = deployment.dag(*({"conf": {"data.source": f"incoming/{name}.csv"}} for name in names))
     return dict(zip(names, results, strict=True))
 
 
@@ -88,38 +88,38 @@ def closed_port():
         yield probe.getsockname()[1]  # bound, but nobody listens: a connection is refused
 
 
-def test_a_store_that_is_away_is_retried_and_named(site, closed_port):
-    (run,) = site.dag({"env": {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}"}})
+def test_a_store_that_is_away_is_retried_and_named(deployment, closed_port):
+    (run,) = deployment.dag({"env": {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}"}})
 
     assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 2)
     said = run["failures"]["setup_bucket"]
     assert said.startswith(
-        f"storage.bucket: {site.bucket}: the object store at http://127.0.0.1:{closed_port} does not answer"
+        f"storage.bucket: {deployment.bucket}: the object store at http://127.0.0.1:{closed_port} does not answer"
     )
     assert "AWS_ENDPOINT_URL" in said
 
 
-def test_wrong_credentials_fail_at_once_and_are_not_shown(site):
-    for run in site.dag({"env": {"AWS_SECRET_ACCESS_KEY": "wrong"}}, {"env": {"AWS_ACCESS_KEY_ID": "nobody"}}):
+def test_wrong_credentials_fail_at_once_and_are_not_shown(deployment):
+    for run in deployment.dag({"env": {"AWS_SECRET_ACCESS_KEY": "wrong"}}, {"env": {"AWS_ACCESS_KEY_ID": "nobody"}}):
         assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 1)
         assert "refuses the credentials" in run["failures"]["setup_bucket"]
         assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in run["failures"]["setup_bucket"]
-        assert site.env["AWS_SECRET_ACCESS_KEY"] not in str(run)
+        assert deployment.env["AWS_SECRET_ACCESS_KEY"] not in str(run)
 
 
-def test_a_wrong_conf_fails_at_once(site):
+def test_a_wrong_conf_fails_at_once(deployment):
     confs = {
         "unknown key 'split.test_sise'; did you mean 'split.test_size'": {"split": {"test_sise": 0.2}},
         "model.C: Input should be greater than 0 (is -1)": {"model": {"C": -1}},
     }
-    for said, run in zip(confs, site.dag(*({"conf": conf} for conf in confs.values())), strict=True):
+    for said, run in zip(confs, deployment.dag(*({"conf": conf} for conf in confs.values())), strict=True):
         assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
         assert said in run["failures"]["resolve_config"]
 
 
-def test_an_mlflow_that_is_away_is_retried_and_named(site, closed_port):
+def test_an_mlflow_that_is_away_is_retried_and_named(deployment, closed_port):
     address = f"http://127.0.0.1:{closed_port}"
-    (run,) = site.dag({"conf": {"model.C": 7.0}, "env": {"MLFLOW_TRACKING_URI": address}})  # refused: no waiting
+    (run,) = deployment.dag({"conf": {"model.C": 7.0}, "env": {"MLFLOW_TRACKING_URI": address}})  # refused: no waiting
 
     task = "pipeline.train_and_evaluate"
     assert (run["state"], run["tasks"][task], run["tries"][task]) == ("failed", "failed", 2)
@@ -129,13 +129,13 @@ def test_an_mlflow_that_is_away_is_retried_and_named(site, closed_port):
     )
 
 
-def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlflow_run(site):
-    (run,) = site.dag({"conf": {"model.solver": "liblinear"}})
+def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlflow_run(deployment):
+    (run,) = deployment.dag({"conf": {"model.solver": "liblinear"}})
 
     task = "pipeline.train_and_evaluate"
     assert (run["tasks"][task], run["tries"][task]) == ("failed", 1)
     assert "error: config/config.yaml, model: " in run["failures"][task]
-    assert [run.info.status for run in site.mlflow_runs()] == ["FINISHED"]
+    assert [run.info.status for run in deployment.mlflow_runs()] == ["FINISHED"]
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlfl
         (None, None, "config/config.yaml is missing in"),
     ],
 )
-def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error_in_airflow(site, old, new, said):
-    file = site.project / "config" / "config.yaml"
+def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error_in_airflow(deployment, old, new, said):
+    file = deployment.project / "config" / "config.yaml"
     text = file.read_text()
     try:
         if old is None:
             file.unlink()
         else:
-            site.edit_config(old, new)
-        by_hand = site.python("-m", "include.stages.preprocess")
-        by_make = site.python(
-            "-m", "include.services.embedded", "run", EMBEDDED_DIR=str(site.project / ".embedded" / "never")
+            deployment.edit_config(old, new)
+        by_hand = deployment.python("-m", "include.stages.preprocess")
+        by_make = deployment.python(
+            "-m", "include.services.embedded", "run", EMBEDDED_DIR=str(deployment.project / ".embedded" / "never")
         )
-        in_airflow = site.import_errors()
+        in_airflow = deployment.import_errors()
     finally:
         file.write_text(text)
 
@@ -168,4 +168,4 @@ def test_a_wrong_config_file_is_an_error_of_one_line_by_hand_and_an_import_error
         assert done.stderr.count("\n") == 1
     (message,) = {error.strip().splitlines()[-1] for error in in_airflow.values()}
     assert message.partition(": ")[0].endswith("ConfigError")
-    assert not Path(site.project / ".embedded" / "never" / "postgres").exists()
+    assert not Path(deployment.project / ".embedded" / "never" / "postgres").exists()

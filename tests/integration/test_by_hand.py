@@ -14,20 +14,20 @@ TITLES = ("Confusion matrix (test)", "ROC per class (test)", "Coefficients (of s
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    site = make_site("by-hand")
-    site.dvc("repro")
-    return site
+def deployment(make_deployment):
+    deployment = make_deployment("by-hand")
+    deployment.dvc("repro")
+    return deployment
 
 
-def files(site) -> dict[str, str]:
-    paths = [path for folder in ("data", "models", "reports") for path in (site.project / folder).rglob("*.*")]
-    return {str(path.relative_to(site.project)): hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
+def files(deployment) -> dict[str, str]:
+    paths = [path for folder in ("data", "models", "reports") for path in (deployment.project / folder).rglob("*.*")]
+    return {str(path.relative_to(deployment.project)): hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
 
 
-def plots(site) -> dict[str, dict]:
+def plots(deployment) -> dict[str, dict]:
     """The plots on the page that `dvc plots` wrote last, by title."""
-    page = (site.project / "dvc_plots" / "index.html").read_text()
+    page = (deployment.project / "dvc_plots" / "index.html").read_text()
     found = [json.JSONDecoder().raw_decode(page, place.end())[0] for place in re.finditer(r"var spec = ", page)]
     return {plot["title"]["text"]: plot for plot in found}
 
@@ -36,67 +36,89 @@ def revisions(plot: dict) -> list[str]:
     return sorted({row["rev"] for row in plot["data"]["values"]})
 
 
-def test_repro_makes_the_model_the_metrics_and_the_lock(site):
-    report = json.loads((site.project / "reports" / "metrics.json").read_text())
-    model = joblib.load(site.project / "models" / "log_reg_model.pkl")
+def test_repro_makes_the_model_the_metrics_and_the_lock(deployment):
+    report = json.loads((deployment.project / "reports" / "metrics.json").read_text())
+    model = joblib.load(deployment.project / "models" / "log_reg_model.pkl")
 
     assert report["test"]["accuracy"] >= 0.9
     assert report["train"]["accuracy"] >= 0.9
     assert set(report["classification_report"]) >= {"setosa", "versicolor", "virginica", "macro avg"}
     assert model.n_features_in_ == 4
-    assert list(parse_yaml((site.project / "dvc.lock").read_text(), "dvc.lock")["stages"]) == list(STAGES)
+    assert list(parse_yaml((deployment.project / "dvc.lock").read_text(), "dvc.lock")["stages"]) == list(STAGES)
 
 
-def test_status_is_clean_and_a_second_repro_runs_nothing(site):
-    assert json.loads(site.dvc("status", "--json")) == {}
+def test_status_is_clean_and_a_second_repro_runs_nothing(deployment):
+    assert json.loads(deployment.dvc("status", "--json")) == {}
 
-    before = len(site.mlflow_runs())
-    said = site.dvc("repro")
+    before = len(deployment.mlflow_runs())
+    said = deployment.dvc("repro")
 
     assert [f"Stage '{stage}' didn't change, skipping" in said for stage in STAGES] == [True] * 3
-    assert len(site.mlflow_runs()) == before > 0
+    assert len(deployment.mlflow_runs()) == before > 0
 
 
-def test_metrics_and_plots_show(site):
-    metrics = json.loads(site.dvc("metrics", "show", "--json"))
-    page = site.dvc("plots", "show").strip()
+def test_metrics_and_plots_show(deployment):
+    metrics = json.loads(deployment.dvc("metrics", "show", "--json"))
+    page = deployment.dvc("plots", "show").strip()
 
     assert metrics[""]["data"]["reports/metrics.json"]["data"]["test"]["accuracy"] >= 0.9
     assert page.startswith("file://")
-    assert {title: revisions(plot) for title, plot in plots(site).items()} == {title: ["workspace"] for title in TITLES}
+    assert {title: revisions(plot) for title, plot in plots(deployment).items()} == {
+        title: ["workspace"] for title in TITLES
+    }
 
 
-def test_push_puts_every_output_into_the_store_and_needs_no_secret_on_disk(site):
-    site.dvc("push")
+def test_push_puts_every_output_into_the_store_and_needs_no_secret_on_disk(deployment):
+    deployment.dvc("push")
 
-    stages = parse_yaml((site.project / "dvc.lock").read_text(), "dvc.lock")["stages"].values()
+    stages = parse_yaml((deployment.project / "dvc.lock").read_text(), "dvc.lock")["stages"].values()
     md5s = {out["md5"] for stage in stages for out in stage["outs"]}
-    assert {f"dvc/files/md5/{md5[:2]}/{md5[2:]}" for md5 in md5s} <= set(site.objects())
-    config = (site.project / ".dvc" / "config.local").read_text() + (site.project / ".dvc" / "config").read_text()
-    assert site.env["AWS_SECRET_ACCESS_KEY"] not in config
-    assert site.env["AWS_ACCESS_KEY_ID"] not in config
+    assert {f"dvc/files/md5/{md5[:2]}/{md5[2:]}" for md5 in md5s} <= set(deployment.objects())
+    config = (deployment.project / ".dvc" / "config.local").read_text() + (
+        deployment.project / ".dvc" / "config"
+    ).read_text()
+    assert deployment.env["AWS_SECRET_ACCESS_KEY"] not in config
+    assert deployment.env["AWS_ACCESS_KEY_ID"] not in config
 
 
-def test_the_same_inputs_give_the_same_bytes(site):
-    before = files(site)
+def test_the_same_inputs_give_the_same_bytes(deployment):
+    before = files(deployment)
 
-    site.dvc("repro", "--force", "--no-run-cache")
+    deployment.dvc("repro", "--force", "--no-run-cache")
 
-    after = files(site)
+    after = files(deployment)
     assert {path for path in before if before[path] != after[path]} == {"reports/mlflow_run.json"}
 
 
-def test_the_dag_uses_what_was_made_by_hand(site):
-    before = len(site.mlflow_runs())
+def test_the_dag_uses_what_was_made_by_hand(deployment):
+    before = len(deployment.mlflow_runs())
 
-    (run,) = site.dag({})
+    (run,) = deployment.dag({})
 
     outcomes = {stage: run["returned"][f"pipeline.{stage}"]["outcome"] for stage in STAGES}
     assert outcomes == dict.fromkeys(STAGES, "restored")
-    assert len(site.mlflow_runs()) == before
+    assert len(deployment.mlflow_runs()) == before
 
 
-def test_each_param_is_declared_on_exactly_the_stages_that_use_it(site):
+# Values that no stage may notice that does not declare them
+OTHER_VALUES = {
+    "data.max_missing_share": 0.5,
+    "split.test_size": 0.4,
+    "split.random_state": 7,
+    "model.C": 9.0,
+    "registry.minimum": 0.1,
+    "storage.bucket": "another-bucket",
+    "schedule.catchup": True,
+}
+REPORTS = ("metrics.json", "confusion_matrix.csv", "roc_curve.csv", "coefficients.csv")
+OUTPUTS = {
+    "get_data": ["data/raw/dataset.csv"],
+    "preprocess": ["data/processed/train.csv", "data/processed/test.csv"],
+    "train_and_evaluate": ["models/log_reg_model.pkl", *(f"reports/{name}" for name in REPORTS)],
+}
+
+
+def test_each_param_is_declared_on_exactly_the_stages_that_use_it(deployment):
     """A stage that reads a value it does not declare would not be run again when the value changes.
 
     Each stage is run with a configuration that has only its declared params (and, to be valid, default values for
@@ -104,68 +126,51 @@ def test_each_param_is_declared_on_exactly_the_stages_that_use_it(site):
     """
     declared = {
         stage: {key for values in definition["params"] for keys in values.values() for key in keys}
-        for stage, definition in parse_yaml((site.project / "dvc.yaml").read_text(), "dvc.yaml")["stages"].items()
+        for stage, definition in parse_yaml((deployment.project / "dvc.yaml").read_text(), "dvc.yaml")["stages"].items()
     }
-    other = {
-        "data.max_missing_share": 0.5,
-        "split.test_size": 0.4,
-        "split.random_state": 7,
-        "model.C": 9.0,
-        "registry.minimum": 0.1,
-        "storage.bucket": "another-bucket",
-        "schedule.catchup": True,
-    }
-    outputs = {
-        "get_data": ["data/raw/dataset.csv"],
-        "preprocess": ["data/processed/train.csv", "data/processed/test.csv"],
-    }
-    outputs["train_and_evaluate"] = [
-        "models/log_reg_model.pkl",
-        *(f"reports/{name}" for name in ("metrics.json", "confusion_matrix.csv", "roc_curve.csv", "coefficients.csv")),
-    ]
-    file = site.project / "config" / "config.yaml"
+    file = deployment.project / "config" / "config.yaml"
     text = file.read_text()
     document = parse_yaml(text, file)
     try:
-        for stage, paths in outputs.items():
-            before = {path: (site.project / path).read_bytes() for path in paths}
+        for stage, paths in OUTPUTS.items():
+            before = {path: (deployment.project / path).read_bytes() for path in paths}
             changed = json.loads(json.dumps(document))
-            for key, value in other.items():
+            for key, value in OTHER_VALUES.items():
                 section, name = key.split(".")
                 if key not in declared[stage] and section not in declared[stage]:
                     changed[section][name] = value
             file.write_text(json.dumps(changed))
-            done = site.python("-m", f"include.stages.{stage}")
+            done = deployment.python("-m", f"include.stages.{stage}")
             assert done.returncode == 0, done.stderr
-            assert {path: (site.project / path).read_bytes() for path in paths} == before
+            assert {path: (deployment.project / path).read_bytes() for path in paths} == before
     finally:
         file.write_text(text)
-        site.dvc("checkout", "--force")  # the training named another MLflow run
+        deployment.dvc("checkout", "--force")  # the training named another MLflow run
 
 
-def test_stages_that_do_not_track_import_no_mlflow(site):
+def test_stages_that_do_not_track_import_no_mlflow(deployment):
     code = (
         "import sys, runpy; runpy.run_module('include.stages.{}', run_name='__main__'); print('mlflow' in sys.modules)"
     )
 
     for stage in ("get_data", "preprocess"):
-        assert site.python("-c", code.format(stage)).stdout.splitlines()[-1] == "False"
+        assert deployment.python("-c", code.format(stage)).stdout.splitlines()[-1] == "False"
 
 
-def test_plots_diff_shows_two_versions_of_the_model_side_by_side(site):
+def test_plots_diff_shows_two_versions_of_the_model_side_by_side(deployment):
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
-    site.dvc("repro")
+    deployment.dvc("repro")
     for arguments in (("add", "--force", "dvc.lock"), ("commit", "--quiet", "--message", "C is 1")):
-        done = site.run(*git, *arguments)
+        done = deployment.run(*git, *arguments)
         assert done.returncode == 0, done.stderr
-    site.edit_config("C: 1.0", "C: 0.01")
+    deployment.edit_config("C: 1.0", "C: 0.01")
     try:
-        site.dvc("repro")
-        site.dvc("plots", "diff", "HEAD")
-        shown = plots(site)
+        deployment.dvc("repro")
+        deployment.dvc("plots", "diff", "HEAD")
+        shown = plots(deployment)
     finally:
-        site.edit_config("C: 0.01", "C: 1.0")
-        site.dvc("repro")
+        deployment.edit_config("C: 0.01", "C: 1.0")
+        deployment.dvc("repro")
 
     both = ["HEAD", "workspace"]
     assert {title: revisions(plot) for title, plot in shown.items()} == dict.fromkeys(TITLES, both)

@@ -3,30 +3,22 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-STAGES = ("get_data", "preprocess", "train_and_evaluate")
+from tests.support.dag_runs import STAGES, outcomes, output, reason
+
 OTHER_MODEL = "model-dag-run-other"
 
 
-def outcomes(run: dict[str, Any]) -> dict[str, str]:
-    return {stage: run["returned"][f"pipeline.{stage}"]["outcome"] for stage in STAGES}
-
-
-def reason(run: dict[str, Any], stage: str) -> str:
-    return run["returned"][f"pipeline.{stage}"]["reason"]
+@pytest.fixture(scope="module")
+def deployment(make_deployment):
+    return make_deployment("dag-run")
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    return make_site("dag-run")
-
-
-@pytest.fixture(scope="module")
-def runs(site):
+def runs(deployment):
     """One run after another, as a user would try it."""
     names = {
         "first": {},
@@ -40,19 +32,19 @@ def runs(site):
         "other_model": {"conf": {"registry.model_name": OTHER_MODEL}},
         "other_model_again": {"conf": {"registry.model_name": OTHER_MODEL, "model.C": 2.5}},
     }
-    return dict(zip(names, site.dag(*names.values()), strict=True))
+    return dict(zip(names, deployment.dag(*names.values()), strict=True))
 
 
 @pytest.fixture(scope="module")
-def left(runs, site):
-    """What the runs left in MLflow and in the store. Tests that run more depend on it, so that it comes first."""
+def left(runs, deployment):
+    """What the runs left in MLflow and in the store."""
     first = runs["first"]["returned"]["register_model"]["run_id"]
     return {
-        "aliases": dict(site.mlflow.get_registered_model(site.model).aliases),
-        "versions": site.mlflow.search_model_versions(f"name = '{site.model}'"),
-        "mlflow_runs": site.mlflow_runs(),
-        "lineage": {key.split("/")[3] for key in site.objects() if key.startswith("lineage/runs/ml_pipeline/")},
-        "lineage_on_first": [item.path for item in site.mlflow.list_artifacts(first, "lineage/ml_pipeline")],
+        "aliases": dict(deployment.mlflow.get_registered_model(deployment.model).aliases),
+        "versions": deployment.mlflow.search_model_versions(f"name = '{deployment.model}'"),
+        "mlflow_runs": deployment.mlflow_runs(),
+        "lineage": {key.split("/")[3] for key in deployment.objects() if key.startswith("lineage/runs/ml_pipeline/")},
+        "lineage_on_first": [item.path for item in deployment.mlflow.list_artifacts(first, "lineage/ml_pipeline")],
     }
 
 
@@ -68,7 +60,7 @@ def test_the_first_run_executes_every_stage(runs):
 def test_the_second_run_executes_no_stage_and_says_why(runs):
     assert outcomes(runs["second"]) == dict.fromkeys(STAGES, "unchanged")
     assert {runs["second"]["tasks"][f"pipeline.{stage}"] for stage in STAGES} == {"skipped"}
-    said = f"same inputs as last time; executed by {runs['first']['run_id']} at "
+    said = f"same inputs as in the last run; executed by {runs['first']['run_id']} at "
     assert reason(runs["second"], "preprocess").startswith(said)
 
 
@@ -99,19 +91,16 @@ def test_values_seen_before_are_restored(runs):
     assert reason(runs["back"], "train_and_evaluate").startswith(
         "model.C 2.5 -> 1.0; executed by " + runs["first"]["run_id"]
     )
-    lock = ("returned", "pipeline.train_and_evaluate", "lock")
-    first, back = runs["first"], runs["back"]
-    for key in lock:
-        first, back = first[key], back[key]
-    assert first == back
+    first, back = (runs[name]["returned"]["pipeline.train_and_evaluate"] for name in ("first", "back"))
+    assert first["lock"] == back["lock"]
 
 
-def test_another_bucket_runs_no_stage_and_gets_all_objects(runs, site):
+def test_another_bucket_runs_no_stage_and_gets_all_objects(runs, deployment):
     assert "executed" not in outcomes(runs["other_bucket"]).values()
     first, other = runs["first"]["returned"]["dvc_push"], runs["other_bucket"]["returned"]["dvc_push"]
     assert (other["objects"], other["bytes"]) == (first["objects"], first["bytes"])
-    data = {key for key in site.objects() if key.startswith("dvc/files/")}
-    assert {key for key in site.objects("ml-dag-run-other") if key.startswith("dvc/files/")} < data
+    data = {key for key in deployment.objects() if key.startswith("dvc/files/")}
+    assert {key for key in deployment.objects("ml-dag-run-other") if key.startswith("dvc/files/")} < data
 
 
 def test_one_mlflow_run_and_one_version_per_training(runs, left):
@@ -120,15 +109,13 @@ def test_one_mlflow_run_and_one_version_per_training(runs, left):
     assert trained == {"first", "other_test_size", "other_C", "high_minimum"}
     assert len(left["mlflow_runs"]) == len(left["versions"]) == len(trained)
     assert {version.run_id for version in left["versions"]} == {run.info.run_id for run in left["mlflow_runs"]}
-    assert (
-        runs["second"]["returned"]["register_model"]["version"]
-        == runs["first"]["returned"]["register_model"]["version"]
-    )
+    first, second = (runs[name]["returned"]["register_model"] for name in ("first", "second"))
+    assert first["version"] == second["version"]
 
 
-def test_the_mlflow_run_has_all_that_is_to_be_known(runs, site):
+def test_the_mlflow_run_has_all_that_is_to_be_known(runs, deployment):
     identity = runs["first"]["returned"]["register_model"]
-    run = site.mlflow.get_run(identity["run_id"])
+    run = deployment.mlflow.get_run(identity["run_id"])
 
     assert run.info.status == "FINISHED"
     assert run.data.params["model.C"] == "1.0"
@@ -136,24 +123,24 @@ def test_the_mlflow_run_has_all_that_is_to_be_known(runs, site):
     assert run.data.params["split.test_size"] == "0.2"
     assert run.data.metrics["test_accuracy"] >= 0.9
     assert {name.partition("_")[0] for name in run.data.metrics} == {"train", "test"}
-    artifacts = {item.path for item in site.mlflow.list_artifacts(run.info.run_id)}
+    artifacts = {item.path for item in deployment.mlflow.list_artifacts(run.info.run_id)}
     pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "coefficients")}
     assert {"classification_report.json", *pictures} <= artifacts
     assert sorted(used.tags[0].value for used in run.inputs.dataset_inputs) == ["test", "training"]  # in any order
     assert run.data.tags["airflow.run_id"] == runs["first"]["run_id"]
     assert len(run.data.tags["lock_sha256"]) == 64
-    assert run.data.tags["md5.model"] == _out(runs["first"], "train_and_evaluate", "models/log_reg_model.pkl")["md5"]
-    model = site.mlflow.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert run.data.tags["md5.model"] == output(runs["first"], "train_and_evaluate", "models/log_reg_model.pkl")["md5"]
+    model = deployment.mlflow.get_logged_model(run.outputs.model_outputs[0].model_id)
     assert model.status == "READY"
 
 
-def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(runs, site, monkeypatch):
+def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(runs, deployment, monkeypatch):
     import mlflow
     import pandas as pd
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", site.env["MLFLOW_TRACKING_URI"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", deployment.env["MLFLOW_TRACKING_URI"])
     version = runs["first"]["returned"]["register_model"]["version"]
-    model = mlflow.pyfunc.load_model(f"models:/{site.model}/{version}")
+    model = mlflow.pyfunc.load_model(f"models:/{deployment.model}/{version}")
 
     assert len(model.metadata.signature.inputs) == 4
     assert model.metadata.signature.outputs is not None
@@ -161,9 +148,9 @@ def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(
     assert list(model.predict(flower)) == ["setosa"]
 
 
-def test_the_version_is_tagged_with_what_it_came_from(runs, site):
+def test_the_version_is_tagged_with_what_it_came_from(runs, deployment):
     registered = runs["first"]["returned"]["register_model"]
-    version = site.mlflow.get_model_version(site.model, registered["version"])
+    version = deployment.mlflow.get_model_version(deployment.model, registered["version"])
 
     assert version.tags["data.source"] == "sklearn:iris"
     assert version.tags["airflow.run_id"] == runs["first"]["run_id"]
@@ -185,53 +172,53 @@ def test_a_model_that_does_not_meet_the_minimum_is_challenger(runs, left):
     assert verdict["champion"] == runs["other_bucket"]["returned"]["promote_model"]["champion"]
 
 
-def test_a_champion_is_scored_anew_only_on_rows_that_it_was_not_scored_on(runs, site):
-    anew = runs["other_test_size"]["returned"]["promote_model"]
+def test_a_champion_is_scored_again_only_on_rows_that_it_was_not_scored_on(runs, deployment):
+    again = runs["other_test_size"]["returned"]["promote_model"]
     same = runs["other_model_again"]["returned"]["promote_model"]
-    md5 = _out(runs["other_test_size"], "preprocess", "data/processed/test.csv")["md5"]
+    md5 = output(runs["other_test_size"], "preprocess", "data/processed/test.csv")["md5"]
 
-    assert f"scored anew on these (md5 {md5})" in anew["note"]
-    assert anew["checks"][1]["champion"] is not None
+    assert f"scored again on these (md5 {md5})" in again["note"]
+    assert again["checks"][1]["champion"] is not None
     assert "scored on the same test rows" in same["note"]
     trained_first = runs["first"]["returned"]["register_model"]["run_id"]
-    assert same["checks"][1]["champion"] == site.mlflow.get_run(trained_first).data.metrics["test_accuracy"]
+    assert same["checks"][1]["champion"] == deployment.mlflow.get_run(trained_first).data.metrics["test_accuracy"]
 
 
-def test_the_verdict_is_on_the_mlflow_run_and_in_the_store(runs, site):
+def test_the_verdict_is_on_the_mlflow_run_and_in_the_store(runs, deployment):
     run = runs["high_minimum"]
     verdict = run["returned"]["promote_model"]
-    tags = site.mlflow.get_run(verdict["mlflow_run"]["run_id"]).data.tags
+    tags = deployment.mlflow.get_run(verdict["mlflow_run"]["run_id"]).data.tags
     folder = f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}"
 
     assert tags["gate.passed"] == "false"
     assert tags["gate.table"] == verdict["table"]
     assert json.loads(tags["gate.checks"]) == verdict["checks"]
-    stored = json.loads(site.s3.get_object(Bucket=site.bucket, Key=f"{folder}/verdict.json")["Body"].read())
+    stored = json.loads(deployment.stored(f"{folder}/verdict.json"))
     assert stored["checks"] == verdict["checks"]
 
 
-def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, site):
+def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, deployment):
     run = runs["first"]
     verdict = run["returned"]["promote_model"]
     path = verdict["report"]
-    (folder,) = (Path(site.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(
+    (folder,) = (Path(deployment.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(
         f"{verdict['mlflow_run']['run_id']}/artifacts"
     )
 
     html = (folder / path).read_text()
 
     key = f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}/report.html"
-    assert html == site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read().decode()
+    assert html == deployment.stored(key).decode()
     assert html.count("<svg") == 3
     assert not re.search(r"""(src|href)=["'](?!#|http://127)""", re.sub(r"xlink:href", "", html))
     for fact in (run["run_id"], "at least 0.9", "test_accuracy", "model.C", "data/processed/test.csv"):
         assert fact in html
 
 
-def test_the_manifest_in_the_store_has_the_facts(runs, site):
+def test_the_manifest_in_the_store_has_the_facts(runs, deployment):
     run = runs["first"]
     key = run["returned"]["record_lineage"]["key"]
-    manifest = json.loads(site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read())
+    manifest = json.loads(deployment.stored(key))
 
     assert manifest["airflow"]["run_id"] == run["run_id"]
     assert [stage["outcome"] for stage in manifest["stages"]] == ["executed"] * 3
@@ -239,16 +226,14 @@ def test_the_manifest_in_the_store_has_the_facts(runs, site):
     assert manifest["code"]["git_sha"]
     assert manifest["config"]["model"]["C"] == 1.0
     for stage in STAGES:
-        assert (
-            manifest["lock"]["dvc.lock"]["stages"][stage]
-            == run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]
-        )
+        entry = run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]
+        assert manifest["lock"]["dvc.lock"]["stages"][stage] == entry
 
 
-def test_every_object_of_the_lineage_is_in_the_store_with_its_hash_as_etag(runs, site):
-    objects = site.objects()
+def test_every_object_of_the_lineage_is_in_the_store_with_its_hash_as_etag(runs, deployment):
+    objects = deployment.objects()
     key = runs["first"]["returned"]["record_lineage"]["key"]
-    manifest = json.loads(site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read())
+    manifest = json.loads(deployment.stored(key))
     outputs = [file for file in manifest["files"] if file["role"] == "output"]
 
     locks = [run["lock"]["dvc.lock"] for name, run in runs["first"]["returned"].items() if name.startswith("pipeline.")]
@@ -269,27 +254,28 @@ def test_each_run_has_a_lineage_of_its_own(runs, left):
     assert {path.rpartition("/")[2] for path in left["lineage_on_first"]} == used_it
 
 
-def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(runs, site):
+def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(runs, deployment):
     identity = runs["first"]["returned"]["record_lineage"]["mlflow_run"]
-    page = f"{site.env['MLFLOW_TRACKING_URI']}/#/experiments/{identity['experiment_id']}/runs/{identity['run_id']}"
+    store, mlflow = deployment.env["AWS_ENDPOINT_URL"], deployment.env["MLFLOW_TRACKING_URI"]
+    page = f"{mlflow}/#/experiments/{identity['experiment_id']}/runs/{identity['run_id']}"
 
     for name in ("first", "second"):
         links = {key: value for key, value in runs[name]["xcoms"].items() if "Link" in key}
         assert links["pipeline.train_and_evaluate:_link_MlflowRunLink"] == page
         assert links["record_lineage:_link_MlflowRunLink"] == page
-        md5 = _out(runs[name], "preprocess", "data/processed/train.csv")["md5"]
+        md5 = output(runs[name], "preprocess", "data/processed/train.csv")["md5"]
         assert links["pipeline.preprocess:_link_ObjectLink_data/processed/train.csv"] == (
-            f"{site.env['AWS_ENDPOINT_URL']}/{site.bucket}/dvc/files/md5/{md5[:2]}/{md5[2:]}"
+            f"{store}/{deployment.bucket}/dvc/files/md5/{md5[:2]}/{md5[2:]}"
         )
         report = runs[name]["run_id"]  # MLflow's page wants it unquoted
         assert links["promote_model:_link_ReportLink"] == f"{page}/artifacts/lineage/ml_pipeline/{report}/report.html"
-        assert links["setup_bucket:_link_StoreLink"] == f"{site.env['AWS_ENDPOINT_URL']}/{site.bucket}"
-        assert links["register_model:_link_ModelVersionLink"].endswith(f"/#/models/{site.model}/versions/1")
+        assert links["setup_bucket:_link_StoreLink"] == f"{store}/{deployment.bucket}"
+        assert links["register_model:_link_ModelVersionLink"].endswith(f"/#/models/{deployment.model}/versions/1")
 
 
-def test_the_mlflow_run_leads_back_to_every_airflow_run_that_used_it(runs, site):
-    tags = site.mlflow.get_run(runs["first"]["returned"]["register_model"]["run_id"]).data.tags
-    base = f"{site.env['AIRFLOW__API__BASE_URL']}/dags/ml_pipeline/runs"
+def test_the_mlflow_run_leads_back_to_every_airflow_run_that_used_it(runs, deployment):
+    tags = deployment.mlflow.get_run(runs["first"]["returned"]["register_model"]["run_id"]).data.tags
+    base = f"{deployment.env['AIRFLOW__API__BASE_URL']}/dags/ml_pipeline/runs"
 
     def link(name: str) -> str:
         return f"[{runs[name]['run_id']}]({base}/{quote(runs[name]['run_id'], safe='')})"
@@ -299,67 +285,16 @@ def test_the_mlflow_run_leads_back_to_every_airflow_run_that_used_it(runs, site)
     assert f"Used by Airflow run {link('second')}" in tags["mlflow.note.content"]
 
 
-def test_no_secret_is_in_an_xcom(runs, site):
-    secrets = [
-        value for name, value in site.env.items() if name.endswith(("SECRET_ACCESS_KEY", "FERNET_KEY", "JWT_SECRET"))
-    ]
+def test_no_secret_is_in_an_xcom(runs, deployment):
+    names = ("SECRET_ACCESS_KEY", "FERNET_KEY", "JWT_SECRET")
+    secrets = [value for name, value in deployment.env.items() if name.endswith(names)]
 
     assert len(secrets) >= 3
     for secret in secrets:
         assert secret not in json.dumps(runs)
 
 
-def test_the_tasks_leave_the_checkout_and_the_temporary_folder_as_they_were(runs, site):
-    assert site.run("git", "status", "--porcelain").stdout == " M config/config.yaml\n"
-    assert not (site.project / "models").exists()
-    assert list(Path(site.env["TMPDIR"]).glob("dvc-task-*")) == []
-
-
-def test_another_schedule_runs_no_stage(left, site):
-    changes = {"max_active_runs: 4": "max_active_runs: 2", "cron: null": 'cron: "0 6 * * *"'}
-    for old, new in changes.items():
-        site.edit_config(old, new)
-    try:
-        (run,) = site.dag({})
-    finally:
-        for old, new in changes.items():
-            site.edit_config(new, old)
-
-    assert "executed" not in outcomes(run).values()
-    assert run["state"] == "success"
-
-
-def test_changed_code_runs_its_stage_again(left, site):
-    site.dag({})  # the reason is told of the run before: it had the same values
-    file = site.project / "include" / "stages" / "preprocess.py"
-    text = file.read_text()
-    file.write_text(text + "# changed\n")
-    try:
-        (run,) = site.dag({})
-    finally:
-        file.write_text(text)
-
-    assert outcomes(run) == {"get_data": "unchanged", "preprocess": "executed", "train_and_evaluate": "unchanged"}
-    assert reason(run, "preprocess") == "include/stages/preprocess.py changed"
-
-
-def test_without_a_web_ui_nobody_is_asked_for_approval_and_the_champion_stays(left, site):
-    before = site.mlflow.get_registered_model(site.model).aliases["champion"]
-    site.edit_config("approval: auto", "approval: manual")
-    try:
-        (run,) = site.dag({"conf": {"model.C": 30.0}})
-    finally:
-        site.edit_config("approval: manual", "approval: auto")
-
-    assert run["state"] == "success"
-    assert run["returned"]["evaluate_model"]["passed"] is True
-    assert (run["tasks"]["approve_promotion"], run["tasks"]["promote_model"]) == ("skipped", "skipped")
-    aliases = site.mlflow.get_registered_model(site.model).aliases
-    assert aliases == {"champion": before, "challenger": run["returned"]["evaluate_model"]["version"]}
-
-
-def _out(run: dict[str, Any], stage: str, path: str) -> dict[str, Any]:
-    (entry,) = [
-        out for out in run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]["outs"] if out["path"] == path
-    ]
-    return entry
+def test_the_tasks_leave_the_checkout_and_the_temporary_folder_as_they_were(runs, deployment):
+    assert deployment.run("git", "status", "--porcelain").stdout == " M config/config.yaml\n"
+    assert not (deployment.project / "models").exists()
+    assert list(Path(deployment.env["TMPDIR"]).glob("dvc-task-*")) == []

@@ -4,17 +4,17 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    return make_site("structure")
+def deployment(make_deployment):
+    return make_deployment("structure")
 
 
 @pytest.fixture(scope="module")
-def dag(site):
-    return site.described()
+def dag(deployment):
+    return deployment.described()
 
 
-def test_the_dag_imports_without_an_error(site, dag):
-    assert site.import_errors() == {}
+def test_the_dag_imports_without_an_error(deployment, dag):
+    assert deployment.import_errors() == {}
 
 
 def test_the_tasks_and_edges_are_those_of_the_design(dag):
@@ -52,44 +52,44 @@ def test_stages_and_push_are_bash_operators_with_commands_to_paste(dag):
     assert all("BashOperator" in dag["types"][task] for task in commands)
 
 
-def test_schedule_and_retries_come_from_the_configuration(site, dag):
+def test_schedule_and_retries_come_from_the_configuration(deployment, dag):
     assert (dag["schedule"], dag["max_active_runs"], dag["catchup"]) == ("None", 4, False)
     assert dag["retries"] == [(1, 1.0)]
     assert dag["start_date"] == "2026-01-01T00:00:00+00:00"
     assert "resolve_config" in dag["doc"]
 
 
-def test_the_other_dags_import_and_scoring_waits_for_a_champion(site):
-    rollback, scoring = site.described("ml_rollback"), site.described("score_batch")
+def test_the_other_dags_import_and_scoring_waits_for_a_champion(deployment):
+    rollback, scoring = deployment.described("ml_rollback"), deployment.described("score_batch")
 
     assert rollback["edges"] == {"roll_back": []}
     assert rollback["schedule"] == "None"
     assert scoring["edges"] == {"score": []}
-    assert f"{site.model}:champion" in scoring["schedule"]
+    assert f"{deployment.model}:champion" in scoring["schedule"]
     assert scoring["max_active_runs"] == 1
 
 
-def test_a_person_is_asked_between_gate_and_promotion_if_the_configuration_says_so(site):
-    site.edit_config("approval: auto", "approval: manual")
+def test_a_person_is_asked_between_gate_and_promotion_if_the_configuration_says_so(deployment):
+    deployment.edit_config("approval: auto", "approval: manual")
     try:
-        edges = site.described()["edges"]
+        edges = deployment.described()["edges"]
     finally:
-        site.edit_config("approval: manual", "approval: auto")
+        deployment.edit_config("approval: manual", "approval: auto")
 
     assert edges["record_lineage"] == ["evaluate_model"]
     assert edges["evaluate_model"] == ["approve_promotion"]
     assert edges["approve_promotion"] == ["promote_model"]
 
 
-def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(site, dag):
-    file, config = site.project / "dvc.yaml", site.project / "config" / "config.yaml"
+def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(deployment, dag):
+    file, config = deployment.project / "dvc.yaml", deployment.project / "config" / "config.yaml"
     text, configured = file.read_text(), config.read_text()
     extra = "  explain: {cmd: wc -l reports/metrics.json > lines.txt, deps: ['${paths.metrics}'], outs: [lines.txt]}\n"
     try:
         file.write_text(text + extra)
-        site.edit_config("cron: null", 'cron: "0 6 * * *"')
-        site.edit_config("max_active_runs: 4", "max_active_runs: 7")
-        changed = site.described()
+        deployment.edit_config("cron: null", 'cron: "0 6 * * *"')
+        deployment.edit_config("max_active_runs: 4", "max_active_runs: 7")
+        changed = deployment.described()
     finally:
         file.write_text(text)
         config.write_text(configured)
@@ -107,12 +107,12 @@ def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(site, dag):
         (None, "no dvc.yaml there"),
     ],
 )
-def test_a_dvc_yaml_that_is_wrong_is_an_import_error_with_the_reason(site, text, said):
-    file = site.project / "dvc.yaml"
+def test_a_dvc_yaml_that_is_wrong_is_an_import_error_with_the_reason(deployment, text, said):
+    file = deployment.project / "dvc.yaml"
     good = file.read_text()
     try:
         file.write_text(text) if text else file.unlink()
-        errors = site.import_errors()
+        errors = deployment.import_errors()
     finally:
         file.write_text(good)
 

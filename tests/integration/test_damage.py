@@ -14,14 +14,14 @@ RAW = "data/raw/dataset.csv"
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    return make_site("damage")
+def deployment(make_deployment):
+    return make_deployment("damage")
 
 
 @pytest.fixture(scope="module")
-def good(site):
+def good(deployment):
     """A run that went well."""
-    (run,) = site.dag({})
+    (run,) = deployment.dag({})
     assert run["state"] == "success"
     return run
 
@@ -46,8 +46,8 @@ def md5(run: dict[str, Any], path: str) -> str:
     return found[path]
 
 
-def cached(site, oid: str) -> Path:
-    return Path(site.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]
+def cached(deployment, oid: str) -> Path:
+    return Path(deployment.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]
 
 
 def stored(oid: str) -> str:
@@ -66,10 +66,10 @@ def overwrite(file: Path) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_workers_without_a_shared_cache_find_the_results_in_the_store(site, good):
-    (shared,) = site.dag({})
+def test_workers_without_a_shared_cache_find_the_results_in_the_store(deployment, good):
+    (shared,) = deployment.dag({})
 
-    (run,) = site.dag({}, DVC_CACHE_DIR="none")
+    (run,) = deployment.dag({}, DVC_CACHE_DIR="none")
 
     assert run["state"] == "success"
     assert set(outcomes(run)) <= REUSED
@@ -81,8 +81,8 @@ def test_workers_without_a_shared_cache_find_the_results_in_the_store(site, good
         assert verdict[fact] == of_shared[fact]
 
 
-def test_workers_without_a_shared_cache_do_what_others_do(site, good):
-    _, new, again = site.dag({}, *[{"conf": {"split.test_size": 0.3}}] * 2, DVC_CACHE_DIR="none")
+def test_workers_without_a_shared_cache_do_what_others_do(deployment, good):
+    _, new, again = deployment.dag({}, *[{"conf": {"split.test_size": 0.3}}] * 2, DVC_CACHE_DIR="none")
 
     assert new["state"] == again["state"] == "success"
     assert outcomes(new)[0] in REUSED
@@ -93,28 +93,28 @@ def test_workers_without_a_shared_cache_do_what_others_do(site, good):
     assert md5(new, RAW) == md5(good, RAW)
 
 
-def test_an_object_that_is_corrupted_in_the_store_is_put_right(site, good):
+def test_an_object_that_is_corrupted_in_the_store_is_put_right(deployment, good):
     key = stored(md5(good, MODEL))
-    before = site.objects()
-    body = site.s3.get_object(Bucket=site.bucket, Key=key)["Body"].read()
-    site.s3.put_object(Bucket=site.bucket, Key=key, Body=body[:-1] + b"\x00")
-    assert site.objects()[key] != before[key]
+    before = deployment.objects()
+    body = deployment.stored(key)
+    deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=body[:-1] + b"\x00")
+    assert deployment.objects()[key] != before[key]
 
-    (run,) = site.dag({})
+    (run,) = deployment.dag({})
 
     assert run["state"] == "success"
     assert set(outcomes(run)) <= REUSED
     assert run["returned"]["dvc_push"]["pushed"] == 1
-    assert site.objects()[key] == before[key]
+    assert deployment.objects()[key] == before[key]
 
 
-def test_an_object_that_is_gone_from_the_cache_comes_from_the_store(site, good):
-    (before,) = site.dag({})
-    file = cached(site, md5(before, MODEL))
+def test_an_object_that_is_gone_from_the_cache_comes_from_the_store(deployment, good):
+    (before,) = deployment.dag({})
+    file = cached(deployment, md5(before, MODEL))
     content = file.read_bytes()
     file.unlink()
 
-    (run,) = site.dag({})
+    (run,) = deployment.dag({})
 
     assert run["state"] == "success"
     assert outcomes(run) == ["unchanged"] * 3
@@ -122,39 +122,39 @@ def test_an_object_that_is_gone_from_the_cache_comes_from_the_store(site, good):
         file.write_bytes(content)
 
 
-def test_an_object_that_is_gone_from_both_is_made_again(site, good):
+def test_an_object_that_is_gone_from_both_is_made_again(deployment, good):
     oid = md5(good, MODEL)
-    site.dag({})  # the reason is told of the run before: it had the same values
-    cached(site, oid).unlink()
-    site.s3.delete_object(Bucket=site.bucket, Key=stored(oid))
+    deployment.dag({})  # reasons compare with the run before
+    cached(deployment, oid).unlink()
+    deployment.s3.delete_object(Bucket=deployment.bucket, Key=stored(oid))
 
-    (run,) = site.dag({})
+    (run,) = deployment.dag({})
 
     assert run["state"] == "success"
     assert (set(outcomes(run)[:2]) <= REUSED, outcomes(run)[2]) == (True, "executed")
     assert reason(run, "train_and_evaluate") == f"{MODEL} of the earlier result: missing or corrupted"
-    assert stored(md5(run, MODEL)) in site.objects()
+    assert stored(md5(run, MODEL)) in deployment.objects()
 
 
-def test_an_input_that_a_bad_disk_changed_is_found_before_it_is_read_and_its_stage_runs_again(site, good):
+def test_an_input_that_a_bad_disk_changed_is_found_before_it_is_read_and_its_stage_runs_again(deployment, good):
     oid = md5(good, RAW)
-    overwrite(cached(site, oid))
-    site.s3.delete_object(Bucket=site.bucket, Key=stored(oid))
+    overwrite(cached(deployment, oid))
+    deployment.s3.delete_object(Bucket=deployment.bucket, Key=stored(oid))
 
-    (run,) = site.dag({"conf": {"split.random_state": 7}})
+    (run,) = deployment.dag({"conf": {"split.random_state": 7}})
 
     assert run["state"] == "success"
     assert (outcomes(run)[0] in REUSED, outcomes(run)[1:]) == (True, ["executed"] * 2)
     assert md5(run, RAW) == oid
-    assert stored(oid) in site.objects()
+    assert stored(oid) in deployment.objects()
 
 
-def test_a_training_whose_mlflow_run_was_deleted_runs_again(site, good):
-    (before,) = site.dag({})
+def test_a_training_whose_mlflow_run_was_deleted_runs_again(deployment, good):
+    (before,) = deployment.dag({})
     old = before["returned"]["record_lineage"]["mlflow_run"]["run_id"]
-    site.mlflow.delete_run(old)
+    deployment.mlflow.delete_run(old)
 
-    run, after = site.dag({}, {})
+    run, after = deployment.dag({}, {})
 
     assert run["state"] == after["state"] == "success"
     assert outcomes(run) == ["unchanged", "unchanged", "executed"]
@@ -165,8 +165,8 @@ def test_a_training_whose_mlflow_run_was_deleted_runs_again(site, good):
     assert after["returned"]["record_lineage"]["mlflow_run"]["run_id"] == new
 
 
-def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(site, good):
-    _, forced = site.dag({}, {"conf": {"force": True}})  # reasons are told of the run before: it had the same values
+def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(deployment, good):
+    _, forced = deployment.dag({}, {"conf": {"force": True}})  # reasons compare with the run before
 
     assert forced["state"] == "success"
     assert outcomes(forced) == ["executed"] * 3
@@ -176,4 +176,4 @@ def test_a_forced_run_executes_every_stage_and_says_whether_it_reproduced(site, 
     assert reason(forced, "train_and_evaluate") == "forced by this run; not reproduced: reports/mlflow_run.json"
     assert md5(forced, MODEL) == md5(good, MODEL)
     with pytest.raises(AirflowCallError, match="Invalid input for param force"):  # Airflow's own word, before any task
-        site.dag({"conf": {"force": "yes"}})
+        deployment.dag({"conf": {"force": "yes"}})

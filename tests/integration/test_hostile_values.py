@@ -18,8 +18,8 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
-    return make_site("hostile")
+def deployment(make_deployment):
+    return make_deployment("hostile")
 
 
 @pytest.fixture
@@ -30,23 +30,23 @@ def pwned():
     file.unlink(missing_ok=True)
 
 
-def test_a_hostile_value_is_carried_as_data(site, pwned):
+def test_a_hostile_value_is_carried_as_data(deployment, pwned):
     values = [value.format(pwned=pwned) for value in HOSTILE]
     # The name of a column, which the stages read, and a name that goes to MLflow; each holds every kind of quote.
     column, experiment = " ".join(values[::2]), " ".join(values[1::2])
 
-    (run,) = site.dag({"conf": {"data.target": column, "mlflow.experiment": experiment}})
+    (run,) = deployment.dag({"conf": {"data.target": column, "mlflow.experiment": experiment}})
 
     assert run["state"] == "success"
     resolved = json.loads(json.dumps(run["xcoms"]["resolve_config:config"]))
     assert (resolved["data"]["target"], resolved["mlflow"]["experiment"]) == (column, experiment)
-    assert site.mlflow.get_experiment_by_name(experiment) is not None
+    assert deployment.mlflow.get_experiment_by_name(experiment) is not None
     assert "resolve_config:pwned" not in run["xcoms"]
     assert not pwned.exists()
 
 
 @pytest.mark.parametrize("value", ["a\nb", "x" * 1_000_000, "a\x00b"])
-def test_line_breaks_control_characters_and_a_megabyte_are_refused(site, value, pwned):
+def test_line_breaks_control_characters_and_a_megabyte_are_refused(deployment, value, pwned):
     from include.errors import ConfigError
     from include.settings.config_file import apply_overrides, read_config_document, validate_config
 
@@ -56,15 +56,15 @@ def test_line_breaks_control_characters_and_a_megabyte_are_refused(site, value, 
     assert len(str(caught.value)) < 500
 
 
-def test_a_run_whose_values_would_change_a_command_is_refused(site, pwned):
-    file = site.project / "dvc.yaml"
+def test_a_run_whose_values_would_change_a_command_is_refused(deployment, pwned):
+    file = deployment.project / "dvc.yaml"
     command = "cmd: python -m include.stages.get_data"
     text = file.read_text()
     assert command in text
     file.write_text(text.replace(command, f"{command} && echo ${{data.target}}"))
     try:
         # Of the first it is enough that the stage runs: the next one refuses a split into so few rows.
-        as_configured, hostile = site.dag(
+        as_configured, hostile = deployment.dag(
             {"conf": {"split.test_size": 0.001}}, {"conf": {"data.target": f"$(touch {pwned})"}}
         )
     finally:

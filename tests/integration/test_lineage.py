@@ -1,114 +1,24 @@
-"""The archive of runs in a real store: found, restored byte for byte, checked; nothing else runs."""
+"""Recorded runs in a real store: found, restored byte for byte, checked; nothing else runs."""
 
 import hashlib
-import io
 import json
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
-import joblib
 import pytest
 
 from include.errors import DataError, ServiceError
-from include.lineage.code_state import Code
-from include.lineage.find import find_run
 from include.lineage.lineage_store import LineageStore, RunKey, key_of
-from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build, parse
+from include.lineage.manifest import parse
 from include.lineage.restore import restore
 from include.lineage.verify import verify
-from include.settings import RuntimeSettings
-from include.settings.config_file import load_config
-from include.stages.get_data import load_builtin
-from include.stages.preprocess import split
-from include.stages.score import score
-from include.stages.train_and_evaluate import fit
-from include.store.stored_objects import StoredObjects
 from tests.support.proxy import proxy_to
+from tests.support.recorded_runs import MODEL, RecordedRuns
 
 RUNS = 100
-MODEL = "m"
-
-
-class Runs:
-    """Many runs, made by the stages' own functions, with different data and models; and their true bytes."""
-
-    def __init__(self, site) -> None:
-        self.site = site
-        self.config = load_config(site.project)
-        known = {name.lower(): value for name, value in site.env.items()}
-        self.runtime = RuntimeSettings.model_validate(known)
-        self.archive = LineageStore(self.config, self.runtime)
-        self.iris = load_builtin("iris", self.config.data.target)
-        self.bytes: dict[str, dict[str, bytes]] = {}
-
-    def make(self, number: int, *, run_id: str, mlflow_run: str, version: str) -> Manifest:
-        config = self.config.model_copy(
-            update={
-                "split": self.config.split.model_copy(update={"random_state": number}),
-                "model": self.config.model.model_copy(update={"C": 1.0 + number}),
-            }
-        )
-        train, test = split(self.iris, config.data.target, config.split)
-        target = config.data.target
-        parts = [(part.drop(columns=target), part[target]) for part in (train, test)]
-        pipeline = fit(*parts[0], config.model)
-        model = io.BytesIO()
-        joblib.dump(pipeline, model)
-        scores = {name: score(pipeline, *part) for name, part in zip(("train", "test"), parts, strict=True)}
-        paths = config.paths
-        identity = {"run_id": mlflow_run, "experiment_id": "1", "model_uri": f"models:/m-{number}"}
-        files = {
-            paths.raw_data: self.iris.to_csv(index=False).encode(),
-            paths.train_data: train.to_csv(index=False).encode(),
-            paths.test_data: test.to_csv(index=False).encode(),
-            paths.model: model.getvalue(),
-            paths.metrics: json.dumps(scores).encode(),
-            paths.mlflow_run: json.dumps(identity).encode(),
-        }
-        self.bytes[run_id] = files
-        started = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
-        manifest = build(
-            config,
-            AirflowRun(
-                dag_id="ml_pipeline", run_id=run_id, logical_date=None, try_number=1, started_at=started.isoformat()
-            ),
-            [self._result(files)],
-            Code(git_sha="a" * 40, dirty=False),
-        ).model_copy(update={"model": ModelVersion(name=MODEL, version=version)})
-        self.archive.record(manifest)
-        return manifest
-
-    def _result(self, files: dict[str, bytes]) -> SimpleNamespace:
-        outs = []
-        for path, content in files.items():
-            md5 = hashlib.md5(content).hexdigest()
-            self.site.s3.put_object(Bucket=self.site.bucket, Key=self.key(md5), Body=content)
-            outs.append({"path": path, "hash": "md5", "md5": md5, "size": len(content)})
-        paths = self.config.paths
-        return SimpleNamespace(
-            stage="all",
-            outcome="executed",
-            reason="-",
-            seconds=1.0,
-            executed_in=None,
-            started_at=None,
-            lock={"dvc.lock": {"all": {"cmd": "x", "outs": outs}}},
-            published={path: files[path].decode() for path in (paths.mlflow_run, paths.metrics)},
-        )
-
-    def key(self, md5: str) -> str:
-        return f"{self.config.storage.prefix}/files/md5/{md5[:2]}/{md5[2:]}"
-
-    def find(self, name: str) -> RunKey:
-        return find_run(self.archive, name, MODEL)
-
-    def objects(self, manifest: Manifest) -> StoredObjects:
-        return self.archive.objects_of(manifest)
 
 
 @pytest.fixture(scope="module")
-def runs(make_site):
-    runs = Runs(make_site("lineage"))
+def runs(make_deployment):
+    runs = RecordedRuns(make_deployment("lineage"))
     for number in range(RUNS):
         runs.make(number, run_id=f"backfill__{number:03}", mlflow_run=f"{number:032x}", version=str(number + 1))
     return runs
@@ -116,7 +26,7 @@ def runs(make_site):
 
 def test_any_of_a_hundred_runs_comes_back_byte_for_byte(runs, tmp_path):
     for number in range(RUNS):
-        manifest = runs.archive.read(runs.find(f"backfill__{number:03}"))
+        manifest = runs.lineage.read(runs.find(f"backfill__{number:03}"))
         done = restore(manifest, runs.objects(manifest), tmp_path / str(number))
         there = {path: (done.folder / path).read_bytes() for path in runs.bytes[f"backfill__{number:03}"]}
         assert there == runs.bytes[f"backfill__{number:03}"]
@@ -125,11 +35,11 @@ def test_any_of_a_hundred_runs_comes_back_byte_for_byte(runs, tmp_path):
 
 
 def test_a_restored_folder_is_replaced_only_by_force(runs, tmp_path):
-    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    one, other = (runs.lineage.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
     restore(one, runs.objects(one), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
 
-    with pytest.raises(DataError, match=r"has other content in .*models/log_reg_model.pkl.*--force"):
+    with pytest.raises(DataError, match=r"models/log_reg_model.pkl.* would be overwritten\. .*--force"):
         restore(other, runs.objects(other), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
@@ -140,11 +50,11 @@ def test_a_restored_folder_is_replaced_only_by_force(runs, tmp_path):
 
 
 def test_runs_are_listed_newest_first_page_by_page(runs):
-    first, second = runs.archive.newest(20), runs.archive.newest(20, skip=20)
+    first, second = runs.lineage.newest(20), runs.lineage.newest(20, skip=20)
 
     assert [run.run_id for run in first] == [f"backfill__{number:03}" for number in range(99, 79, -1)]
     assert [run.run_id for run in second] == [f"backfill__{number:03}" for number in range(79, 59, -1)]
-    assert len(runs.archive.newest(1000)) == RUNS
+    assert len(runs.lineage.newest(1000)) == RUNS
 
 
 @pytest.mark.parametrize("name", ["backfill__042", f"{42:032x}", "43", "v43"])
@@ -171,62 +81,62 @@ def test_an_unknown_run_is_named(runs, name):
 
 
 def test_a_run_that_restores_a_model_is_added_and_the_first_stays(runs):
-    first = runs.archive.read(runs.find("7"))
+    first = runs.lineage.read(runs.find("7"))
     runs.make(6, run_id="manual__again", mlflow_run=first.mlflow_run["run_id"], version="7")
 
     try:
-        assert [run.run_id for run in runs.archive.of_version(MODEL, "7")] == ["backfill__006", "manual__again"]
-        assert runs.archive.read(runs.find("7")) == first
+        assert [run.run_id for run in runs.lineage.of_version(MODEL, "7")] == ["backfill__006", "manual__again"]
+        assert runs.lineage.read(runs.find("7")) == first
     finally:
         forget(runs, "manual__again")
 
 
 def test_a_run_that_is_cleared_and_comes_to_something_else_keeps_what_it_came_to_before(runs):
     runs.make(200, run_id="manual__cleared", mlflow_run="c" * 32, version="201")
-    first = runs.archive.read(RunKey("ml_pipeline", "manual__cleared"))
+    first = runs.lineage.read(RunKey("ml_pipeline", "manual__cleared"))
     verdict = {"passed": True, "alias": "champion", "note": "of before", "table": "", "checks": []}
-    runs.archive.add(RunKey("ml_pipeline", "manual__cleared"), "verdict.json", json.dumps(verdict).encode())
+    runs.lineage.add(RunKey("ml_pipeline", "manual__cleared"), "verdict.json", json.dumps(verdict).encode())
 
     runs.make(201, run_id="manual__cleared", mlflow_run="d" * 32, version="202")
 
     try:
         run = RunKey("ml_pipeline", "manual__cleared")
-        assert [found.run_id for found in runs.archive.newest(3)].count("manual__cleared") == 1
+        assert [found.run_id for found in runs.lineage.newest(3)].count("manual__cleared") == 1
         assert runs.find("202") == runs.find("manual__cleared") == run
-        assert runs.archive.verdict(run) is None
+        assert runs.lineage.verdict(run) is None
         before = runs.find("201")
         assert before == runs.find("c" * 32)
-        assert runs.archive.read(before) == first
-        assert runs.archive.verdict(before)["note"] == "of before"
+        assert runs.lineage.read(before) == first
+        assert runs.lineage.verdict(before)["note"] == "of before"
     finally:
         forget(runs, "manual__cleared")
 
 
 def test_a_changed_byte_in_the_store_is_found_named_and_never_restored(runs, tmp_path):
-    manifest = runs.archive.read(runs.find("backfill__050"))
+    manifest = runs.lineage.read(runs.find("backfill__050"))
     model = runs.bytes["backfill__050"]["models/log_reg_model.pkl"]
     key = runs.key(hashlib.md5(model).hexdigest())
     changed = model[:-1] + bytes([model[-1] ^ 1])
-    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=changed)
+    runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=changed)
 
     try:
         count, damages = verify(manifest, runs.objects(manifest))
         assert count == 6
         found, wanted = hashlib.md5(changed).hexdigest(), hashlib.md5(model).hexdigest()
-        said = f"object s3://{runs.site.bucket}/{key} holds other bytes (md5 {found}), wanted md5 {wanted}"
+        said = f"object s3://{runs.deployment.bucket}/{key} has different content (md5 {found}), expected md5 {wanted}"
         assert [str(damage) for damage in damages] == [f"models/log_reg_model.pkl: {said}"]
-        with pytest.raises(DataError, match=r"models/log_reg_model\.pkl: .* holds other bytes"):
+        with pytest.raises(DataError, match=r"models/log_reg_model\.pkl: .* has different content"):
             restore(manifest, runs.objects(manifest), tmp_path / "there")
         assert not (tmp_path / "there").exists()
     finally:
-        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=model)
+        runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=model)
 
 
 def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs, tmp_path):
-    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    one, other = (runs.lineage.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
     restore(one, runs.objects(one), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
-    with proxy_to(runs.site.env["AWS_ENDPOINT_URL"]) as proxy:
+    with proxy_to(runs.deployment.env["AWS_ENDPOINT_URL"]) as proxy:
         away = runs.runtime.model_copy(update={"aws_endpoint_url": proxy.url})
         for answered in range(6):
             proxy.left = answered
@@ -239,17 +149,17 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs
 
 
 def test_a_deleted_object_is_named(runs):
-    manifest = runs.archive.read(runs.find("backfill__051"))
+    manifest = runs.lineage.read(runs.find("backfill__051"))
     content = runs.bytes["backfill__051"]["data/processed/train.csv"]
     key = runs.key(hashlib.md5(content).hexdigest())
-    runs.site.s3.delete_object(Bucket=runs.site.bucket, Key=key)
+    runs.deployment.s3.delete_object(Bucket=runs.deployment.bucket, Key=key)
 
     try:
         _, damages = verify(manifest, runs.objects(manifest))
         assert [(damage.path, damage.found) for damage in damages] == [("data/processed/train.csv", None)]
-        assert f"object s3://{runs.site.bucket}/{key} is gone" in str(damages[0])
+        assert f"object s3://{runs.deployment.bucket}/{key} is gone" in str(damages[0])
     finally:
-        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=content)
+        runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=content)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +177,7 @@ def test_a_deleted_object_is_named(runs):
     ],
 )
 def test_a_manifest_that_was_changed_is_refused_before_anything_is_done(runs, where, value):
-    document = runs.archive.read(runs.find("backfill__052")).model_dump(mode="json")
+    document = runs.lineage.read(runs.find("backfill__052")).model_dump(mode="json")
     inner = document
     for step in where[:-1]:
         inner = inner[step]
@@ -278,7 +188,7 @@ def test_a_manifest_that_was_changed_is_refused_before_anything_is_done(runs, wh
 
 
 def test_a_folder_that_is_a_link_out_is_not_followed(runs, tmp_path):
-    manifest = runs.archive.read(runs.find("backfill__052"))
+    manifest = runs.lineage.read(runs.find("backfill__052"))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "models").symlink_to(tmp_path / "elsewhere")
@@ -290,7 +200,7 @@ def test_a_folder_that_is_a_link_out_is_not_followed(runs, tmp_path):
 
 
 def test_a_folder_in_which_one_file_cannot_be_written_stays_as_it_was(runs, tmp_path):
-    one, other = (runs.archive.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
+    one, other = (runs.lineage.read(runs.find(name)) for name in ("backfill__001", "backfill__002"))
     restore(one, runs.objects(one), tmp_path)
     (tmp_path / "reports" / "mlflow_run.json").unlink()
     (tmp_path / "reports" / "mlflow_run.json").mkdir()  # in the way
@@ -304,15 +214,15 @@ def test_a_folder_in_which_one_file_cannot_be_written_stays_as_it_was(runs, tmp_
 
 def test_a_changed_file_beside_the_manifest_is_named(runs):
     run = runs.find("backfill__053")
-    manifest, key = runs.archive.read(run), key_of(run, "dvc.lock")
-    text = runs.archive.get(key)
-    assert runs.archive.changed_documents(run, manifest) == []
-    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text + b"#")
+    manifest, key = runs.lineage.read(run), key_of(run, "dvc.lock")
+    text = runs.lineage.get(key)
+    assert runs.lineage.changed_documents(run, manifest) == []
+    runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=text + b"#")
 
     try:
-        assert runs.archive.changed_documents(run, manifest) == ["dvc.lock"]
+        assert runs.lineage.changed_documents(run, manifest) == ["dvc.lock"]
     finally:
-        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text)
+        runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=text)
 
 
 def test_a_run_id_of_digits_is_found_where_no_version_has_that_number(runs):
@@ -327,18 +237,18 @@ def test_a_run_id_of_digits_is_found_where_no_version_has_that_number(runs):
 def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(runs):
     run = runs.find("backfill__098")
     key = key_of(run, "manifest.json")
-    text = runs.archive.get(key)
-    runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=b'{"schema_version": 3}')
+    text = runs.lineage.get(key)
+    runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=b'{"schema_version": 3}')
 
     try:
-        entries = runs.archive.read_all(runs.archive.newest(3))
+        entries = runs.lineage.read_all(runs.lineage.newest(3))
         assert [entry.manifest is None for entry in entries] == [False, True, False]
         assert "has schema version 3; this version reads 2" in entries[1].problem
     finally:
-        runs.site.s3.put_object(Bucket=runs.site.bucket, Key=key, Body=text)
+        runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=text)
 
 
-def forget(runs: Runs, run_id: str) -> None:
-    for key in runs.site.objects():
+def forget(runs: RecordedRuns, run_id: str) -> None:
+    for key in runs.deployment.objects():
         if key.startswith("lineage/") and f"/{run_id}" in key:
-            runs.site.s3.delete_object(Bucket=runs.site.bucket, Key=key)
+            runs.deployment.s3.delete_object(Bucket=runs.deployment.bucket, Key=key)

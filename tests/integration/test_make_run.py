@@ -28,10 +28,10 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def interrupted(home: Home) -> dict[str, Any]:
     """Ctrl-C in the first stage of the very first run, beside which another one was tried."""
     front = home.start("run")
-    parts = ("postgres -D", "weed mini", "mlflow server")
-    descendants_with(front, *parts, told=home.logs)
+    services = ("postgres -D", "weed mini", "mlflow server")
+    descendants_with(front, *services, detail=home.logs)
     refused = home.run("run")
-    below = descendants_with(front, *parts, "-m include.stages.get_data", told=home.logs)
+    below = descendants_with(front, *services, "-m include.stages.get_data", detail=home.logs)
     front.send_signal(signal.SIGINT)
     front.communicate(timeout=PATIENCE)
     _, left = psutil.wait_procs(below, timeout=40)
@@ -48,7 +48,7 @@ def first(home: Home, interrupted: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def second(home: Home, first: str) -> str:
-    """The same again, in a shell of `make env-vars`: beside parts that run already."""
+    """The same again, in a shell of `make env-vars`: beside services that run already."""
     exports = home.variables()
     assert exports == home.variables()  # started once
     _, status = home.run("status")
@@ -87,7 +87,7 @@ def test_the_results_lie_in_the_checkout_and_git_sees_only_the_lock(home, first)
 
 
 def test_the_second_run_executes_nothing_and_makes_no_second_version(first, second):
-    assert line(second, "stages").startswith("not run again, for their inputs are known: get_data, preprocess, train")
+    assert line(second, "stages").startswith("not executed, because their inputs are known: get_data, preprocess")
     assert line(second, "model") == line(first, "model")
     assert line(second, "MLflow run") == line(first, "MLflow run")
     assert line(second, "dvc status") == "clean"

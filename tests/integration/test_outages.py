@@ -11,13 +11,13 @@ SHORT = {"STORE_CONNECT_TIMEOUT": "3", "STORE_READ_TIMEOUT": "3", "MLFLOW_HTTP_R
 
 
 @pytest.fixture(scope="module")
-def site(make_site):
+def deployment(make_deployment):
     """With a good run, so that only what a test is about has to be made."""
-    site = make_site("outages")
-    site.env |= {**SHORT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    (good,) = site.dag({})
+    deployment = make_deployment("outages")
+    deployment.env |= {**SHORT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    (good,) = deployment.dag({})
     assert good["state"] == "success"
-    return site
+    return deployment
 
 
 def failed(run: dict[str, Any], task_id: str, tries: int, *said: str) -> None:
@@ -28,28 +28,28 @@ def failed(run: dict[str, Any], task_id: str, tries: int, *said: str) -> None:
         assert words in run["failures"][task_id]
 
 
-def test_a_store_that_is_silent_at_the_look_up_of_a_stage(site):
-    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+def test_a_store_that_is_silent_at_the_look_up_of_a_stage(deployment):
+    with proxy_to(deployment.env["AWS_ENDPOINT_URL"]) as store:
         store.silent = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
-        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
+        (run,) = deployment.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
 
     assert store.swallowed
-    failed(run, "pipeline.get_data", 2, f"the DVC remote s3://{site.bucket}/dvc at {store.url} does not answer")
+    failed(run, "pipeline.get_data", 2, f"the DVC remote s3://{deployment.bucket}/dvc at {store.url} does not answer")
 
 
-def test_a_store_that_falls_silent_during_the_push_and_the_run_after_it(site):
+def test_a_store_that_falls_silent_during_the_push_and_the_run_after_it(deployment):
     """Into a place of the bucket where nothing is yet: the stages are known, their results have to be pushed."""
     conf = {"conf": {"storage.prefix": "another"}}
-    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+    with proxy_to(deployment.env["AWS_ENDPOINT_URL"]) as store:
         # From the first object on.
         store.silent = lambda line: bool(store.swallowed) or (line.startswith(b"PUT") and b"/another/files/" in line)
-        (run,) = site.dag(conf, AWS_ENDPOINT_URL=store.url)
+        (run,) = deployment.dag(conf, AWS_ENDPOINT_URL=store.url)
 
     assert store.swallowed
     failed(run, "dvc_push", 2, store.url, "does not answer")
     assert run["tasks"]["pipeline.train_and_evaluate"] == "skipped"  # known
 
-    (run,) = site.dag(conf)
+    (run,) = deployment.dag(conf)
 
     assert run["state"] == "success"
     assert run["returned"]["dvc_push"]["pushed"] == run["returned"]["dvc_push"]["objects"] > 0
@@ -62,28 +62,28 @@ def test_a_store_that_falls_silent_during_the_push_and_the_run_after_it(site):
         ({}, b"/runs/get", "does not answer"),
     ],
 )
-def test_a_silent_mlflow_fails_the_training_or_its_restoring(site, conf, silent, said):
-    with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
+def test_a_silent_mlflow_fails_the_training_or_its_restoring(deployment, conf, silent, said):
+    with proxy_to(deployment.env["MLFLOW_TRACKING_URI"]) as mlflow:
         mlflow.silent = lambda line: silent in line
-        (run,) = site.dag({"conf": conf}, MLFLOW_TRACKING_URI=mlflow.url)
+        (run,) = deployment.dag({"conf": conf}, MLFLOW_TRACKING_URI=mlflow.url)
 
     assert mlflow.swallowed
     failed(run, "pipeline.train_and_evaluate", 2, said, mlflow.url)
 
 
-def test_a_silent_mlflow_fails_the_record(site):
-    with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
+def test_a_silent_mlflow_fails_the_record(deployment):
+    with proxy_to(deployment.env["MLFLOW_TRACKING_URI"]) as mlflow:
         mlflow.silent = lambda line: b"/artifacts/" in line
-        (run,) = site.dag({}, MLFLOW_TRACKING_URI=mlflow.url)
+        (run,) = deployment.dag({}, MLFLOW_TRACKING_URI=mlflow.url)
 
     assert mlflow.swallowed
     failed(run, "record_lineage", 2, f"MLflow at {mlflow.url} does not answer")
 
 
-def test_credentials_that_stop_working_fail_at_once(site):
+def test_credentials_that_stop_working_fail_at_once(deployment):
     """After the bucket was set up with good ones: a key that may list and probe, but reads and writes no data."""
-    with proxy_to(site.env["AWS_ENDPOINT_URL"]) as store:
+    with proxy_to(deployment.env["AWS_ENDPOINT_URL"]) as store:
         store.refused = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
-        (run,) = site.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
+        (run,) = deployment.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
 
     failed(run, "pipeline.get_data", 1, "refuses the credentials", store.url)

@@ -27,12 +27,12 @@ FEATURES = load_builtin("iris", "target").drop(columns="target")
 class Scoring:
     """A champion, and the means to score with it."""
 
-    def __init__(self, site) -> None:
-        self.site = site
-        self.runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in site.env.items()})
+    def __init__(self, deployment) -> None:
+        self.deployment = deployment
+        self.runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in deployment.env.items()})
         self.mlflow = mlflow.MlflowClient()
         iris = load_builtin("iris", "target")
-        self.pipeline = fit(FEATURES, iris["target"], load_config(site.project).model)
+        self.pipeline = fit(FEATURES, iris["target"], load_config(deployment.project).model)
 
     def register(self, name: str) -> str:
         """Make a version that is champion of a model of that name; the id of the logged model."""
@@ -53,30 +53,30 @@ class Scoring:
         return logged.model_id
 
     def score(self, source: str, model: str = "flowers", **values: str):
-        document = read_config_document(self.site.project)
+        document = read_config_document(self.deployment.project)
         document["scoring"] |= {"input": source, **values}
         document["registry"]["model_name"] = model
         config = validate_config(document)
         with translated_errors(self.runtime):
-            return score_batch(config, self.runtime, self.mlflow, "manual__1/2", NOW, self.site.project)
+            return score_batch(config, self.runtime, self.mlflow, "manual__1/2", NOW, self.deployment.project)
 
     def written(self, scored) -> pd.DataFrame:
-        content = self.site.s3.get_object(Bucket=scored.bucket, Key=scored.key)["Body"].read()
+        content = self.deployment.s3.get_object(Bucket=scored.bucket, Key=scored.key)["Body"].read()
         reader = pd.read_parquet if scored.key.endswith(".parquet") else pd.read_csv
         return reader(io.BytesIO(content))
 
     def predictions(self) -> list[str]:
-        return [key for key in self.site.objects() if key.startswith("predictions/")]
+        return [key for key in self.deployment.objects() if key.startswith("predictions/")]
 
 
 @pytest.fixture(scope="module")
-def scoring(make_site):
-    site = make_site("scoring")
+def scoring(make_deployment):
+    deployment = make_deployment("scoring")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, site.env[name])
-        mlflow.set_tracking_uri(site.env["MLFLOW_TRACKING_URI"])
-        scoring = Scoring(site)
+            patch.setenv(name, deployment.env[name])
+        mlflow.set_tracking_uri(deployment.env["MLFLOW_TRACKING_URI"])
+        scoring = Scoring(deployment)
         scoring.register("flowers")
         yield scoring
 
@@ -85,12 +85,12 @@ def scoring(make_site):
 def nothing_is_left(scoring):
     yield
     for key in scoring.predictions():
-        scoring.site.s3.delete_object(Bucket=scoring.site.bucket, Key=key)
+        scoring.deployment.s3.delete_object(Bucket=scoring.deployment.bucket, Key=key)
 
 
 def put(scoring, key: str, content: bytes) -> str:
-    scoring.site.s3.put_object(Bucket=scoring.site.bucket, Key=key, Body=content)
-    return f"s3://{scoring.site.bucket}/{key}"
+    scoring.deployment.s3.put_object(Bucket=scoring.deployment.bucket, Key=key, Body=content)
+    return f"s3://{scoring.deployment.bucket}/{key}"
 
 
 def test_a_csv_in_the_store_is_scored_with_version_and_md5_in_each_row(scoring):
@@ -111,13 +111,13 @@ def test_a_csv_in_the_store_is_scored_with_version_and_md5_in_each_row(scoring):
 
 
 def test_a_parquet_file_at_a_path_stays_parquet(scoring):
-    FEATURES.head(7).to_parquet(scoring.site.project / "batch.parquet")
+    FEATURES.head(7).to_parquet(scoring.deployment.project / "batch.parquet")
 
     scored = scoring.score("batch.parquet")
 
     assert scored.key.endswith("/predictions.parquet")
     assert scoring.written(scored)["prediction"].tolist() == ["setosa"] * 7
-    assert scored.data_md5 == hashlib.md5((scoring.site.project / "batch.parquet").read_bytes()).hexdigest()
+    assert scored.data_md5 == hashlib.md5((scoring.deployment.project / "batch.parquet").read_bytes()).hexdigest()
 
 
 def test_a_csvs_other_columns_come_back_as_the_text_that_they_were(scoring):
@@ -125,7 +125,7 @@ def test_a_csvs_other_columns_come_back_as_the_text_that_they_were(scoring):
 
     scored = scoring.score(put(scoring, "ids.csv", table.to_csv(index=False).encode()))
 
-    content = scoring.site.s3.get_object(Bucket=scored.bucket, Key=scored.key)["Body"].read()
+    content = scoring.deployment.s3.get_object(Bucket=scored.bucket, Key=scored.key)["Body"].read()
     written = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     assert written["customer"].tolist() == ["007", "008", "1e3"]
     assert written["country"].tolist() == ["NA", "DE", ""]
@@ -143,7 +143,7 @@ def test_a_parquet_files_index_decimals_and_empty_column_are_as_in_training(scor
     table = FEATURES.head(2).assign(
         petal_width_cm=[Decimal("0.2"), Decimal("0.3")], sepal_width_cm=[None, None], customer=["a", "b"]
     )
-    table.set_index("customer").to_parquet(scoring.site.project / "indexed.parquet")
+    table.set_index("customer").to_parquet(scoring.deployment.project / "indexed.parquet")
 
     written = scoring.written(scoring.score("indexed.parquet"))
 
@@ -174,18 +174,21 @@ def test_missing_values_are_imputed_as_in_the_training(scoring):
     [
         (
             lambda table: table.rename(columns={"petal_width_cm": "petal_width"}),
-            r"lacks columns of the model: petal_width_cm \(is it petal_width\?\)\. It has: sepal_length_cm",
+            r"lacks columns that the model needs: petal_width_cm \(is it petal_width\?\)\. It has: sepal_length_cm",
         ),
-        (lambda table: table.drop(columns=["sepal_width_cm"]), r"lacks columns of the model: sepal_width_cm\. It has"),
-        (lambda table: table.assign(petal_width_cm="wide"), r"column petal_width_cm is not numeric \(holds 'wide'\)"),
+        (lambda table: table.drop(columns=["sepal_width_cm"]), r"lacks columns that the model needs: sepal_width_cm\."),
+        (
+            lambda table: table.assign(petal_width_cm="wide"),
+            r"column petal_width_cm is not numeric \(contains 'wide'\)",
+        ),
         (
             lambda table: table.astype({"petal_width_cm": object}).replace({"petal_width_cm": {0.4: "wide"}}),
-            r"column petal_width_cm is not numeric \(holds 'wide'\)",
+            r"column petal_width_cm is not numeric \(contains 'wide'\)",
         ),
-        (lambda table: table.assign(petal_width_cm=float("inf")), "column petal_width_cm holds infinite values"),
+        (lambda table: table.assign(petal_width_cm=float("inf")), "column petal_width_cm contains infinite values"),
         (lambda table: table.rename(columns=str.upper), r"petal_width_cm \(is it PETAL_WIDTH_CM\?\)"),
         (lambda table: table.assign(prediction=1), "has columns prediction, which the results need"),
-        (lambda table: table.head(0), "scoring.input: .* holds no row"),
+        (lambda table: table.head(0), "scoring.input: .* has no rows"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_with_the_column_and_nothing_is_written(scoring, change, message):
@@ -201,7 +204,7 @@ def test_a_table_that_does_not_fit_is_refused_with_the_column_and_nothing_is_wri
     [
         ("nowhere.csv", {}, DataError, r"scoring\.input: no file at .*nowhere\.csv"),
         ("s3://ml-scoring/nowhere.csv", {}, DataError, r"scoring\.input: .*nowhere\.csv"),
-        ("sklearn:tulips", {}, ConfigError, r"scoring\.input: no built-in data set 'tulips'"),
+        ("sklearn:tulips", {}, ConfigError, r"scoring\.input: no built-in data set is named 'tulips'"),
         ("config/config.yaml", {}, ConfigError, r"scoring\.format: cannot tell the format"),
         ("README.md", {"format": "parquet"}, DataError, r"scoring\.input: README\.md is not a parquet table"),
     ],
@@ -220,7 +223,7 @@ def test_without_a_champion_nothing_is_scored(scoring):
 
 def test_a_champion_whose_files_are_gone_is_named(scoring):
     model_id = scoring.register("lost")
-    (folder,) = (Path(scoring.site.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(model_id)
+    (folder,) = (Path(scoring.deployment.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(model_id)
     shutil.rmtree(folder)
 
     with pytest.raises(DataError, match=r"the champion, version 1 of lost, cannot be loaded .*rollback VERSION"):
@@ -231,23 +234,25 @@ def test_a_champion_whose_files_are_gone_is_named(scoring):
 
 def test_a_store_that_is_away_is_named_and_may_be_tried_again(scoring):
     away = scoring.runtime.model_copy(update={"aws_endpoint_url": "http://127.0.0.1:9"})
-    config = load_config(scoring.site.project)
+    config = load_config(scoring.deployment.project)
     config = config.model_copy(update={"registry": config.registry.model_copy(update={"model_name": "flowers"})})
 
     with pytest.raises(ServiceError, match=r"the object store at http://127\.0\.0\.1:9 does not answer"):
-        score_batch(config, away, scoring.mlflow, "r", NOW, scoring.site.project)
+        score_batch(config, away, scoring.mlflow, "r", NOW, scoring.deployment.project)
 
 
 def test_the_dag_scores_what_its_conf_says_and_refuses_what_is_for_the_pipeline(scoring):
-    site = scoring.site
-    site.edit_config(f"model_name: {site.model}", "model_name: flowers")
-    FEATURES.head(5).to_csv(site.project / "five.csv", index=False)
+    deployment = scoring.deployment
+    deployment.edit_config(f"model_name: {deployment.model}", "model_name: flowers")
+    FEATURES.head(5).to_csv(deployment.project / "five.csv", index=False)
 
-    good, bad = site.dag({"conf": {"scoring.input": "five.csv"}}, {"conf": {"model": {"C": 2.0}}}, dag_id="score_batch")
+    good, bad = deployment.dag(
+        {"conf": {"scoring.input": "five.csv"}}, {"conf": {"model": {"C": 2.0}}}, dag_id="score_batch"
+    )
 
     assert good["state"] == "success"
     assert good["returned"]["score"]["rows"] == 5
-    assert json.dumps(good).count(site.env["AWS_SECRET_ACCESS_KEY"]) == 0
+    assert json.dumps(good).count(deployment.env["AWS_SECRET_ACCESS_KEY"]) == 0
     assert good["xcoms"]["score:_link_ModelVersionLink"].endswith("/#/models/flowers/versions/1")
     assert (bad["state"], bad["tries"]["score"]) == ("failed", 1)
-    assert "model.C is for another DAG; this one uses: scoring." in bad["failures"]["score"]
+    assert "model.C belongs to another DAG; this one uses: scoring." in bad["failures"]["score"]

@@ -1,10 +1,7 @@
 """`make serve`, used over Airflow's REST API as the web UI does: backfills, approval, roll-back, a new champion."""
 
-import io
 import json
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,79 +11,20 @@ import psutil
 import pytest
 import requests
 
-from include.services.embedded.state import free_ports
-from include.stages.get_data import load_builtin
-from tests.support.airflow_api import AirflowApi, wait_for
-from tests.support.home import PATIENCE, Home
-from tests.support.site import Site
+from tests.support.airflow_api import wait_for
+from tests.support.served import Served, served
 
 APPROVAL = "approve_promotion"
-STAGES = ("get_data", "preprocess", "train_and_evaluate")
 # The first two dates have the same rows; for the last there is no file.
 FIRST, SAME, MISSING = (f"2026-03-0{day}" for day in range(1, 4))
 OTHER_MODEL = {"model.C": 3.0}
 REFUSED_BY_THE_GATE = {"registry.minimum": 1.0}  # so that nobody is asked, and the run does not wait
 
 
-class Served(AirflowApi):
-    """The Airflow of `make serve`, the copy of the project that it serves, and what it said when it was up."""
-
-    def __init__(self, home: Home, site: Site, front: "subprocess.Popen[str]", said: str) -> None:
-        self.home, self.site, self.front, self.said = home, site, front, said
-        self.password = json.loads((home.project / ".embedded" / "airflow" / "passwords.json").read_text())["admin"]
-        super().__init__(re.search(r"Airflow  (\S+)", said)[1], "admin", self.password)
-
-    def outcomes(self, run_id: str) -> list[str]:
-        return [self.returned(run_id, f"pipeline.{stage}")["outcome"] for stage in STAGES]
-
-    def aliases(self) -> dict[str, str]:
-        return dict(self.site.mlflow.get_registered_model(self.site.model).aliases)
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """What the events of an Asset say, newest first."""
-        found = self.ask("GET", f"assets?name_pattern={self.site.model}:{kind}")["assets"]
-        if not found:
-            return []
-        events = self.ask("GET", f"assets/events?asset_id={found[0]['id']}&order_by=-timestamp")["asset_events"]
-        return [event["extra"] for event in events]
-
-
 @pytest.fixture(scope="module")
 def airflow(copy_project: Callable[[], Path]) -> Iterator[Served]:
-    home = Home(copy_project())
-    site = Site(home.project, {}, "serve")
-    site.name_all()
-    site.retry_soon(3)
-    site.edit_config("approval: auto", "approval: manual")
-    site.edit_config("cron: null", 'cron: "0 0 * * *"')  # a backfill needs a schedule
-    site.edit_config('start_date: "2026-01-01"', f'start_date: "{FIRST}"')
-    # Airflow makes a run for yesterday by itself, which fails alone: there is no such object.
-    site.edit_config("source: sklearn:iris", 'source: "s3://dated/iris/{date:%Y-%m-%d}.csv"')
-    airflow_port, mlflow_port = free_ports(2)
-    front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
-    try:
-        said = ""
-        while "Ctrl-C ends everything" not in said:
-            text = front.stdout.readline()
-            assert text, f"{said}\n{home.logs()}"
-            said += text
-        site.env |= home.variables()
-        served = Served(home, site, front, said)
-        put_dated_files(site)
-        wait_for(lambda: served.request("GET", "dags/ml_pipeline").ok, PATIENCE, home.logs)
-        yield served
-    finally:
-        front.send_signal(signal.SIGINT)
-        last, _ = front.communicate(timeout=PATIENCE)
-    assert (front.returncode, last.strip(), home.wait_until_gone()) == (0, "All stopped.", [])
-
-
-def put_dated_files(site: Site) -> None:
-    site.s3.create_bucket(Bucket="dated")
-    text = io.StringIO()
-    load_builtin("iris", "target").to_csv(text, index=False)
-    for day in (FIRST, SAME):
-        site.s3.put_object(Bucket="dated", Key=f"iris/{day}.csv", Body=text.getvalue())
+    with served(copy_project(), first=FIRST, with_rows=(FIRST, SAME)) as airflow:
+        yield airflow
 
 
 def test_it_says_where_everything_is_but_not_the_password(airflow):
@@ -127,26 +65,26 @@ def looked_at(airflow: Served, run_id: str, state: str) -> dict[str, Any]:
     run = {"run_id": run_id, "state": state, "tasks": airflow.tasks(run_id)}
     if state == "success":
         run["outcomes"] = airflow.outcomes(run_id)
-        body = airflow.site.s3.get_object(
-            Bucket=airflow.site.bucket, Key=airflow.returned(run_id, "record_lineage")["key"]
+        body = airflow.deployment.s3.get_object(
+            Bucket=airflow.deployment.bucket, Key=airflow.returned(run_id, "record_lineage")["key"]
         )["Body"]
         run["manifest"] = json.loads(body.read())
     else:
         run["log"] = airflow.log(run_id, "resolve_config", 1)
-        run["told"] = airflow.told(re.escape(run_id))
+        run["detail"] = airflow.detail(re.escape(run_id))
     return run
 
 
-def told(runs: dict[str, dict[str, Any]]) -> str:
+def detail(runs: dict[str, dict[str, Any]]) -> str:
     """Why runs failed, for a person."""
-    return "\n".join(run["told"] for run in runs.values() if "told" in run)
+    return "\n".join(run["detail"] for run in runs.values() if "detail" in run)
 
 
 def test_dates_succeed_side_by_side_and_the_one_without_a_file_fails_alone(backfilled):
     first = backfilled[0]
 
     states = {day: run["state"] for day, run in first.items()}
-    assert states == {FIRST: "success", SAME: "success", MISSING: "failed"}, told(first)
+    assert states == {FIRST: "success", SAME: "success", MISSING: "failed"}, detail(first)
     tasks = [task for run in first.values() for task in run["tasks"].values() if task["start_date"]]
     spans = [(task["start_date"], task["end_date"], task["dag_run_id"]) for task in tasks]
     assert any(a[0] < b[0] < a[1] and a[2] != b[2] for a in spans for b in spans)
@@ -167,7 +105,7 @@ def test_each_date_has_its_own_data_and_lineage_and_the_same_rows_train_once(bac
     for day, manifest in manifests.items():
         assert manifest["config"]["data"]["source"] == f"s3://dated/iris/{day}.csv"
         assert manifest["airflow"]["run_id"] == first[day]["run_id"]
-        landed = airflow.site.s3.head_object(Bucket="dated", Key=f"iris/{day}.csv")["ETag"].strip('"')
+        landed = airflow.deployment.s3.head_object(Bucket="dated", Key=f"iris/{day}.csv")["ETag"].strip('"')
         assert manifest["config"]["data"]["version"].strip('"').endswith(landed)
     trained = {day: manifest["mlflow_run"]["run_id"] for day, manifest in manifests.items()}
     assert trained[FIRST] == trained[SAME] != airflow.returned("beside", "record_lineage")["mlflow_run"]["run_id"]
@@ -178,7 +116,7 @@ def test_a_second_backfill_executes_no_stage(backfilled):
     first, second = backfilled
 
     assert {day: run["state"] for day, run in second.items()} == {day: run["state"] for day, run in first.items()}, (
-        told(first) + told(second)
+        detail(first) + detail(second)
     )
     for day in (FIRST, SAME):
         assert "executed" not in second[day]["outcomes"]
@@ -234,14 +172,14 @@ def answer(airflow: Served, run_id: str, choice: str) -> None:
         state = airflow.runs(f"{run_id}$")[run_id]["state"]
         return state if state not in ("queued", "running") else None
 
-    assert wait_for(ended, 300, lambda: airflow.told(f"{run_id}$")) == "success"
+    assert wait_for(ended, 300, lambda: airflow.detail(f"{run_id}$")) == "success"
 
 
 @pytest.fixture(scope="module")
 def approved(airflow: Served, backfilled: list[Any]) -> dict[str, Any]:
     """A run whose model, which the backfill trained, a person made champion: its version, and what she was asked."""
     airflow.trigger("approved", **{"data.source": "sklearn:iris"})
-    asked = wait_for(lambda: open_request(airflow, "approved"), 300, lambda: airflow.told("approved$"))
+    asked = wait_for(lambda: open_request(airflow, "approved"), 300, lambda: airflow.detail("approved$"))
     before = airflow.aliases()
     answer(airflow, "approved", "Approve")
     version = airflow.returned("approved", "promote_model")["version"]
@@ -250,9 +188,7 @@ def approved(airflow: Served, backfilled: list[Any]) -> dict[str, Any]:
 
 def test_a_person_is_asked_with_the_verdict_before_the_alias_moves(approved, airflow):
     assert "champion" not in approved["before"]
-    assert (
-        approved["asked"]["subject"] == f"Shall version {approved['version']} of {airflow.site.model} become champion?"
-    )
+    assert approved["asked"]["subject"] == f"Make version {approved['version']} of {airflow.deployment.model} champion?"
     assert re.search(r"test_accuracy  -  +0\.9333", approved["asked"]["body"])
 
 
@@ -271,7 +207,7 @@ def test_the_verdict_is_a_note_on_the_task_and_on_the_run(airflow, approved):
 def test_raw_data_model_and_champion_are_events_of_their_assets(airflow, approved):
     champion = next(event for event in reversed(airflow.events("champion")) if event["run_id"] == "approved")
     model = next(event for event in airflow.events("model") if event["version"] == approved["version"])
-    tags = airflow.site.mlflow.get_model_version(airflow.site.model, approved["version"]).tags
+    tags = airflow.deployment.mlflow.get_model_version(airflow.deployment.model, approved["version"]).tags
 
     assert (champion["version"], champion["dag_id"]) == (approved["version"], "ml_pipeline")
     assert champion["metrics"]["test_accuracy"] >= 0.9
@@ -284,9 +220,9 @@ def test_a_new_champion_has_the_batch_scored_with_it(airflow, approved):
         runs = airflow.runs("asset_triggered__", "score_batch").values()
         return [run for run in runs if run["state"] in ("success", "failed")]
 
-    assert {run["state"] for run in wait_for(scored, 300, lambda: airflow.told("", "score_batch"))} == {"success"}
-    keys = [key for key in airflow.site.objects() if key.startswith("predictions/")]
-    text = airflow.site.s3.get_object(Bucket=airflow.site.bucket, Key=keys[0])["Body"].read().decode()
+    assert {run["state"] for run in wait_for(scored, 300, lambda: airflow.detail("", "score_batch"))} == {"success"}
+    keys = [key for key in airflow.deployment.objects() if key.startswith("predictions/")]
+    text = airflow.deployment.s3.get_object(Bucket=airflow.deployment.bucket, Key=keys[0])["Body"].read().decode()
     assert len(text.splitlines()) == 151
 
 
@@ -295,7 +231,7 @@ def rejected(airflow: Served, approved: dict[str, Any], backfilled: list[Any]) -
     """A run whose model a person did not want as champion: its version, and the aliases before and after."""
     before = airflow.aliases()
     airflow.trigger("rejected", **{"data.source": "sklearn:iris", **OTHER_MODEL})
-    wait_for(lambda: open_request(airflow, "rejected"), 300, lambda: airflow.told("rejected$"))
+    wait_for(lambda: open_request(airflow, "rejected"), 300, lambda: airflow.detail("rejected$"))
     answer(airflow, "rejected", "Reject")
     version = airflow.returned("rejected", "register_model")["version"]
     return {"version": version, "before": before, "after": airflow.aliases()}
@@ -325,7 +261,7 @@ def test_a_roll_back_moves_the_alias_tells_why_and_can_be_undone(airflow, reject
     assert roll_back(airflow, "back", version="previous", reason="seen") == "success"
 
     assert airflow.aliases()["champion"] == champion
-    tags = airflow.site.mlflow.get_registered_model(airflow.site.model).tags
+    tags = airflow.deployment.mlflow.get_registered_model(airflow.deployment.model).tags
     last = tags[max(name for name in tags if name.startswith("champion."))]
     assert '"reason": "seen"' in last
     assert '"by": "admin"' in last

@@ -20,9 +20,9 @@ IRIS = load_builtin("iris", "target")
 
 
 @pytest.fixture(scope="module")
-def runtime(parts) -> RuntimeSettings:
+def runtime(services) -> RuntimeSettings:
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    return RuntimeSettings.model_validate({name.lower(): parts["env"][name] for name in names})
+    return RuntimeSettings.model_validate({name.lower(): services["env"][name] for name in names})
 
 
 @pytest.fixture

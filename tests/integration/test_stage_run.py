@@ -76,8 +76,8 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def s3(parts):
-    env = parts["env"]
+def s3(services):
+    env = services["env"]
     client = boto3.client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL"],
@@ -90,8 +90,8 @@ def s3(parts):
 
 
 @pytest.fixture
-def project(parts, s3, tmp_path) -> Project:
-    return Project(tmp_path, parts["env"], tmp_path.name)
+def project(services, s3, tmp_path) -> Project:
+    return Project(tmp_path, services["env"], tmp_path.name)
 
 
 def outcomes(*results: StageResult) -> list[Outcome]:

@@ -28,8 +28,8 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def test_no_process_is_left_however_a_run_ends(home, number, victim):
     conf = {"model": {"C": 1.5 + number + len(victim)}}  # not trained before
     front = home.start("run", CONF=json.dumps(conf))
-    parts = ("postgres -D", "weed mini", "mlflow server", "-m include.stages.train_and_evaluate")
-    below = descendants_with(front, *parts, told=home.logs)
+    services = ("postgres -D", "weed mini", "mlflow server", "-m include.stages.train_and_evaluate")
+    below = descendants_with(front, *services, detail=home.logs)
     process = psutil.Process(front.pid)
     (process if victim == "front" else process.children()[0]).send_signal(number)
 
@@ -43,7 +43,7 @@ def test_no_process_is_left_however_a_run_ends(home, number, victim):
 
 def test_a_run_after_one_that_was_killed_succeeds(home):
     front = home.start("run")
-    below = descendants_with(front, "postgres -D", "weed mini", "mlflow server", "dags test", told=home.logs)
+    below = descendants_with(front, "postgres -D", "weed mini", "mlflow server", "dags test", detail=home.logs)
     for process in (front, *below):  # all at once, as a machine that loses its power
         process.kill()
     front.communicate(timeout=PATIENCE)
@@ -58,16 +58,16 @@ def test_a_run_after_one_that_was_killed_succeeds(home):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_test_run_that_is_killed_leaves_no_process(number):
-    """Its parts end by themselves, and so do its workers and their Airflow."""
-    before = set(BUILD.glob("parts-*"))
+    """Its services end by themselves, and so do its workers and their Airflow."""
+    before = set(BUILD.glob("services-*"))
     front = subprocess.Popen(
         [sys.executable, "-m", "pytest", "--quiet", "--numprocesses", "1", "tests/integration/test_any_project.py"],
         cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        own = wait_for(lambda: set(BUILD.glob("parts-*")) - before, PATIENCE).pop()
-        wait_for((own / "parts.json").exists, PATIENCE)
+        own = wait_for(lambda: set(BUILD.glob("services-*")) - before, PATIENCE).pop()
+        wait_for((own / "services.json").exists, PATIENCE)
         workers = psutil.Process(front.pid).children(recursive=True)
         assert len(processes_below(own)) >= 3
     finally:

@@ -16,9 +16,9 @@ import pytest
 from sklearn.datasets import load_iris
 
 from tests.support.airflow_api import wait_for
+from tests.support.deployment import Deployment
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.scheduler import Airflow, running_airflow
-from tests.support.site import Site
 
 START, DAYS = dt.date(2026, 3, 1), 30
 TABLES = 3  # different ones: the fourth date has the rows of the first, and so on
@@ -26,19 +26,21 @@ BESIDE = 20  # manual runs, all of the same values
 STAGES = ("get_data", "preprocess", "train_and_evaluate")
 
 
-def put_dated_files(site: Site) -> None:
+def put_dated_files(deployment: Deployment) -> None:
     """Iris with a little noise for each date."""
-    site.s3.create_bucket(Bucket="many-dates")
+    deployment.s3.create_bucket(Bucket="many-dates")
     iris = load_iris(as_frame=True).frame
     for day in range(DAYS):
         noisy = iris.copy()
         noisy.iloc[:, :4] += np.random.default_rng(day % TABLES).normal(0, 0.05, (len(iris), 4)).round(3)
         text = io.StringIO()
         noisy.to_csv(text, index=False)
-        site.s3.put_object(Bucket="many-dates", Key=f"iris/{START + dt.timedelta(days=day)}.csv", Body=text.getvalue())
+        deployment.s3.put_object(
+            Bucket="many-dates", Key=f"iris/{START + dt.timedelta(days=day)}.csv", Body=text.getvalue()
+        )
 
 
-class Lab(NamedTuple):
+class Deployed(NamedTuple):
     """Airflow, and the proxy before its MLflow."""
 
     airflow: Airflow
@@ -46,11 +48,11 @@ class Lab(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def lab(make_site: Callable[..., Site]) -> Iterator[Lab]:
-    site = make_site("scheduler", retries=3)
-    put_dated_files(site)
-    with proxy_to(site.env["MLFLOW_TRACKING_URI"]) as mlflow:
-        site.env["MLFLOW_TRACKING_URI"] = mlflow.url
+def deployed(make_deployment: Callable[..., Deployment]) -> Iterator[Deployed]:
+    deployment = make_deployment("scheduler", retries=3)
+    put_dated_files(deployment)
+    with proxy_to(deployment.env["MLFLOW_TRACKING_URI"]) as mlflow:
+        deployment.env["MLFLOW_TRACKING_URI"] = mlflow.url
         heartbeat = {
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -59,14 +61,14 @@ def lab(make_site: Callable[..., Site]) -> Iterator[Lab]:
         source = "s3://many-dates/iris/{date:%Y-%m-%d}.csv"
         at_once = DAYS + BESIDE
         with running_airflow(
-            site, source=source, start=START, max_active_runs=at_once, parallelism=4, **heartbeat
+            deployment, source=source, start=START, max_active_runs=at_once, parallelism=4, **heartbeat
         ) as airflow:
-            yield Lab(airflow, mlflow)
+            yield Deployed(airflow, mlflow)
 
 
 @pytest.fixture(scope="module")
-def airflow(lab: Lab) -> Airflow:
-    return lab.airflow
+def airflow(deployed: Deployed) -> Airflow:
+    return deployed.airflow
 
 
 def outcomes(airflow: Airflow, run_id: str) -> list[str]:
@@ -106,20 +108,20 @@ def test_each_date_has_its_own_data_and_lineage(fifty, airflow):
     for run_id in fifty:
         if run_id.startswith("backfill__"):
             key = airflow.returned(run_id, "record_lineage")["key"]
-            body = airflow.site.s3.get_object(Bucket=airflow.site.bucket, Key=key)["Body"].read()
+            body = airflow.deployment.s3.get_object(Bucket=airflow.deployment.bucket, Key=key)["Body"].read()
             manifest = json.loads(body)
             assert manifest["config"]["data"]["source"] == f"s3://many-dates/iris/{run_id[10:20]}.csv"
             assert manifest["airflow"]["run_id"] == run_id
-            landed = airflow.site.s3.head_object(Bucket="many-dates", Key=f"iris/{run_id[10:20]}.csv")["ETag"]
+            landed = airflow.deployment.s3.head_object(Bucket="many-dates", Key=f"iris/{run_id[10:20]}.csv")["ETag"]
             assert manifest["config"]["data"]["version"].strip('"').endswith(landed.strip('"'))
 
 
 def stage_process(airflow: Airflow) -> psutil.Process | None:
-    """The training that runs now, in a workspace of the site."""
+    """The training that runs now, in a workspace of the deployment."""
     for process in psutil.process_iter(["cmdline"]):
         if "include.stages.train_and_evaluate" in (process.info["cmdline"] or ()):
             try:
-                if process.cwd().startswith(airflow.site.env["TMPDIR"]):
+                if process.cwd().startswith(airflow.deployment.env["TMPDIR"]):
                     return process
             except psutil.Error:
                 continue
@@ -135,51 +137,53 @@ def task_process(stage: psutil.Process) -> psutil.Process:
 
 
 def running_mlflow_runs(airflow: Airflow) -> list[Any]:
-    return [run for run in airflow.site.mlflow_runs() if run.info.status == "RUNNING"]
+    return [run for run in airflow.deployment.mlflow_runs() if run.info.status == "RUNNING"]
 
 
 @pytest.fixture
-def training(lab: Lab, airflow: Airflow, request: pytest.FixtureRequest) -> Iterator[tuple[str, psutil.Process]]:
+def training(
+    deployed: Deployed, airflow: Airflow, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, psutil.Process]]:
     """A run that hangs in the middle of its training: MLflow does not answer the request that logs the metrics."""
     run_id = request.node.name
-    lab.mlflow.silent = lambda line: b"/runs/log-batch" in line
+    deployed.mlflow.silent = lambda line: b"/runs/log-batch" in line
     airflow.trigger(run_id, **{"data.source": "sklearn:iris", "model.C": 0.1 + len(run_id)})
-    before = len(lab.mlflow.swallowed)
-    wait_for(lambda: len(lab.mlflow.swallowed) > before, 120)
+    before = len(deployed.mlflow.swallowed)
+    wait_for(lambda: len(deployed.mlflow.swallowed) > before, 120)
     stage = stage_process(airflow)
     assert stage is not None
     yield run_id, stage
-    lab.mlflow.silent = lambda line: False
+    deployed.mlflow.silent = lambda line: False
 
 
-def check_recovery(lab: Lab, run_id: str, seconds: float) -> None:
+def check_recovery(deployed: Deployed, run_id: str, seconds: float) -> None:
     """The run succeeds by a retry, nothing half-written counts, no MLflow run stays RUNNING, no workspace is left."""
-    airflow, lab.mlflow.silent = lab.airflow, lambda line: False
+    airflow, deployed.mlflow.silent = deployed.airflow, lambda line: False
     airflow.finished(run_id, seconds)
     result = airflow.returned(run_id, "pipeline.train_and_evaluate")
     assert result["outcome"] == "executed"
     assert airflow.tasks(run_id)["pipeline.train_and_evaluate"]["try_number"] == 2
     assert running_mlflow_runs(airflow) == []
-    mine = [run for run in airflow.site.mlflow_runs() if run.data.tags.get("airflow.run_id") == run_id]
+    mine = [run for run in airflow.deployment.mlflow_runs() if run.data.tags.get("airflow.run_id") == run_id]
     assert Counter(run.info.status for run in mine)["FINISHED"] == 1
     assert len(mine) == 2
 
 
 def workspaces(airflow: Airflow) -> list[Path]:
-    return list(Path(airflow.site.env["TMPDIR"]).glob("dvc-task-*"))
+    return list(Path(airflow.deployment.env["TMPDIR"]).glob("dvc-task-*"))
 
 
-def test_a_task_that_is_cleared_in_the_middle_of_its_stage(lab, airflow, training):
+def test_a_task_that_is_cleared_in_the_middle_of_its_stage(deployed, airflow, training):
     run_id, stage = training
 
     airflow.clear(run_id, "pipeline.train_and_evaluate")
 
     wait_for(lambda: not stage.is_running(), 30)
-    check_recovery(lab, run_id, 180)
+    check_recovery(deployed, run_id, 180)
     assert workspaces(airflow) == []
 
 
-def test_a_worker_that_is_lost_in_the_middle_of_a_stage(lab, airflow, training):
+def test_a_worker_that_is_lost_in_the_middle_of_a_stage(deployed, airflow, training):
     run_id, stage = training
     task = task_process(stage)
     supervisor = task.parent()
@@ -192,7 +196,7 @@ def test_a_worker_that_is_lost_in_the_middle_of_a_stage(lab, airflow, training):
 
     assert stage.is_running()  # an orphan: nobody told it
     wait_for(lambda: not stage.is_running(), 120)  # the retry's workspace makes an end of it
-    check_recovery(lab, run_id, 240)
+    check_recovery(deployed, run_id, 240)
     assert not left.exists()
     assert not stage.is_running()
 
@@ -206,13 +210,13 @@ def test_a_model_that_is_lost_before_the_push_is_trained_again(airflow):
     oids = {out["path"]: out["md5"] for out in entry["outs"]}
     oid = oids["models/log_reg_model.pkl"]
     key = f"dvc/files/md5/{oid[:2]}/{oid[2:]}"
-    (Path(airflow.site.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]).unlink()
-    airflow.site.s3.delete_object(Bucket=airflow.site.bucket, Key=key)
+    (Path(airflow.deployment.env["DVC_CACHE_DIR"]) / "files" / "md5" / oid[:2] / oid[2:]).unlink()
+    airflow.deployment.s3.delete_object(Bucket=airflow.deployment.bucket, Key=key)
 
     airflow.clear(run_id, "dvc_push")
 
     wait_for(lambda: airflow.tasks(run_id)["dvc_push"]["try_number"] == 2, 60)
     airflow.finished(run_id, 180)
-    assert airflow.site.objects()[key] == f'"{oid}"'
+    assert airflow.deployment.objects()[key] == f'"{oid}"'
     trained = airflow.returned(run_id, "record_lineage")["mlflow_run"]["run_id"]
-    assert trained in {run.info.run_id for run in airflow.site.mlflow_runs()}
+    assert trained in {run.info.run_id for run in airflow.deployment.mlflow_runs()}

@@ -35,6 +35,6 @@ def runs(stack: Stack, since: str) -> str:
         found = stack.api.runs("")
         # The API writes times with a Z, and otherwise as isoformat() does.
         shown = [name for name, run in found.items() if run["state"] == "failed" or (run["queued_at"] or "") >= since]
-        return "\n".join(stack.api.told(name.replace("+", r"\+") + "$") for name in shown)
+        return "\n".join(stack.api.detail(name.replace("+", r"\+") + "$") for name in shown)
     except (AssertionError, requests.RequestException) as error:
-        return f"Airflow does not tell: {error}"
+        return f"Airflow does not answer: {error}"

@@ -120,10 +120,10 @@ class Stack:
             task = self.api.tasks(run_id).get(task_id, {})
             if task.get("state") in states:
                 return task
-            assert task.get("state") not in ENDED, f"{task_id} is {task['state']}. {self.api.told(run_id)}"
+            assert task.get("state") not in ENDED, f"{task_id} is {task['state']}. {self.api.detail(run_id)}"
             return None
 
-        return wait_for(reached, seconds, lambda: self.api.told(run_id))
+        return wait_for(reached, seconds, lambda: self.api.detail(run_id))
 
     def tries(self, run_id: str, task_id: str) -> list[dict[str, Any]]:
         """All tries of a task, in their order."""

@@ -44,7 +44,7 @@ def wait_for_a_failed_try(stack: Stack, run_id: str, task_id: str) -> None:
         assert states[:1] != ["success"], f"the outage came too late for {task_id}"
         return states[0] in ("failed", "up_for_retry")
 
-    wait_for(failed, 120, lambda: stack.api.told(run_id))
+    wait_for(failed, 120, lambda: stack.api.detail(run_id))
 
 
 def ended_by_retry(tries: list[dict[str, Any]]) -> bool:
@@ -75,7 +75,7 @@ def test_a_training_that_loses_mlflow_is_tried_again_and_leaves_one_finished_run
     run_id = "no-mlflow"
     stack.api.trigger(run_id, **slow_training(run_id))
     stack.task(run_id, TRAIN, "running")
-    lost = wait_for(lambda: running_mlflow_run(stack, run_id), 120, lambda: stack.api.told(run_id))
+    lost = wait_for(lambda: running_mlflow_run(stack, run_id), 120, lambda: stack.api.detail(run_id))
     stack.kill("mlflow")
     wait_for_a_failed_try(stack, run_id, TRAIN)
     stack.compose("start", "mlflow")

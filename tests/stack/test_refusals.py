@@ -65,7 +65,7 @@ def test_a_port_that_is_taken_is_named_with_its_service_and_variable(stack):
         other.listen()
         said = refused(stack)
 
-    assert f"mlflow: port {port} is taken by another program. Free it, or set MLFLOW_PORT" in said
+    assert f"mlflow: port {port} is in use by another program. Free it, or set MLFLOW_PORT" in said
     assert stack.compose("ps", "--all", "--quiet").stdout == ""
 
 

@@ -105,7 +105,7 @@ def test_a_backfill_of_six_dates_trains_once_for_each_data_set(stack, dated):
     stack.api.backfill("2026-03-01", "2026-03-06", at_once=3, conf=conf)
     states = stack.api.ended("backfill", 6, 300)
 
-    assert set(states.values()) == {"success"}, stack.api.told("backfill")
+    assert set(states.values()) == {"success"}, stack.api.detail("backfill")
     trained = [stack.api.returned(run_id, "register_model")["run_id"] for run_id in sorted(states)]
     assert len(set(trained)) == 2  # what several runs need is made once
     assert trained == trained[:2] * 3

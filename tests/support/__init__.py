@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: the running parts, copies of the project, Airflow in a fork and by its REST API."""
+"""What tests and benchmarks share: services, copies of the project, Airflow in a fork and by its REST API."""

@@ -75,12 +75,12 @@ class AirflowApi:
             found = {run_id: run["state"] for run_id, run in self.runs(pattern, dag_id).items()}
             return found if len(found) == count and set(found.values()) <= set(ENDED) else None
 
-        return wait_for(states, seconds, lambda: self.told(pattern, dag_id))
+        return wait_for(states, seconds, lambda: self.detail(pattern, dag_id))
 
     def finished(self, run_id: str, seconds: float = 300, dag_id: str = "ml_pipeline") -> dict[str, dict[str, Any]]:
         """Wait until a run has ended with success; its tasks."""
         states = self.ended(re.escape(run_id) + "$", 1, seconds, dag_id)
-        assert states == {run_id: "success"}, self.told(re.escape(run_id) + "$", dag_id)
+        assert states == {run_id: "success"}, self.detail(re.escape(run_id) + "$", dag_id)
         return self.tasks(run_id, dag_id)
 
     def tasks(self, run_id: str, dag_id: str = "ml_pipeline") -> dict[str, dict[str, Any]]:
@@ -99,7 +99,7 @@ class AirflowApi:
         content = self.ask("GET", path)["content"]
         return "\n".join(str(line) if isinstance(line, str) else _line(line) for line in content)
 
-    def told(self, pattern: str, dag_id: str = "ml_pipeline") -> str:
+    def detail(self, pattern: str, dag_id: str = "ml_pipeline") -> str:
         """For a failed test: the state of each task of the runs, and the end of the logs of those that went wrong."""
         lines = []
         for run_id, run in self.runs(pattern, dag_id).items():
@@ -116,14 +116,14 @@ def _line(entry: dict[str, Any]) -> str:
     return f"{entry.get('event', '')}{error}"
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, told: Callable[[], str] = lambda: "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float, detail: Callable[[], str] = lambda: "") -> Any:
     """Ask until there is an answer.
 
-    :param told: what to say if there is none in time.
+    :param detail: what to say if there is none in time.
     """
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {condition.__qualname__}. {told()}"
+        assert time.monotonic() < end, f"not within {seconds} s: {condition.__qualname__}. {detail()}"
         time.sleep(0.3)
     return found
 

@@ -1,8 +1,8 @@
 """Airflow in a process of its own per call, without importing it anew each time.
 
 Importing Airflow takes ten seconds on two cores. So one server process imports it once and forks for each call; the
-fork reads the settings of the site at hand, and the project's own code is not yet imported in it. What runs there is
-Airflow itself: ``dag.test()``, a DagBag, the ORM.
+fork reads the settings of the deployment at hand, and the project's own code is not yet imported in it. What runs
+there is Airflow itself: ``dag.test()``, a DagBag, the ORM.
 """
 
 import ctypes
@@ -85,7 +85,7 @@ def call(work: Callable[..., Any], *arguments: Any, project: Path, env: Mapping[
 
 
 def _context(env: Mapping[str, str]) -> Any:
-    """The fork server, which the first call starts: from the environment of a site, for Airflow wants one."""
+    """The fork server, which the first call starts: from the environment of a deployment, for Airflow wants one."""
     context = multiprocessing.get_context("forkserver")
     before = dict(os.environ)
     os.environ.clear()
@@ -190,7 +190,7 @@ def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) ->
         run = dag.test(run_conf=step.get("conf"), **arguments)
         os.environ.clear()
         os.environ.update(before)
-        results.append({**_came_of(run), "failures": dict(failures)})
+        results.append({**_result_of(run), "failures": dict(failures)})
     return results
 
 
@@ -200,7 +200,7 @@ def _dag_bag(folder: str) -> Any:
     return BundleDagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder")
 
 
-def _came_of(run: Any) -> dict[str, Any]:
+def _result_of(run: Any) -> dict[str, Any]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 

@@ -1,4 +1,4 @@
-"""A fresh copy of the project with embedded parts of its own: what `make run` and `make serve` see."""
+"""A fresh copy of the project with embedded services of its own: what `make run` and `make serve` see."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ class Home:
         return process.returncode, output
 
     def variables(self) -> dict[str, str]:
-        """The environment that `make env-vars` prints, of parts that run."""
+        """The environment that `make env-vars` prints, of services that run."""
         code, exports = self.run("env")
         assert code == 0, exports
         show = f"{exports}\nexec {sys.executable} -c 'import os, json; print(json.dumps(dict(os.environ)))'"
@@ -54,7 +54,7 @@ class Home:
         return json.loads(shell.stdout)
 
     def logs(self) -> str:
-        """The ends of the logs of the parts."""
+        """The ends of the logs of the services."""
         files = sorted((self.project / ".embedded" / "logs").glob("*.log"))
         return "\n".join(f"--- {file.name}:\n{file.read_text(errors='replace')[-1500:]}" for file in files)
 
@@ -75,7 +75,7 @@ class Home:
         return left
 
 
-def descendants_with(front: "subprocess.Popen[str]", *words: str, told: Callable[[], str]) -> list[psutil.Process]:
+def descendants_with(front: "subprocess.Popen[str]", *words: str, detail: Callable[[], str]) -> list[psutil.Process]:
     """All processes below ``front``, as soon as there is one for each of the words."""
     end = time.monotonic() + PATIENCE
     lines: list[str] = []
@@ -89,4 +89,4 @@ def descendants_with(front: "subprocess.Popen[str]", *words: str, told: Callable
         if all(any(word in line for line in lines) for word in words):
             return below
         time.sleep(0.05)
-    raise AssertionError(f"no process for each of {words} below {front.args}: {lines}\n{told()}")
+    raise AssertionError(f"no process for each of {words} below {front.args}: {lines}\n{detail()}")

@@ -1,19 +1,19 @@
-"""The log of ``airflow dags test``, told as progress."""
+"""The log of ``airflow dags test``, shown as progress."""
 
 import pytest
 
 from include.services.embedded.dag_run import DagRun, _note, brief
 
 
-def told(capsys, *events: dict) -> tuple[DagRun, str]:
+def shown(capsys, *events: dict) -> tuple[DagRun, str]:
     run, task = DagRun(), ""
     for event in events:
         task = _note(run, event, task)
     return run, capsys.readouterr().out
 
 
-def test_a_stage_is_told_when_it_has_ended_with_its_outcome_and_reason(capsys):
-    run, said = told(
+def test_a_stage_is_shown_when_it_has_ended_with_its_outcome_and_reason(capsys):
+    run, said = shown(
         capsys,
         {"event": "[DAG TEST] starting task_id=pipeline.train map_index=-1"},
         {"event": "Stage train: executed (model.C 1.0 -> 2.5)"},
@@ -25,9 +25,9 @@ def test_a_stage_is_told_when_it_has_ended_with_its_outcome_and_reason(capsys):
     assert (run.run_id, run.failures) == ("manual__1", {})
 
 
-def test_a_failed_task_is_told_in_one_line_and_its_whole_message_is_kept(capsys):
+def test_a_failed_task_is_shown_in_one_line_and_its_whole_message_is_kept(capsys):
     cause = "dvc repro failed:\n> python -m x\nerror: a.csv: no column 'y'.\nERROR: failed"
-    run, said = told(
+    run, said = shown(
         capsys,
         {"event": "[DAG TEST] starting task_id=pipeline.train map_index=-1"},
         {"event": "Task failed with exception", "exception": [{"exc_value": cause}]},
@@ -39,7 +39,7 @@ def test_a_failed_task_is_told_in_one_line_and_its_whole_message_is_kept(capsys)
 
 
 def test_a_task_that_succeeds_when_it_is_tried_again_is_no_failure(capsys):
-    run, _ = told(
+    run, _ = shown(
         capsys,
         {"event": "[DAG TEST] starting task_id=push map_index=-1"},
         {"event": "Task failed with exception", "exception": [{"exc_value": "away"}]},

@@ -32,12 +32,12 @@ def test_the_password_file_of_airflow_is_private(tmp_path):
 def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
     state = State(tmp_path)
     assert state.running() is None
-    holder = state.hold("run")
+    holder = state.lock("run")
 
     assert state.running() == {"mode": "run", "pid": os.getpid(), "addresses": {}}
     with pytest.raises(PipelineError, match="another process is using"):
-        state.hold("serve")
-    holder.tell({"store": "here"})
+        state.lock("serve")
+    holder.publish({"store": "here"})
     assert state.running()["addresses"] == {"store": "here"}
     holder.close()
     assert state.running() is None
@@ -46,7 +46,7 @@ def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
 def test_a_lock_ends_with_its_process(tmp_path):
     code = (
         "import os; from pathlib import Path; from include.services.embedded.state import State\n"
-        f"holder = State(Path({str(tmp_path)!r})).hold('run'); os.kill(os.getpid(), 9)"
+        f"holder = State(Path({str(tmp_path)!r})).lock('run'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120
 
@@ -72,7 +72,7 @@ def test_a_disk_that_is_too_full_is_named_before_anything_is_started(tmp_path, m
     monkeypatch.setattr("include.services.embedded.state.SPACE", 10**9)
 
     with pytest.raises(PipelineError, match=rf"only \d+ MB are free on the disk of {tmp_path}.*Free some space"):
-        State(tmp_path).hold("run")
+        State(tmp_path).lock("run")
     assert State(tmp_path).running() is None
 
 

@@ -104,7 +104,7 @@ def test_quotes_are_read_as_compose_reads_them(place, line, value):
 def test_a_dollar_that_compose_would_replace_is_refused(place):
     (place / ENV_FILE).write_text("NAME=pa$word\n")
 
-    with pytest.raises(ConfigError, match=r"NAME has a \$.* single quotes"):
+    with pytest.raises(ConfigError, match=r"NAME contains a \$.* single quotes"):
         read(place)
 
 

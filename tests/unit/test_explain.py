@@ -62,10 +62,10 @@ BY = {"run_id": "r1", "at": "2026-01-01"}
     [
         (None, None, INPUTS, None, "executed", "no earlier run is known"),
         (None, FOUND, INPUTS, None, "restored", "by an unknown run"),
-        (LAST, LAST, LAST, BY, "unchanged", "same inputs as last time; executed by r1 at 2026-01-01"),
+        (LAST, LAST, LAST, BY, "unchanged", "same inputs as in the last run; executed by r1 at 2026-01-01"),
         (LAST, FOUND, INPUTS, BY, "restored", "C 1 -> 2; executed by r1 at 2026-01-01"),
         (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),
-        (LAST, None, LAST, None, "executed", "the earlier result is not known any more"),
+        (LAST, None, LAST, None, "executed", "the earlier result is no longer known"),
     ],
 )
 def test_outcome_and_reason(last, found, inputs, by, outcome, reason):

@@ -85,5 +85,5 @@ def test_bytes_that_are_no_table_are_refused(content, name, data):
 
 
 def test_a_table_without_rows_is_refused(data):
-    with pytest.raises(DataError, match="holds no row"):
+    with pytest.raises(DataError, match="has no rows"):
         parse(b"a,target\n", data(source="t.csv"))

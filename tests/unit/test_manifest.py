@@ -77,7 +77,7 @@ def test_a_manifest_with_a_missing_part_names_it(config):
     document = manifest(config).model_dump(mode="json")
     del document["airflow"]["run_id"]
 
-    with pytest.raises(DataError, match=r"not as they should be: airflow\.run_id"):
+    with pytest.raises(DataError, match=r"invalid: airflow\.run_id"):
         parse(json.dumps(document), "here")
 
 

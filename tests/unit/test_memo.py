@@ -1,4 +1,4 @@
-"""What tasks that share a cache tell each other: a result is recalled only where everything is exactly as it was."""
+"""The memo that tasks with one cache share: a result is recalled only where everything is exactly as it was."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ SOURCES = ["code.py", "src"]
 
 
 @pytest.fixture
-def lab(tmp_path):
+def folder(tmp_path):
     """A project, a cache with one object in it, and what is known of a stage that depends on a file and a folder."""
     project, cache = tmp_path / "project", tmp_path / "cache"
     for file in ("dvc.yaml", "code.py", "src/a.py", "unrelated.txt"):
@@ -30,40 +30,40 @@ def lab(tmp_path):
     return tmp_path
 
 
-def fingerprint(lab: Path, **changes: Any) -> Fingerprint:
+def fingerprint(folder: Path, **changes: Any) -> Fingerprint:
     values = {"stage": "train", "definitions": DEFINITIONS, "files": {"params.yaml": "C: 1"}, "lock": LOCK, **changes}
-    return Fingerprint(lab / "project", **values)
+    return Fingerprint(folder / "project", **values)
 
 
-def recall(lab: Path, **changes: Any) -> MemoEntry | None:
-    return Memo(lab / "cache").recall(fingerprint(lab, **changes))
+def recall(folder: Path, **changes: Any) -> MemoEntry | None:
+    return Memo(folder / "cache").recall(fingerprint(folder, **changes))
 
 
-def entry(lab: Path) -> MemoEntry:
-    path = str(lab / "cache" / "object")
+def entry(folder: Path) -> MemoEntry:
+    path = str(folder / "cache" / "object")
     state = state_of(path)
     assert state is not None
     return MemoEntry({"cmd": "x"}, {"cmd": "x", "outs": []}, "dvc.lock", {path: state}, {"report": "text"})
 
 
-def keep(lab: Path, sources: list[str] = SOURCES, **changes: Any) -> None:
-    Memo(lab / "cache").keep(fingerprint(lab, **changes).with_sources(sources), entry(lab))
+def keep(folder: Path, sources: list[str] = SOURCES, **changes: Any) -> None:
+    Memo(folder / "cache").keep(fingerprint(folder, **changes).with_sources(sources), entry(folder))
 
 
 @pytest.fixture
-def kept(lab):
-    keep(lab)
-    return entry(lab)
+def kept(folder):
+    keep(folder)
+    return entry(folder)
 
 
-def test_the_same_stage_with_the_same_files_recalls_what_was_kept(lab, kept):
-    assert recall(lab) == kept
+def test_the_same_stage_with_the_same_files_recalls_what_was_kept(folder, kept):
+    assert recall(folder) == kept
 
 
-def test_an_unrelated_file_makes_no_difference(lab, kept):
-    (lab / "project" / "unrelated.txt").write_text("other")
+def test_an_unrelated_file_makes_no_difference(folder, kept):
+    (folder / "project" / "unrelated.txt").write_text("other")
 
-    assert recall(lab) == kept
+    assert recall(folder) == kept
 
 
 @pytest.mark.parametrize(
@@ -75,61 +75,61 @@ def test_an_unrelated_file_makes_no_difference(lab, kept):
         {"lock": {"dvc.lock": {"before": {"outs": [{"path": "in", "md5": "2"}]}}}},
     ],
 )
-def test_another_stage_value_or_input_recalls_nothing(lab, kept, changes):
-    assert recall(lab, **changes) is None
+def test_another_stage_value_or_input_recalls_nothing(folder, kept, changes):
+    assert recall(folder, **changes) is None
 
 
 @pytest.mark.parametrize("file", ["dvc.yaml", "code.py", "src/a.py", "src/new.py", "params.yaml"])
-def test_a_changed_or_new_file_finds_nothing_and_the_old_one_finds_it_again(lab, file):
-    place = lab / "project" / file
+def test_a_changed_or_new_file_finds_nothing_and_the_old_one_finds_it_again(folder, file):
+    place = folder / "project" / file
     before = place.read_text() if place.exists() else None
-    keep(lab, files={})
+    keep(folder, files={})
     place.write_text("changed")
 
-    assert recall(lab, files={}) is None
+    assert recall(folder, files={}) is None
 
     place.write_text(before) if before is not None else place.unlink()
-    assert recall(lab, files={}) == entry(lab)
+    assert recall(folder, files={}) == entry(folder)
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "replaced"])
-def test_an_object_that_is_not_as_it_was_finds_nothing(lab, kept, damage):
-    file = lab / "cache" / "object"
+def test_an_object_that_is_not_as_it_was_finds_nothing(folder, kept, damage):
+    file = folder / "cache" / "object"
     if damage == "replaced":
-        shutil.copy2(file, lab / "copy")
-        (lab / "copy").replace(file)
+        shutil.copy2(file, folder / "copy")
+        (folder / "copy").replace(file)
     else:
         file.unlink() if damage == "gone" else file.write_text("other content")
 
-    assert recall(lab) is None
+    assert recall(folder) is None
 
 
-def test_of_what_lies_behind_a_link_to_a_folder_nothing_is_known(lab):
-    (lab / "project" / "linked").symlink_to(lab / "project" / "src")
-    keep(lab, ["linked"])
+def test_of_what_lies_behind_a_link_to_a_folder_nothing_is_known(folder):
+    (folder / "project" / "linked").symlink_to(folder / "project" / "src")
+    keep(folder, ["linked"])
 
-    assert recall(lab) is None
+    assert recall(folder) is None
 
 
-def test_what_is_broken_finds_nothing(lab, kept):
-    for file in (lab / "cache" / "airflow" / "results").iterdir():
+def test_what_is_broken_finds_nothing(folder, kept):
+    for file in (folder / "cache" / "airflow" / "results").iterdir():
         file.write_text(file.read_text()[:20])
 
-    assert recall(lab) is None
+    assert recall(folder) is None
 
 
-def test_an_entry_of_another_form_is_no_entry(lab, kept):
-    for file in (lab / "cache" / "airflow" / "results").iterdir():
+def test_an_entry_of_another_form_is_no_entry(folder, kept):
+    for file in (folder / "cache" / "airflow" / "results").iterdir():
         file.write_text('{"inputs": {}, "stamps": {}}')
 
-    assert recall(lab) is None
+    assert recall(folder) is None
 
 
-def test_without_a_shared_cache_nothing_is_remembered_and_nobody_waits(lab):
+def test_without_a_shared_cache_nothing_is_remembered_and_nobody_waits(folder):
     memo = Memo(None)
-    memo.keep(fingerprint(lab).with_sources(SOURCES), entry(lab))
+    memo.keep(fingerprint(folder).with_sources(SOURCES), entry(folder))
 
-    assert memo.recall(fingerprint(lab)) is None
+    assert memo.recall(fingerprint(folder)) is None
     with memo.exclusive("key") as waited, memo.exclusive("key") as waited_too:
         assert (waited, waited_too) == (False, False)
 

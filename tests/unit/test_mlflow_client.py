@@ -50,7 +50,7 @@ def test_our_own_requests(ask: Callable[[RuntimeSettings], object], status: int,
 
 @pytest.mark.parametrize(
     ("code", "kind", "said"),
-    [(401, AccessError, "MLFLOW_TRACKING_PASSWORD"), (403, ServiceError, "rights of the user")],
+    [(401, AccessError, "MLFLOW_TRACKING_PASSWORD"), (403, ServiceError, "permissions of the user")],
 )
 def test_mlflows_own_client(code: int, kind: type[PipelineError], said: str):
     from mlflow.exceptions import MlflowException

@@ -24,5 +24,5 @@ def test_the_configuration_is_checked_once_per_execution(config_document, monkey
 
 
 def test_a_task_that_got_no_configuration_says_whose_fault_it_is():
-    with pytest.raises(ResultError, match=r"task resolve_config left no result\. Clear it"):
+    with pytest.raises(ResultError, match=r"task resolve_config returned no result\. Clear it"):
         SetupBucketOperator(task_id="setup_bucket", resolved=None).prepare_for_execution().pipeline_config  # noqa: B018

@@ -70,7 +70,7 @@ def test_the_form_of_another_dag_has_its_own_section_alone(config_document):
 
 
 def test_a_value_for_another_dag_is_refused(config_document):
-    with pytest.raises(ConfigError, match=r"conf: scoring\.input is for another DAG; this one uses: paths, data, "):
+    with pytest.raises(ConfigError, match=r"conf: scoring\.input belongs to another DAG; this one uses: paths, data, "):
         apply_overrides(config_document, {"scoring.input": "x.csv"}, "conf")
 
 

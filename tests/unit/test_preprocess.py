@@ -32,7 +32,7 @@ def test_good_data_pass(iris, data):
 
 def test_an_absent_target_is_refused_with_the_columns_there_are(iris, data):
     with pytest.raises(
-        DataError, match=r"raw\.csv: no column 'species' \(data\.target\); there are: sepal_length_cm, "
+        DataError, match=r"raw\.csv: no column 'species' \(data\.target\); the columns are: sepal_length_cm, "
     ):
         check(iris, data(target="species"), "raw.csv")
 
@@ -41,7 +41,7 @@ def test_text_in_a_feature_is_refused_with_the_text(iris, data):
     iris["petal_width_cm"] = iris["petal_width_cm"].astype(object)
     iris.loc[0, "petal_width_cm"] = "wide"
 
-    with pytest.raises(DataError, match=r"feature 'petal_width_cm' is not numeric \(holds 'wide'\)"):
+    with pytest.raises(DataError, match=r"feature 'petal_width_cm' is not numeric \(contains 'wide'\)"):
         check(iris, data(), "raw.csv")
 
 
@@ -65,7 +65,7 @@ def test_an_empty_feature_is_refused_whatever_share_is_allowed(iris, data):
 def test_infinite_values_are_refused(iris, data):
     iris.loc[3, "petal_width_cm"] = np.inf
 
-    with pytest.raises(DataError, match="'petal_width_cm' holds infinite values"):
+    with pytest.raises(DataError, match="'petal_width_cm' contains infinite values"):
         check(iris, data(), "raw.csv")
 
 
@@ -77,7 +77,7 @@ def test_a_missing_target_value_is_refused(iris, data):
 
 
 def test_one_class_is_refused(iris, data):
-    with pytest.raises(DataError, match="has 1 class, a classifier needs at least 2"):
+    with pytest.raises(DataError, match="has 1 class; a classifier needs at least 2"):
         check(iris[iris["target"] == "setosa"], data(), "raw.csv")
 
 
@@ -104,7 +104,8 @@ def test_the_split_is_the_same_each_time_and_another_with_another_seed(iris):
 
 def test_a_class_with_one_row_is_refused_by_name(iris):
     with pytest.raises(
-        DataError, match=r"too few rows for the split: each class .* needs 2, not so: 'virginica' \(1\)"
+        DataError,
+        match=r"too few rows for the split: each class .* needs 2 rows; too few of: 'virginica' \(1\)",
     ):
         split(iris.iloc[:101], "target", RULE)
 

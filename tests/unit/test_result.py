@@ -31,8 +31,8 @@ def test_a_result_comes_back_as_it_was(result):
 
 
 @pytest.mark.parametrize("value", [None, "text", 3, []])
-def test_a_task_that_left_nothing_is_to_be_cleared(value):
-    with pytest.raises(ResultError, match=r"task pipeline\.train left no result\. Clear it, so that it runs again"):
+def test_a_task_that_returned_nothing_is_to_be_cleared(value):
+    with pytest.raises(ResultError, match=r"task pipeline\.train returned no result\. Clear it, so that it runs again"):
         StageResult.from_xcom(value, "pipeline.train")
 
 
@@ -42,7 +42,7 @@ def test_a_task_that_left_nothing_is_to_be_cleared(value):
         ({"reason": "another"}, "was truncated or changed"),
         ({"lock": {"dvc.lock": {"train": {**ENTRY, "outs": []}}}}, "was truncated or changed"),
         ({"checksum": "0" * 64}, "was truncated or changed"),
-        ({"seal": "0" * 64}, r"has another form than this version of the code reads \(seal\)"),
+        ({"seal": "0" * 64}, r"was written by another version of the code \(fields that differ: seal\)"),
     ],
 )
 def test_a_result_that_is_not_what_the_task_returned_is_refused(result, changes, said):
@@ -54,5 +54,5 @@ def test_a_result_of_the_version_before_is_refused_with_the_task_to_clear(result
     """A run that was half done when the new code arrived."""
     fields = {name: value for name, value in result.to_xcom().items() if name != "checksum"}
 
-    with pytest.raises(ResultError, match=r"pipeline\.train .* another form .* \(checksum, seal\)\. Clear that task"):
+    with pytest.raises(ResultError, match=r"pipeline\.train .* another version .*: checksum, seal\)\. Clear that task"):
         StageResult.from_xcom({**fields, "seal": "0" * 64}, "pipeline.train")

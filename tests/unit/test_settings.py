@@ -37,7 +37,7 @@ def test_the_file_of_the_project_is_valid(config_document):
         ("data.max_missing_share", 1.2, "data.max_missing_share"),
         ("data.format", "xml", "data.format"),
         ("data.source", "", "data.source"),
-        ("data.source", "a\nb", "must not hold control characters"),
+        ("data.source", "a\nb", "must not contain control characters"),
         ("data.target", "x" * 2000, "data.target"),
         ("registry.minimum", 2, "registry.minimum"),
         ("registry.metric", "test_speed", "registry.metric"),

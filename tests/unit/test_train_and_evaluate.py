@@ -143,5 +143,5 @@ def test_rows_of_one_class_are_refused(model):
     features, target = features_and_target()
     setosa = target == "setosa"
 
-    with pytest.raises(DataError, match="all of class 'setosa': no ROC"):
+    with pytest.raises(DataError, match="all rows are of class 'setosa': the ROC AUC"):
         score(fit(features, target, model()), features[setosa], target[setosa])

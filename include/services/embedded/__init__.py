@@ -1,4 +1,4 @@
-"""All parts on one machine, without containers: PostgreSQL, the object store and MLflow, started and stopped as needed.
+"""All services on this machine, without containers: PostgreSQL, the object store and MLflow, started when needed.
 
 For the first try, for tests and for CI. Everything listens on loopback; all state is in one folder (`.embedded`).
 """

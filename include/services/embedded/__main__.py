@@ -41,12 +41,12 @@ def _work(command: str, state: State) -> int:
             from include.services.embedded.serve import serve
 
             return serve(state)
-        from include.services.embedded.parts import running
+        from include.services.embedded.deployment import running
 
         with running(state, command):
             if command == "keep":
                 _sleep_until_interrupted()
-        print("ready: databases migrated, bucket made, DVC set up")
+        print("ready: databases migrated, bucket created, DVC configured")
     return 0
 
 
@@ -59,7 +59,7 @@ def _sleep_until_interrupted() -> None:
 
 
 def _env(state: State) -> int:
-    """Print the exports for a shell. Starts the parts if they do not run, as ``ssh-agent`` does; `stop` ends them."""
+    """Print the exports for a shell. Starts services that do not run, as ``ssh-agent`` does; `stop` ends them."""
     with exit_with_message():
         from include.services.embedded.environment import shell_exports
 
@@ -96,7 +96,7 @@ def _wait_for_addresses(state: State) -> dict[str, Any]:
         seen = seen or there is not None
         time.sleep(0.2)
     last = state.log("keep").read_text(errors="replace").strip().splitlines()[-3:] if state.log("keep").exists() else []
-    raise ServiceError(f"the parts did not start; see {state.log('keep')}. " + " ".join(last))
+    raise ServiceError(f"the services did not start; see {state.log('keep')}. " + " ".join(last))
 
 
 def _status(state: State) -> int:

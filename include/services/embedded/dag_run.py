@@ -1,4 +1,4 @@
-"""``airflow dags test ml_pipeline`` as a child process, its log told as progress."""
+"""``airflow dags test ml_pipeline`` as a child process, its log shown as progress."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def _events(process: "subprocess.Popen[str]", whole: IO[str]) -> Iterator[dict[s
 
 
 def _note(run: DagRun, event: dict[str, Any], task: str) -> str:
-    """Update ``run``, tell what a person wants to see; return the task that is running now."""
+    """Update ``run`` and print what a person wants to see; return the task that is running now."""
     text = str(event["event"])
     if match := re.match(r"\[DAG TEST\] starting task_id=(\S+)", text):
         task = match[1]
@@ -58,10 +58,10 @@ def _note(run: DagRun, event: dict[str, Any], task: str) -> str:
         run.outcomes[task] = (match[2], match[3])
     elif text.startswith("Task failed with exception"):
         run.failures[task] = _cause(event)
-        _tell(MARKS["failed"], task, brief(run.failures[task]))
+        _print_progress(MARKS["failed"], task, brief(run.failures[task]))
     elif text.startswith("[DAG TEST] end task") and task not in run.failures:
         outcome, reason = run.outcomes.get(task, ("executed", ""))
-        _tell(MARKS.get(outcome, " "), task, f"{outcome}: {reason}" if reason else "")
+        _print_progress(MARKS.get(outcome, " "), task, f"{outcome}: {reason}" if reason else "")
     elif match := re.search(r"DagRun Finished:.*\brun_id=([^,]+),", text):
         run.run_id = match[1]
     return task
@@ -79,5 +79,5 @@ def _cause(event: dict[str, Any]) -> str:
     return str(exceptions[0]["exc_value"]) if isinstance(exceptions, list) and exceptions else str(event["event"])
 
 
-def _tell(mark: str, task: str, text: str) -> None:
+def _print_progress(mark: str, task: str, text: str) -> None:
     print(f"  {mark} {task:<30}{text}".rstrip(), flush=True)

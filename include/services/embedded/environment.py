@@ -1,4 +1,4 @@
-"""The environment in which Airflow, DVC, MLflow and pytest use the embedded parts."""
+"""The environment in which Airflow, DVC, MLflow and pytest use the embedded services."""
 
 import os
 import shlex
@@ -14,10 +14,9 @@ from include.settings import PROJECT_DIR
 def variables(state: State, addresses: Mapping[str, Any]) -> dict[str, str]:
     """All that differs from a plain shell. Holds secrets.
 
-    :param addresses: of the running parts, as `include.services.embedded.parts.running` gives them.
+    :param addresses: of the running services, as `include.services.embedded.deployment.running` gives them.
     """
     secrets = state.secrets()
-    airflow_url = f"http://{HOST}:{addresses['airflow_port']}"
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(PROJECT_DIR),
@@ -34,7 +33,14 @@ def variables(state: State, addresses: Mapping[str, Any]) -> dict[str, str]:
         "DVC_CACHE_DIR": str(state.dvc_cache),
         "DVC_SITE_CACHE_DIR": str(state.root / "dvc-site"),
         "DVC_NO_ANALYTICS": "1",
-        # Airflow
+        **_airflow(state, addresses, secrets),
+    }
+
+
+def _airflow(state: State, addresses: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Airflow's own settings."""
+    airflow_url = f"http://{HOST}:{addresses['airflow_port']}"
+    return {
         "AIRFLOW_HOME": str(state.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_DIR / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_DIR / "plugins"),

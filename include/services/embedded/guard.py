@@ -1,4 +1,4 @@
-"""Leaves no process behind: neither after Ctrl-C nor after a crash."""
+"""No process is left behind, neither after Ctrl-C nor after a crash."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 class Interrupted(BaseException):
-    """Somebody asked us to end (Ctrl-C, SIGTERM). Not an Exception, so that nothing on the way swallows it."""
+    """We were asked to end (Ctrl-C, SIGTERM). Not an Exception, so that nothing on the way swallows it."""
 
 
 def guarded(work: Callable[[], int]) -> int:
@@ -33,7 +33,7 @@ def guarded(work: Callable[[], int]) -> int:
         os._exit(_child(work, alive))
     os.close(alive)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: _tell(child))
+        signal.signal(number, lambda *_: _pass_on_to(child))
     _, status = os.waitpid(child, 0)
     end_descendants()
     code = os.waitstatus_to_exitcode(status)
@@ -52,7 +52,7 @@ def end_descendants(root: psutil.Process | None = None) -> None:
 
 
 def _child(work: Callable[[], int], alive: int) -> int:
-    os.setsid()  # Ctrl-C reaches the parent alone, which tells us: so the parts are stopped in order
+    os.setsid()  # Ctrl-C reaches the parent alone, which passes it on: so the services are stopped in order
     _adopt_orphans()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,7 +84,7 @@ def _end_with_parent(alive: int) -> None:
     os._exit(1)
 
 
-def _tell(child: int) -> None:
+def _pass_on_to(child: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(child, signal.SIGTERM)
 

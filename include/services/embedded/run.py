@@ -1,4 +1,4 @@
-"""``make run``: the whole job once, on embedded parts, and what came of it in a few lines."""
+"""``make run``: the whole job once, on embedded services, and its results in a few lines."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
 from include.mlflow_client import CHAMPION, connect
 from include.services.embedded.dag_run import DagRun, brief, run_dag
+from include.services.embedded.deployment import running
 from include.services.embedded.environment import process_environment
-from include.services.embedded.parts import running
 from include.services.embedded.state import State
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config_with
@@ -66,14 +66,14 @@ def _parse(conf: str) -> dict[str, Any]:
 
 
 def _explain_failure(result: DagRun, log: Path) -> None:
-    print("\nThe run failed. The results of the last good run are as they were.")
+    print("\nThe run failed. The results of the last successful run are unchanged.")
     for task, cause in result.failures.items():
-        if cause != brief(cause):  # else it has been told already
+        if cause != brief(cause):  # else it has been printed already
             print(f"\n{task}: {cause}")
     if not result.failures:
         lines = [line for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("{")]
         print("\n".join(lines[-15:]))
-    print(f"\nThe whole log: {log}")
+    print(f"\nFull log: {log}")
 
 
 def _summary(
@@ -89,7 +89,7 @@ def _summary(
         "run": manifest.airflow.run_id,
         "stages": "; ".join(
             ([f"executed: {', '.join(executed)}"] if executed else [])
-            + ([f"not run again, for their inputs are known: {', '.join(rest)}"] if rest else [])
+            + ([f"not executed, because their inputs are known: {', '.join(rest)}"] if rest else [])
         ),
         "metrics": ", ".join(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")

@@ -9,8 +9,8 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 
 from include.errors import ServiceError
+from include.services.embedded.deployment import Addresses, running
 from include.services.embedded.environment import process_environment
-from include.services.embedded.parts import Addresses, running
 from include.services.embedded.services import wait_for_http
 from include.services.embedded.state import HOST, State
 from include.settings import PROJECT_DIR
@@ -27,9 +27,9 @@ PROCESSES = {
 
 
 def serve(state: State) -> int:
-    """Run Airflow beside the parts, print the addresses when it answers.
+    """Run Airflow beside the services, print the addresses when it answers.
 
-    :return: 0 after Ctrl-C, else the exit code of the process that ended by itself (1 if that was 0).
+    :return: 0 after Ctrl-C, else the exit code of the process that ended unexpectedly (1 if that was 0).
     """
     print("Starting PostgreSQL, the object store, MLflow and Airflow (half a minute or so) ...", flush=True)
     with (
@@ -45,7 +45,7 @@ def serve(state: State) -> int:
     if manager.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         print("All stopped.")  # Ctrl-C is the way to end it, and no failure
         return 0
-    print(f"Airflow ended by itself; see {state.log('serve')}")
+    print(f"Airflow ended unexpectedly; see {state.log('serve')}")
     return int(manager.returncode or 1)
 
 

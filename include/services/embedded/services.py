@@ -1,4 +1,4 @@
-"""The embedded parts themselves: PostgreSQL, SeaweedFS and an MLflow server, each started until it answers."""
+"""The embedded services themselves: PostgreSQL, SeaweedFS and an MLflow server, each started until it answers."""
 
 import os
 import subprocess
@@ -44,13 +44,13 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
     data = state.root / "postgres"
     data.mkdir(exist_ok=True)
     # The package counts its users by process id; those of a crashed run would keep the server up for ever.
-    # Our lock says that there is no other user.
+    # Our lock shows that there is no other user.
     (data / ".handle_pids.json").unlink(missing_ok=True)
     _forget_killed_server(data / "postmaster.pid")
     try:
         server = postgres_server.get_server(data, cleanup_mode=None)
     except (subprocess.SubprocessError, OSError) as error:
-        raise ServiceError(f"PostgreSQL does not start ({error}); see {data / 'log'}.") from None
+        raise ServiceError(f"PostgreSQL did not start ({error}); see {data / 'log'}.") from None
     try:
         _make_databases(server, data)
         yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
@@ -69,7 +69,7 @@ def _make_databases(server: Any, data: Path) -> None:
             if name not in existing:
                 server.psql(f"CREATE DATABASE {name}")
     except subprocess.SubprocessError as error:
-        raise ServiceError(f"PostgreSQL does not work ({error}); see {data / 'log'}.") from None
+        raise ServiceError(f"PostgreSQL failed ({error}); see {data / 'log'}.") from None
 
 
 def _forget_killed_server(file: Path) -> None:
@@ -149,7 +149,7 @@ def mlflow_server(state: State, database: str, default_port: int | None) -> Iter
     with _running(state, "mlflow", command, environment) as process:
         yield f"http://{HOST}:{port}"
         if process.poll() is not None:
-            raise ServiceError(f"MLflow ended by itself; see {state.log('mlflow')}.")
+            raise ServiceError(f"MLflow ended unexpectedly; see {state.log('mlflow')}.")
 
 
 def wait_for_mlflow(state: State, address: str) -> None:
@@ -190,7 +190,7 @@ def _wait(what: str, process: "subprocess.Popen[bytes] | None", log: Path, ready
     end = time.monotonic() + START_TIMEOUT
     while not ready():
         if process is not None and process.poll() is not None:
-            raise ServiceError(f"{what} ended at once; see {log}.")
+            raise ServiceError(f"{what} ended immediately; see {log}.")
         if time.monotonic() > end:
             raise ServiceError(f"{what} does not answer after {START_TIMEOUT} s; see {log}.")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the embedded parts keep between runs: folders, ports, secrets, and who is running them now."""
+"""What the embedded services keep between runs: folders, ports, secrets, and who is running them now."""
 
 import fcntl
 import json
@@ -84,8 +84,8 @@ class State:
             except ValueError:  # it is being written
                 return {"mode": "starting"}
 
-    def hold(self, mode: str) -> "Holder":
-        """Take the lock for as long as this process runs the parts.
+    def lock(self, mode: str) -> "StateLock":
+        """Take the lock for as long as this process runs the services.
 
         :raises PipelineError: another process holds it, or the disk is full.
         """
@@ -94,10 +94,10 @@ class State:
         if free < SPACE:
             raise PipelineError(
                 f"only {free} MB are free on the disk of {self.root}, too little for PostgreSQL, the object store and "
-                f"MLflow ({SPACE} MB). Free some space, or name a folder elsewhere: EMBEDDED_DIR=<folder> make ..."
+                f"MLflow ({SPACE} MB). Free some space, or choose another folder: EMBEDDED_DIR=<folder> make ..."
             )
         lock = self._open_lock()
-        # Who only asks whether it runs (`running`) holds the lock for a moment too.
+        # A process that only looks (`running`) holds the lock for a moment too.
         for _ in range(20):
             if _try_lock(lock):
                 break
@@ -107,30 +107,30 @@ class State:
             raise PipelineError(
                 f"another process is using {self.root} (see `make status`). Wait for it, or end it with `make stop`."
             )
-        return Holder(lock, mode)
+        return StateLock(lock, mode)
 
     def _open_lock(self) -> TextIO:
         self.root.mkdir(parents=True, exist_ok=True)
         return open(os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
 
 
-class Holder:
-    """The held lock. It ends with the process, so no stale one ever needs a person."""
+class StateLock:
+    """The lock of a state folder, held by this process. It ends with the process: no stale lock is ever left."""
 
     def __init__(self, lock: TextIO, mode: str) -> None:
         self._lock = lock
         self._mode = mode
-        self.tell({})
+        self.publish({})
 
-    def tell(self, addresses: Mapping[str, Any]) -> None:
-        """Write down what others need to use the parts that are now up."""
+    def publish(self, addresses: Mapping[str, Any]) -> None:
+        """Write down for other processes how to reach the services that are now up."""
         self._lock.seek(0)
         self._lock.truncate()
         json.dump({"mode": self._mode, "pid": os.getpid(), "addresses": dict(addresses)}, self._lock)
         self._lock.flush()
 
     def close(self) -> None:
-        """Let others have the lock."""
+        """Release the lock."""
         self._lock.close()
 
 

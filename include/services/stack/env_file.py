@@ -65,7 +65,7 @@ def text(ports: Mapping[str, int]) -> str:
     """
     made = {name: make() for name, (_, make) in SECRETS.items()} | USERS
     store, mlflow = f"http://127.0.0.1:{ports['STORE_PORT']}", f"http://127.0.0.1:{ports['MLFLOW_PORT']}"
-    parts = {
+    sections = {
         "Written by `make env`. Secrets: never in git, mode 600. A value with a $ in it must be in single quotes.": [],
         "The pipeline's own access, in the containers and for `python -m include` and DVC on this machine": [
             f"AWS_ENDPOINT_URL={store}",
@@ -86,7 +86,7 @@ def text(ports: Mapping[str, int]) -> str:
         ),
         "Ports on 127.0.0.1": [f"{name}={ports[name]}" for name in PORTS],
     }  # fmt: skip
-    return "\n\n".join("\n".join([f"# {title}", *lines]) for title, lines in parts.items()) + "\n"
+    return "\n\n".join("\n".join([f"# {title}", *lines]) for title, lines in sections.items()) + "\n"
 
 
 def write(project_dir: Path, environment: Mapping[str, str]) -> bool:
@@ -168,7 +168,7 @@ def _fault(name: str, values: Mapping[str, str]) -> str | None:
     if len(value) < SHORTEST:
         return f"is shorter than {SHORTEST} characters"
     if name == "REDIS_PASSWORD" and not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
-        return "may have letters, digits and . _ ~ - only, because it is part of an address"
+        return "may contain only letters, digits and . _ ~ -, because it is part of an address"
     if name == "AIRFLOW_FERNET_KEY" and not _is_fernet_key(value):
         return "is not a Fernet key (32 bytes in URL-safe base64)"
     return None
@@ -185,7 +185,7 @@ def _value(name: str, value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] == "'":
         return value[1:-1].replace("\\'", "'")
     if "$" in value:
-        raise ConfigError(f"{ENV_FILE}: {name} has a $, which Compose takes for a variable. Put it in single quotes.")
+        raise ConfigError(f"{ENV_FILE}: {name} contains a $, a variable for Compose. Put the value in single quotes.")
     if len(value) >= 2 and value[0] == value[-1] == '"':
         return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     return re.split(r"\s+#", value, maxsplit=1)[0]
@@ -210,7 +210,7 @@ def main() -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{ENV_FILE} is {'written' if made else 'there already, and complete'}; it holds the passwords.")
+    print(f"{ENV_FILE} is {'written' if made else 'complete already'}; it holds the passwords.")
     return 0
 
 

@@ -32,8 +32,8 @@ def databases() -> None:
     except psycopg2.OperationalError as error:
         if "password authentication failed" in str(error):
             raise AccessError(
-                "postgres: the volume knows another POSTGRES_PASSWORD than config/.env. Put the old one back; or, if "
-                "the data may go, `make down VOLUMES=1`."
+                "postgres: the volume was created with another POSTGRES_PASSWORD than the one in config/.env. Put the "
+                "old one back; or, if its data can be deleted, run `make down VOLUMES=1`."
             ) from None
         raise ServiceError(f"postgres: {error}") from None
     connection.autocommit = True  # a database is not made within a transaction
@@ -51,7 +51,7 @@ def databases() -> None:
             if not cursor.fetchone():
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
             cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-    print("postgres: users and databases are there")
+    print("postgres: users and databases are ready")
 
 
 def store() -> None:
@@ -82,11 +82,12 @@ def store() -> None:
                 admin.attach_policy([name], user=name)
     except (ClientError, MinioAdminException) as error:
         raise AccessError(
-            f"minio: {error}. If the volume knows another MINIO_ROOT_PASSWORD than config/.env, put the old one back."
+            f"minio: {error}. If the volume was created with another MINIO_ROOT_PASSWORD than the one in config/.env, "
+            "put the old one back."
         ) from None
     except BotoCoreError as error:
         raise ServiceError(f"minio: {error}") from None
-    print("minio: buckets, users and policies are there")
+    print("minio: buckets, users and policies are ready")
 
 
 def mlflow() -> None:
@@ -111,12 +112,13 @@ def mlflow() -> None:
     except requests.HTTPError as error:
         if error.response.status_code in (401, 403):
             raise AccessError(
-                "mlflow: the database knows another MLFLOW_ADMIN_PASSWORD than config/.env. Put the old one back."
+                "mlflow: the database was created with another MLFLOW_ADMIN_PASSWORD than the one in config/.env. Put "
+                "the old one back."
             ) from None
         raise ServiceError(f"mlflow: {error.response.status_code} {error.response.text[:300]}") from None
     except requests.RequestException as error:
         raise ServiceError(f"mlflow at {address} does not answer: {type(error).__name__}") from None
-    print("mlflow: the pipeline's user is there")
+    print("mlflow: the pipeline's user is ready")
 
 
 def pipeline_policy(config: PipelineConfig, *buckets: str) -> dict[str, Any]:
@@ -153,15 +155,15 @@ def _make_bucket(s3: Any, bucket: str) -> None:
 def _required(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise ConfigError(f"{name} is not set. `make env` writes config/.env with all that is needed.")
+        raise ConfigError(f"{name} is not set. `make env` writes config/.env with everything that is needed.")
     return value
 
 
 def main(arguments: list[str]) -> int:
     """Run what the argument names."""
-    parts: dict[str, Callable[[], None]] = {"databases": databases, "store": store, "mlflow": mlflow}
+    steps: dict[str, Callable[[], None]] = {"databases": databases, "store": store, "mlflow": mlflow}
     try:
-        parts[arguments[0]]()
+        steps[arguments[0]]()
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Bring the stack up, and say what to do where it does not come up: ``make up``.
+"""``make up``: start the stack, and say what to do if it does not come up.
 
     python3 -m include.services.stack.up
 
@@ -34,18 +34,24 @@ CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # some versions of Compose put t
 REMEDIES = (
     (
         r"database files are incompatible with server|initialized by PostgreSQL version",
-        "the volume was written by another version of PostgreSQL, which the log names. Set POSTGRES_IMAGE to it.",
+        "the volume was written by the version of PostgreSQL that the log names. Set POSTGRES_IMAGE to that one.",
     ),
-    (r"password authentication failed", f"the volume knows another password than {ENV_FILE}. Put the old one back."),
-    (r"MINIO_ROOT_\w+|Invalid credentials", f"MINIO_ROOT_USER and MINIO_ROOT_PASSWORD in {ENV_FILE} do not fit."),
+    (
+        r"password authentication failed",
+        f"the volume was created with another password than the one in {ENV_FILE}. Put the old one back.",
+    ),
+    (
+        r"MINIO_ROOT_\w+|Invalid credentials",
+        f"MINIO_ROOT_USER and MINIO_ROOT_PASSWORD in {ENV_FILE} do not match the volume.",
+    ),
     (
         r"Unknown xl (meta|header)|unexpected backend format|expected .*format",
-        "the volume is of another version of MinIO.",
+        "the volume was written by another version of MinIO.",
     ),
     (r"RequestTimeTooSkewed", "this machine's clock and the store's differ. Set both by NTP."),
-    (r"Can't locate revision", "the database is of a newer version of Airflow or MLflow than the image."),
-    (r"[Nn]o space left on device", "the disk is full. `docker system df` shows what may go."),
-    (r"\bKilled\b|MemoryError|out of memory", "it had too little memory. Raise its limit in docker-compose.yml."),
+    (r"Can't locate revision", "the database was migrated by a newer Airflow or MLflow than the one in the image."),
+    (r"[Nn]o space left on device", "the disk is full. `docker system df` shows what can be removed."),
+    (r"\bKilled\b|MemoryError|out of memory", "it ran out of memory. Raise its limit in docker-compose.yml."),
 )
 
 
@@ -76,7 +82,7 @@ class Stack:
         :raises ConfigError, ServiceError: what is missing, and what to do.
         """
         if not shutil.which("docker"):
-            raise ConfigError("there is no `docker` on this machine. Install Docker Engine with Compose v2.")
+            raise ConfigError("`docker` was not found on this machine. Install Docker Engine with Compose v2.")
         info = subprocess.run(["docker", "info", "--format", "{{.MemTotal}}"], capture_output=True, text=True)
         if info.returncode or not info.stdout.strip().isdigit():
             raise ServiceError(
@@ -89,7 +95,7 @@ class Stack:
             )
         version = self.compose("version", "--short")
         if version.returncode or version.stdout.lstrip("v").startswith("1."):
-            raise ConfigError("`docker compose` is not there, or older than v2. Install the Compose plugin.")
+            raise ConfigError("`docker compose` is missing or older than v2. Install the Compose plugin.")
         config = self.compose("config", "--quiet")
         if config.returncode:
             raise ConfigError(f"docker-compose.yml with {ENV_FILE}: {_last(config.stderr)}")
@@ -98,7 +104,7 @@ class Stack:
             port = int(self.values.get(name) or PORTS[name])
             if service not in ours and _taken(port):
                 raise ConfigError(
-                    f"{service}: port {port} is taken by another program. Free it, or set {name} in {ENV_FILE}."
+                    f"{service}: port {port} is in use by another program. Free it, or set {name} in {ENV_FILE}."
                 )
 
     def start(self) -> None:
@@ -123,7 +129,7 @@ class Stack:
         raise ServiceError("\n".join(self._diagnosis(service["Service"], service) for service in causes))
 
     def _not_well(self) -> list[dict[str, Any]]:
-        """The containers that are not as they should be.
+        """The containers that are not healthy.
 
         A service that is restarted again and again looks well for a moment each time. So where some wait and none is at
         fault, they are looked at again.
@@ -154,18 +160,18 @@ class Stack:
         shown = "\n".join(f"    {line}" for line in lines[-8:])
         return (
             f"{name} is {service['Health'] or service['State']}: "
-            f"{advice[0] if advice else f'`docker compose logs {name}` has more than these last lines.'}\n{shown}"
+            f"{advice[0] if advice else f'`docker compose logs {name}` shows more than these last lines.'}\n{shown}"
         )
 
     def addresses(self) -> str:
-        """Where everything is, and under which names the passwords are."""
+        """The addresses of everything, and the names of the passwords."""
         port = {name: self.values.get(name) or default for name, default in PORTS.items()}
         user = self.values
         return (
             f"Airflow  http://127.0.0.1:{port['AIRFLOW_PORT']}  {user['AIRFLOW_ADMIN_USER']}, AIRFLOW_ADMIN_PASSWORD\n"
             f"MLflow   http://127.0.0.1:{port['MLFLOW_PORT']}  {user['MLFLOW_ADMIN_USER']}, MLFLOW_ADMIN_PASSWORD\n"
             f"MinIO    http://127.0.0.1:{port['STORE_CONSOLE_PORT']}  {user['MINIO_ROOT_USER']}, MINIO_ROOT_PASSWORD\n"
-            f"The passwords are in {ENV_FILE}. `make logs` follows what happens, `make down` ends it."
+            f"The passwords are in {ENV_FILE}. `make logs` follows the logs, `make down` stops the stack."
         )
 
 

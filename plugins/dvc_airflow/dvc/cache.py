@@ -1,4 +1,4 @@
-"""The DVC cache of an opened repo: which objects it holds unharmed."""
+"""The DVC cache of an opened repo: which objects it has intact."""
 
 import logging
 from collections.abc import Iterator

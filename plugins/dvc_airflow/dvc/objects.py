@@ -1,4 +1,4 @@
-"""The objects that outputs consist of: whether cache and remote have them, unharmed."""
+"""The objects that outputs consist of: whether cache and remote have them intact."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ class Objects:
         return self.remote.missing(missing) if has_remote(self.repo) else missing
 
     def fetch(self, objects: Iterable[Object], *, reread: bool = True) -> None:
-        """Have these objects in the cache, whole: fetch what is not there.
+        """Fetch the objects that the cache does not have intact.
 
         :param reread: hash also what looks as it did when it was last found to be right.
         :raises MissingObjectsError: the remote does not have them whole either.
@@ -77,7 +77,7 @@ class Objects:
             raise MissingObjectsError(missing)
 
     def push(self, objects: Iterable[Object]) -> None:
-        """Have the remote hold these objects, and prove it.
+        """Push these objects, and prove that the remote has them.
 
         :raises MissingObjectsError: neither the cache nor the remote has them whole.
         """

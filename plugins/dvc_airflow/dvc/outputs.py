@@ -50,7 +50,7 @@ def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
 
 @contextmanager
 def attributed_to(out: "Output") -> Iterator[None]:
-    """Let a `MissingObjectsError` about an output say which stage makes it."""
+    """Attribute a `MissingObjectsError` about an output to the stage that makes it."""
     from dvc.stage import PipelineStage
 
     try:
@@ -74,7 +74,7 @@ def objects_of(objects: Objects, outs: Iterable["Output"]) -> list[Object]:
 
 
 def push_outputs(objects: Objects, outs: Iterable["Output"]) -> dict[str, int]:
-    """Have the remote hold all objects of these outputs, and prove it.
+    """Push all objects of these outputs, and prove that the remote has them.
 
     :return: their sizes in bytes, by hash.
     :raises MissingObjectsError: neither the cache nor the remote has them whole.

@@ -75,7 +75,7 @@ def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") ->
     opened = _opened.setdefault(repo, {})
     if name not in opened:
         with translated_errors(repo):
-            remote = repo.cloud.get_remote(name, "fetch")  # it connects anew each time: up to half a second
+            remote = repo.cloud.get_remote(name, "fetch")  # it connects each time: up to half a second
             inner: Any = getattr(remote.fs, "fs", None)
         if hasattr(inner, "retries"):  # s3fs would repeat each request five times, whatever the time-outs
             inner.retries = 2
@@ -88,7 +88,7 @@ def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") ->
 
 
 def probe(repo: "Repo") -> None:
-    """Ask the remote for something.
+    """Check that the remote answers.
 
     :raises RemoteError: it does not answer.
     """

@@ -1,4 +1,4 @@
-"""The objects in the remotes of an opened repo: which are there unharmed, and how they get there and back."""
+"""The objects in the remotes of an opened repo: which are there intact; push and fetch."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A workspace that DVC can be asked about."""
+"""A workspace opened with DVC."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Where DVC's errors come from that say: a dvc.yaml, a params file or a lock is wrong.
+# The modules of DVC's errors that mean: a dvc.yaml, a params file or a lock is wrong.
 FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param")
 
 
@@ -47,12 +47,12 @@ class DvcWorkspace(Workspace):
             yield self._opened()
 
     def write_lock(self, lock: Lock) -> None:
-        """Let the workspace's lock files hold these entries, and no others."""
+        """Write these entries, and no others, into the workspace's lock files."""
         super().write_lock(lock)
         self.refresh()
 
     def refresh(self) -> None:
-        """Have DVC read the workspace anew: a command may have changed its files."""
+        """Let DVC read the workspace again: a command may have changed its files."""
         self._is_outdated = True
 
     def _opened(self) -> "Repo":

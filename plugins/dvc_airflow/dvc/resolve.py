@@ -21,7 +21,7 @@ class ResolvedStage:
 
     :param objects: of the opened workspace.
     :param name: the stage as ``dvc repro`` takes it.
-    :raises MissingObjectsError: the list of a folder that tells a dependency's hash is nowhere.
+    :raises MissingObjectsError: the list of a folder, needed for a dependency's hash, is nowhere.
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
@@ -70,7 +70,7 @@ class ResolvedStage:
         if self._stage.always_changed:
             return "always_changed in dvc.yaml"
         if not self._stage.deps:
-            return "it has no dependencies, so DVC cannot tell whether it would do something else"
+            return "it has no dependencies, so DVC cannot know whether its result would change"
         if any(out.persist for out in self._stage.outs):
             return "it has outputs with persist in dvc.yaml"
         return None
@@ -113,9 +113,9 @@ class ResolvedStage:
                 self._checkout(out, subpath)
 
     def commit(self, entry: LockEntry) -> list[str]:
-        """Have the cache hold all outputs that the stage has just made: DVC leaves some with ``cache: false`` out.
+        """Put all outputs of the stage into the cache: DVC leaves out some with ``cache: false``.
 
-        :return: what it does not hold all the same: DVC does not write over an object that is there, but corrupted.
+        :return: what it still lacks: DVC does not write over an object that is there, but corrupted.
         """
         for out in self._stage.outs:
             if not out.use_cache and out.protocol == "local" and out.is_in_repo and out.exists:
@@ -201,7 +201,7 @@ class ResolvedStage:
             outs = self._repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
         except OutputNotFoundError:
             return []
-        if _is_param(dep):  # what a .dvc file tracks is not made anew: the project's own file counts, as for DVC
+        if _is_param(dep):  # no stage makes what a .dvc file tracks: the project's own file counts, as for DVC
             outs = [out for out in outs if isinstance(out.stage, PipelineStage)]
         inside = [(out, dep.fs_path) for out in outs if self._repo.fs.isin(dep.fs_path, out.fs_path)]
         return inside or [(out, None) for out in outs]

@@ -1,4 +1,4 @@
-"""All embedded parts together: started in parallel, migrated, and stopped in order."""
+"""All embedded services together: started in parallel, migrated, and stopped in order."""
 
 import importlib.metadata
 import os
@@ -23,7 +23,7 @@ def running(
 ) -> Iterator[Addresses]:
     """Run PostgreSQL, the object store and MLflow until the block ends; use those that run already, if they stay.
 
-    :param mode: what others are told that we are: run, serve or keep.
+    :param mode: what this process is for others: run, serve or keep.
     :param mlflow_port, airflow_port: preferred ports; None takes any free one.
     :return: ``store`` and ``mlflow``: addresses; ``postgres``: one per database; ``airflow_port``.
     """
@@ -31,8 +31,8 @@ def running(
     if there and there["mode"] in ("serve", "keep") and there.get("addresses") and mode != "serve":
         yield there["addresses"]
         return
-    with closing(state.hold(mode)) as holder, _started(state, mode, mlflow_port, airflow_port) as addresses:
-        holder.tell(addresses)
+    with closing(state.lock(mode)) as lock, _started(state, mode, mlflow_port, airflow_port) as addresses:
+        lock.publish(addresses)
         yield addresses
 
 

@@ -1,4 +1,4 @@
-"""A copy of the project with its own bucket, database and models, against the parts that all tests share."""
+"""A copy of the project with its own bucket, database and models, against the services that all tests share."""
 
 import json
 import subprocess
@@ -15,11 +15,11 @@ from mlflow import MlflowClient
 from tests.support import airflow_fork
 from tests.support.copies import copy_of_project
 
-TEMPLATE = "airflow"  # the database that the parts migrated, and nobody uses
+TEMPLATE = "airflow"  # the database that the services migrated, and nobody uses
 
 
 @dataclass
-class Site:
+class Deployment:
     """A copy of the project with a bucket, an Airflow database, an experiment, a model and a DVC cache of its own."""
 
     project: Path
@@ -62,6 +62,17 @@ class Site:
         """What Airflow says is wrong with the DAG files, by file."""
         return self._in_airflow(airflow_fork.import_errors)
 
+    def cli(self, *arguments: str, code: int = 0, **env: str) -> str:
+        """Run ``python -m include``: what it prints to stdout, or to stderr where it has to fail."""
+        done = self.python("-m", "include", *arguments, **env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def cli_json(self, *arguments: str, **env: str) -> Any:
+        """Run ``python -m include ... --json``."""
+        return json.loads(self.cli(*arguments, "--json", **env))
+
     def _in_airflow(self, work: Any, *arguments: Any, **env: str) -> Any:
         env = {**self.env, **env}
         folder = env["AIRFLOW__CORE__DAGS_FOLDER"]
@@ -69,7 +80,7 @@ class Site:
 
     @property
     def state(self) -> Path:
-        """The state folder of the parts."""
+        """The state folder of the services."""
         return Path(self.env["AIRFLOW_HOME"]).parent
 
     @property
@@ -85,7 +96,7 @@ class Site:
         file.write_text(text.replace(old, new))
 
     def name_all(self) -> None:
-        """Have the configuration name this site's bucket, experiment and model."""
+        """Have the configuration name this deployment's bucket, experiment and model."""
         self.edit_config("bucket: ml-pipeline", f"bucket: {self.bucket}")
         self.edit_config("experiment: iris-logistic-regression", f"experiment: experiment-{self.name}")
         self.edit_config("model_name: iris-classifier", f"model_name: {self.model}")
@@ -99,6 +110,10 @@ class Site:
         self.edit_config("retry_delay_seconds: 5", "retry_delay_seconds: 1")
         if retries != 3:
             self.edit_config("retries: 3", f"retries: {retries}")
+
+    def stored(self, key: str) -> bytes:
+        """The content of an object in its bucket."""
+        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     @property
     def s3(self) -> Any:
@@ -120,21 +135,21 @@ class Site:
         return MlflowClient(self.env["MLFLOW_TRACKING_URI"])
 
     def mlflow_runs(self) -> list[Any]:
-        """All MLflow runs of the site's experiment."""
+        """All MLflow runs of the deployment's experiment."""
         experiment = self.mlflow.get_experiment_by_name(f"experiment-{self.name}")
         return list(self.mlflow.search_runs([experiment.experiment_id])) if experiment else []
 
 
-def new_site(parts: Mapping[str, Any], name: str, folder: Path, retries: int = 1) -> Site:
-    """Set up a copy of the project against the running parts.
+def new_deployment(services: Mapping[str, Any], name: str, folder: Path, retries: int = 1) -> Deployment:
+    """Set up a copy of the project against the running services.
 
-    :param parts: of `tests.support.parts.shared_parts`.
-    :param name: no other site of the test run has it.
+    :param services: of `tests.support.shared_services.shared_services`.
+    :param name: no other deployment of the test run has it.
     :param folder: an empty one, for the copy and for temporary files, so that one can see what a run leaves there.
-    :param retries: see `Site.retry_soon`.
+    :param retries: see `Deployment.retry_soon`.
     """
     project = copy_of_project(folder / "project")
-    env = {key: value.replace(parts["project"], str(project)) for key, value in parts["env"].items()}
+    env = {key: value.replace(services["project"], str(project)) for key, value in services["env"].items()}
     database = f"airflow_{name.replace('-', '_')}"
     _create_database(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], database)
     (folder / "tmp").mkdir()
@@ -148,12 +163,12 @@ def new_site(parts: Mapping[str, Any], name: str, folder: Path, retries: int = 1
         "DVC_CACHE_DIR": str(own / "cache"),
         "TMPDIR": str(folder / "tmp"),
     }
-    site = Site(project, env, name)
-    site.name_all()
-    site.retry_soon(retries)
-    done = site.python("-m", "include.checkout")
+    deployment = Deployment(project, env, name)
+    deployment.name_all()
+    deployment.retry_soon(retries)
+    done = deployment.python("-m", "include.checkout")
     assert done.returncode == 0, done.stderr
-    return site
+    return deployment
 
 
 def _create_database(address: str, name: str) -> None:

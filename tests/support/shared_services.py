@@ -1,6 +1,6 @@
 """PostgreSQL, the S3 store and MLflow for all tests of a run: started by the first test that needs them.
 
-    python -m tests.support.parts FOLDER OWNER
+    python -m tests.support.shared_services FOLDER OWNER
 
 is the process that keeps them up until the process OWNER has ended, however it ended: so a test run that is killed
 leaves nothing behind.
@@ -23,7 +23,7 @@ import psutil
 
 from tests.support.copies import ROOT, clean_environment, copy_of_project
 
-# The folder of the parts; set by the process that runs pytest, for its workers too.
+# The folder of the services; set by the process that runs pytest, for its workers too.
 FOLDER_VARIABLE = "TEST_PARTS_DIR"
 OWNER_VARIABLE = "TEST_OWNER"  # the process id of it
 NOT_STARTED = "PostgreSQL, the object store and MLflow, which the tests need, did not start"
@@ -32,29 +32,29 @@ START_SECONDS = 240  # PostgreSQL, the store, MLflow, and two databases migrated
 _keepers: dict[Path, "subprocess.Popen[bytes]"] = {}  # for Python complains of one that is running and forgotten
 
 
-class PartsError(Exception):
-    """The parts do not run; the message says why."""
+class ServicesError(Exception):
+    """The services do not run; the message says why."""
 
 
-def shared_parts() -> dict[str, Any]:
-    """Start the parts if no other worker has; wait until they answer.
+def shared_services() -> dict[str, Any]:
+    """Start the services if no other worker has; wait until they answer.
 
     :return: ``project``: the copy they were started from; ``env``: the environment in which it reaches them.
-    :raises PartsError: they did not start. Every later call says the same at once.
+    :raises ServicesError: they did not start. Every later call says the same at once.
     """
     folder = Path(os.environ[FOLDER_VARIABLE])
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "parts.json").exists():
+        if not (folder / "services.json").exists():
             _start(folder)
-        found = json.loads((folder / "parts.json").read_text())
+        found = json.loads((folder / "services.json").read_text())
     if "error" in found:
-        raise PartsError(f"{NOT_STARTED}: {found['error']}")
+        raise ServicesError(f"{NOT_STARTED}: {found['error']}")
     return found
 
 
-def stop_shared_parts(folder: Path) -> None:
-    """End the parts, if a test started them, and wait until they are gone."""
+def stop_shared_services(folder: Path) -> None:
+    """End the services, if a test started them, and wait until they are gone."""
     file = folder / "keeper"
     if not file.exists():
         return
@@ -70,14 +70,14 @@ def _start(folder: Path) -> None:
     owner = os.environ[OWNER_VARIABLE]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
     with open(folder / "keeper.log", "wb") as log:
-        # A session of its own: Ctrl-C ends the tests first, which may still use the parts.
+        # A session of its own: Ctrl-C ends the tests first, which may still use the services.
         keeper = _keepers[folder] = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.parts", str(folder), owner],
+            [sys.executable, "-m", "tests.support.shared_services", str(folder), owner],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     (folder / "keeper").write_text(str(keeper.pid))
     end = time.monotonic() + START_SECONDS
-    while not (folder / "parts.json").exists():
+    while not (folder / "services.json").exists():
         if keeper.poll() is not None or time.monotonic() > end:
             keeper.terminate()
             said = (folder / "keeper.log").read_text(errors="replace").strip()[-2000:]
@@ -86,24 +86,24 @@ def _start(folder: Path) -> None:
 
 
 def _publish(folder: Path, content: dict[str, Any]) -> None:
-    part = folder / f"parts.{os.getpid()}"
+    part = folder / f"services.{os.getpid()}"
     part.write_text(json.dumps(content))
-    part.replace(folder / "parts.json")
+    part.replace(folder / "services.json")
 
 
 @contextmanager
-def running_parts(project: Path, state: Path) -> Iterator[dict[str, Any]]:
-    """Run the parts from a copy of the project until the block ends.
+def running_services(project: Path, state: Path) -> Iterator[dict[str, Any]]:
+    """Run the services from a copy of the project until the block ends.
 
     :param state: an empty folder for what they keep.
-    :return: as `shared_parts`.
+    :return: as `shared_services`.
     """
     start = {**clean_environment(), "EMBEDDED_DIR": str(state), "PYTHONPATH": str(project)}
     embedded = [sys.executable, "-m", "include.services.embedded"]
     try:
         done = subprocess.run([*embedded, "env"], cwd=project, env=start, capture_output=True, text=True)
         if done.returncode:
-            raise PartsError(done.stderr.strip())
+            raise ServicesError(done.stderr.strip())
         show = f"{done.stdout}\nexec {sys.executable} -c 'import os, json; print(json.dumps(dict(os.environ)))'"
         shell = subprocess.run(["sh", "-c", show], env=start, capture_output=True, text=True, check=True)
         yield {"project": str(project), "env": json.loads(shell.stdout)}
@@ -112,18 +112,18 @@ def running_parts(project: Path, state: Path) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Keep the parts up for a test run."""
+    """Keep the services up for a test run."""
     folder, owner = Path(sys.argv[1]), psutil.Process(int(sys.argv[2]))
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: stopped.append(number))
     project = copy_of_project(folder / "project")
     try:
-        with running_parts(project, folder / "state") as parts:
-            _publish(folder, parts)
+        with running_services(project, folder / "state") as services:
+            _publish(folder, services)
             while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE and not stopped:
                 time.sleep(0.2)
-    except PartsError as error:
+    except ServicesError as error:
         sys.exit(str(error))
     if not stopped:  # nobody is left who would remove it
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""``python -m tests.bench [MEASUREMENT ...]``."""
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from tests.bench.backfill import backfill
+from tests.bench.bench import Bench
+from tests.bench.look_up import look_up
+from tests.bench.one_run import one_run
+from tests.bench.parsing import parsing
+from tests.bench.past_runs import past_runs
+from tests.bench.report import RESULTS, Report
+from tests.support.copies import ROOT, copy_of_project
+from tests.support.deployment import new_deployment
+from tests.support.shared_services import running_services
+
+
+def main() -> None:
+    """Measure, and write the results."""
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+
+        with running_services(copy_of_project(folder / "project"), folder / "embedded") as services:
+            (folder / "bench").mkdir()
+            bench = Bench(new_deployment(services, "bench", folder / "bench"), folder, report)
+            works = {
+                "one_run": one_run,
+                "look_up": look_up,
+                "past_runs": past_runs,
+                "parsing": parsing,
+                "backfill": partial(backfill, services=services),
+            }
+            for name in sys.argv[1:] or works:
+                print(f"== {name}", flush=True)
+                works[name](bench)
+    (RESULTS / "results.md").write_text(report.table())
+    report.plot(RESULTS / "results.png")
+    print(f"\n{report.table()}\nIn {RESULTS.relative_to(ROOT)}: results.json, results.md, results.png")
+
+
+if __name__ == "__main__":
+    main()

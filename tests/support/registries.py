@@ -1,0 +1,52 @@
+"""Registered models of tests, and MLflow runs that trained them."""
+
+import mlflow
+from sklearn.linear_model import LogisticRegression
+
+from include.registry.registry import Actor, Registry
+from include.settings import RuntimeSettings
+from include.settings.config_file import load_config
+from include.stages.get_data import load_builtin
+
+
+class Registries:
+    """A model of its own per test, and MLflow runs that trained it."""
+
+    def __init__(self, deployment) -> None:
+        self.deployment = deployment
+        self.runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in deployment.env.items()})
+        self.mlflow = mlflow.MlflowClient()
+        self.base = load_config(deployment.project)
+        iris = load_builtin("iris", "target").sample(frac=1, random_state=0)
+        self._features, self._target = iris.drop(columns="target"), iris["target"]
+        self._trained: dict[int, dict[str, str]] = {}
+        mlflow.set_experiment("registry")
+
+    def trained(self, number: int) -> dict[str, str]:
+        """An MLflow run, made when it is first asked for; the higher the number, the more rows its model has seen."""
+        if number not in self._trained:
+            features, target = self._features, self._target
+            model = LogisticRegression(max_iter=300).fit(features[: 8 + 10 * number], target[: 8 + 10 * number])
+            signature = mlflow.models.infer_signature(features, target)
+            with mlflow.start_run() as run:
+                logged = mlflow.sklearn.log_model(model, name="model", signature=signature, pip_requirements=["pandas"])
+            self._trained[number] = {"run_id": run.info.run_id, "model_uri": logged.model_uri}
+        return self._trained[number]
+
+    def registry(self, name: str) -> Registry:
+        config = self.base.model_copy(update={"registry": self.base.registry.model_copy(update={"model_name": name})})
+        return Registry(config, self.runtime, self.mlflow)
+
+    def versions(self, name: str) -> dict[str, str]:
+        return {one.version: one.run_id for one in self.mlflow.search_model_versions(f"name = '{name}'")}
+
+    def promote(self, registry: Registry, version: str, accuracy: dict[str, float], task: str | None = None):
+        rule = self.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+        scores = {one: {"test_accuracy": value} for one, value in accuracy.items()}
+        return registry.promote(
+            version,
+            scores[version],
+            rule,
+            lambda champion: (scores[champion.version], "scored on the same test rows"),
+            Actor("a test", task or f"task-{version}"),
+        )
