@@ -1,10 +1,18 @@
 """Why a stage runs or does not: what differs between its inputs and those of the last run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dvc_airflow.lockfile import LockEntry
 from dvc_airflow.result import Outcome
+
+
+class Explanation(NamedTuple):
+    """How a stage ends, why, and in which run its result was executed (None: not known, or not yet)."""
+
+    outcome: Outcome
+    reason: str
+    executed_in: str | None
 
 
 def explain(
@@ -14,7 +22,7 @@ def explain(
     produced: frozenset[str],
     executed_by: Mapping[str, Any] | None,
     cause: str | None = None,
-) -> tuple[Outcome, str]:
+) -> Explanation:
     """Decide how a stage ends, and why.
 
     :param last: its lock entry of the last run of this DAG, if that is known.
@@ -27,11 +35,13 @@ def explain(
     differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
     if found is None:
         known = cause or ("no earlier run is known" if last is None else "the earlier result is no longer known")
-        return Outcome.EXECUTED, differences if differences and not cause else _joined(differences, known)
-    made = f"executed by {executed_by['run_id']} at {executed_by['at']}" if executed_by else "by an unknown run"
+        reason = differences if differences and not cause else _joined(differences, known)
+        return Explanation(Outcome.EXECUTED, reason, None)
+    run_id = executed_by["run_id"] if executed_by else None
+    by = f"executed by {run_id} at {executed_by['at']}" if executed_by else "executed by an unknown run"
     if found == last:
-        return Outcome.UNCHANGED, f"same inputs as in the last run; {made}"
-    return Outcome.RESTORED, _joined(differences, made)
+        return Explanation(Outcome.UNCHANGED, f"same inputs as in the last run; {by}", run_id)
+    return Explanation(Outcome.RESTORED, _joined(differences, by), run_id)
 
 
 def reproduction(known: LockEntry | None, now: LockEntry) -> str:

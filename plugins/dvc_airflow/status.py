@@ -46,6 +46,11 @@ class StageStatus:
         """The earlier result, where it takes the place of an execution."""
         return None if self.cause else self.known
 
+    def is_outdated(self, workspace: DvcWorkspace) -> bool:
+        """Whether the run-cache has other entries of its key by now."""
+        with workspace.repo() as repo:
+            return self.key is not None and RunCache(repo).names(self.key) != self.candidates
+
 
 def stage_status(
     workspace: DvcWorkspace, settings: StageSettings, memo: Memo, states: FileStates, *, force: bool

@@ -61,7 +61,7 @@ BY = {"run_id": "r1", "at": "2026-01-01"}
     ("last", "found", "inputs", "by", "outcome", "reason"),
     [
         (None, None, INPUTS, None, "executed", "no earlier run is known"),
-        (None, FOUND, INPUTS, None, "restored", "by an unknown run"),
+        (None, FOUND, INPUTS, None, "restored", "executed by an unknown run"),
         (LAST, LAST, LAST, BY, "unchanged", "same inputs as in the last run; executed by r1 at 2026-01-01"),
         (LAST, FOUND, INPUTS, BY, "restored", "C 1 -> 2; executed by r1 at 2026-01-01"),
         (LAST, None, INPUTS, None, "executed", "C 1 -> 2"),
@@ -69,7 +69,7 @@ BY = {"run_id": "r1", "at": "2026-01-01"}
     ],
 )
 def test_outcome_and_reason(last, found, inputs, by, outcome, reason):
-    assert explain(last, found, inputs, frozenset(), by) == (outcome, reason)
+    assert explain(last, found, inputs, frozenset(), by) == (outcome, reason, by and "r1")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_outcome_and_reason(last, found, inputs, by, outcome, reason):
     ],
 )
 def test_why_a_known_stage_runs_all_the_same(last, reason):
-    assert explain(last, None, INPUTS, frozenset(), None, "MLflow run 1 was deleted") == ("executed", reason)
+    assert explain(last, None, INPUTS, frozenset(), None, "MLflow run 1 was deleted") == ("executed", reason, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""What earlier runs of a stage left, and what this run leaves: memo, history and file states."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from dvc_airflow.dvc.outputs import objects_of
+from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.dvc.resolve import ResolvedStage
+from dvc_airflow.explain import Explanation, explain
+from dvc_airflow.files import FileState, FileStates
+from dvc_airflow.history import History
+from dvc_airflow.lockfile import Lock, LockEntry, output_paths
+from dvc_airflow.memo import Fingerprint, Memo, MemoEntry, MemoKey
+from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.result import Outcome, StageResult
+from dvc_airflow.stage_settings import StageSettings
+from dvc_airflow.status import StageStatus
+
+
+class StageMemory:
+    """The memory of one stage.
+
+    ``states`` are those of the cache files whose content this task, or one before, has found to be right.
+
+    :param upstream: the lock entries of the stages whose outputs it reads.
+    """
+
+    def __init__(self, run: ProjectRun, settings: StageSettings, upstream: Lock) -> None:
+        self._run, self._settings, self._upstream = run, settings, upstream
+        self.memo, self.states = Memo(run.cache_dir), FileStates()
+
+    def recall(self) -> tuple[MemoEntry, Explanation] | None:
+        """A result of exactly the same files, if the memo has one that may be used."""
+        history = self._run.shared_history()
+        if history is None or self._settings.is_frozen:
+            return None
+        known = self.memo.recall(self._fingerprint(self._run.project_dir))
+        if known is None or known.published.keys() != set(self._settings.publish):
+            return None
+        if self._settings.unusable(known.published):
+            return None
+        explanation = self._explain(history, known.inputs, known.entry)
+        self._record(history, explanation.outcome, known.entry)
+        return known, explanation
+
+    def explain(
+        self, workspace: DvcWorkspace, inputs: LockEntry, found: LockEntry | None = None, cause: str | None = None
+    ) -> Explanation:
+        """See `dvc_airflow.explain.explain`."""
+        with workspace.repo() as repo:
+            return self._explain(self._run.history(repo), inputs, found, cause)
+
+    def exclusive(self, key: str) -> AbstractContextManager[bool]:
+        """See `Memo.exclusive`."""
+        return self.memo.exclusive(key)
+
+    def key(self, workspace: DvcWorkspace, status: StageStatus) -> MemoKey | None:
+        """Under what the memo keeps the result of the stage as its files are now; None if it cannot keep it."""
+        sources = status.stage.sources()
+        if self._run.cache_dir is None or status.key is None or sources is None:
+            return None
+        return self._fingerprint(workspace.path).with_sources(sources)
+
+    def keep(self, workspace: DvcWorkspace, status: StageStatus, result: StageResult, key: MemoKey | None) -> None:
+        """Keep the result for later runs."""
+        with workspace.repo() as repo:
+            self._record(self._run.history(repo), result.outcome, result.entry)
+            states = self._states_of(status.stage, result.entry)
+        if status.key and states:
+            self.memo.keep_file_states(result.entry, states)
+            if key:
+                self.memo.keep(key, MemoEntry(status.inputs, result.entry, result.lock_file, states, result.published))
+
+    def _explain(
+        self, history: History, inputs: LockEntry, found: LockEntry | None, cause: str | None = None
+    ) -> Explanation:
+        last = history.last(self._run.dag_id, self._settings.name)
+        by = history.executed_by(found) if found else None
+        return explain(last, found, inputs, output_paths(self._upstream), by, cause)
+
+    def _record(self, history: History, outcome: Outcome, entry: LockEntry) -> None:
+        if outcome is not Outcome.UNCHANGED:
+            executed = outcome is Outcome.EXECUTED
+            history.record(self._run.dag_id, self._run.run_id, self._settings.name, entry, executed=executed)
+
+    def _states_of(self, stage: ResolvedStage, entry: LockEntry) -> dict[str, FileState] | None:
+        """How the objects of a result lie in the shared cache; None if not all are there."""
+        if self._run.cache_dir is None:
+            return None
+        cache = stage.objects.cache
+        own = objects_of(stage.objects, stage.outputs(entry))
+        return self.states.of(map(cache.path, own)) if own and all(cache.has(one) for one in own) else None
+
+    def _fingerprint(self, project_dir: Path) -> Fingerprint:
+        return Fingerprint(
+            project_dir, self._settings.name, self._settings.definitions, self._run.files, self._upstream
+        )
