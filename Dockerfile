@@ -5,7 +5,7 @@ FROM ${PYTHON_IMAGE} AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /build
 COPY requirements.txt .
-# Without the embedded parts of `make run` and the test runner.
+# Without the embedded services of `make run` and the test runner.
 ENV UV_COMPILE_BYTECODE=1
 RUN python -m venv /venv \
     && /venv/bin/python -m pip install --no-cache-dir "$(grep -E '^uv==' requirements.txt)" \

@@ -1,5 +1,5 @@
 # The project's commands. `make` alone lists them.
-# State of the embedded parts is in .embedded, the environment in .venv; both are ignored by git.
+# State of the embedded services is in .embedded, the environment in .venv; both are ignored by git.
 
 VENV := .venv
 PYTHON_CANDIDATES := python3 python3.13 python3.12 python3.11 python
@@ -8,7 +8,7 @@ EMBEDDED := $(BIN)/python -m include.services.embedded
 PYTEST := $(BIN)/python -m pytest
 # One more than two cores: tests wait for servers too.
 WORKERS ?= 3
-# One worker runs a file: its tests share a site, which is expensive to make.
+# One worker runs a file: its tests share a deployment, which is expensive to make.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # A Python that runs what needs nothing installed, and makes the environment.
 FIND_PYTHON := for candidate in $(PYTHON) $(PYTHON_CANDIDATES); do \
@@ -23,7 +23,7 @@ export UV_COMPILE_BYTECODE := 1
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(VENV)/.installed ## the whole job once, on embedded parts (CONF='{"model": {"C": 2}}' overrides values)
+run: $(VENV)/.installed ## the whole job once, on embedded services (CONF='{"model": {"C": 2}}' overrides values)
 	@$(EMBEDDED) run
 
 serve: $(VENV)/.installed ## keep everything up, with the web UIs (AIRFLOW_PORT, MLFLOW_PORT, STORE_PORT)
@@ -32,13 +32,13 @@ serve: $(VENV)/.installed ## keep everything up, with the web UIs (AIRFLOW_PORT,
 setup: $(VENV)/.installed ## environment, databases, bucket, DVC: once, before working by hand
 	@$(EMBEDDED) setup
 
-env-vars: $(VENV)/.installed ## the variables for working by hand (docs/working.md); starts the parts in the background
+env-vars: $(VENV)/.installed ## the variables for working by hand (docs/working.md); starts the services in the background
 	@$(EMBEDDED) env
 
-status: $(VENV)/.installed ## what runs
+status: $(VENV)/.installed ## what is running
 	@$(EMBEDDED) status
 
-stop: $(VENV)/.installed ## end what runs in the background
+stop: $(VENV)/.installed ## stop what runs in the background
 	@$(EMBEDDED) stop
 
 env: ## config/.env with new secrets for the stack in containers (AIRFLOW_PORT, MLFLOW_PORT, STORE_PORT, STORE_CONSOLE_PORT)
@@ -47,25 +47,25 @@ env: ## config/.env with new secrets for the stack in containers (AIRFLOW_PORT, 
 up: ## Airflow, MLflow, MinIO, PostgreSQL in containers (CELERY=1: several workers, CELERY_WORKERS of them)
 	@$(FIND_PYTHON); $(if $(CELERY),COMPOSE_PROFILES=celery) $$python -m include.services.stack.up
 
-down: ## end the containers; the data stay (VOLUMES=1: they go too)
+down: ## stop the containers; the data stay (VOLUMES=1: they are removed too)
 	@$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)
 
-logs: ## follow what the containers log (SERVICE=mlflow for one)
+logs: ## follow the logs of the containers (SERVICE=mlflow for one)
 	@$(COMPOSE) logs --follow --tail 100 $(SERVICE)
 
-test: $(VENV)/.installed ## all tests but the slow ones: ten to fifteen minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
+test: $(VENV)/.installed ## all tests but the slow ones: ten to twenty minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
 test-unit: $(VENV)/.installed ## the tests that need no server: seconds
 	@$(PYTEST) tests/unit $(ARGS)
 
-test-slow: $(VENV)/.installed ## thirty dates, fifty runs at once, kills of every kind: ten to fifteen minutes
+test-slow: $(VENV)/.installed ## thirty dates, fifty runs at once, kills of every kind: ten to twenty minutes
 	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
 	@$(PYTEST) tests/stack $(ARGS)
 
-bench: $(VENV)/.installed ## measure beside plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing backfill')
+bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint, hadolint
@@ -78,7 +78,7 @@ lock: $(VENV)/.installed ## compile requirements*.in into requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 
-clean: ## remove the environment and the state of the embedded parts
+clean: ## remove the environment and the state of the embedded services
 	@if [ -x $(BIN)/python ]; then $(EMBEDDED) stop; fi
 	rm -rf $(VENV) .embedded build dvc_plots
 

@@ -38,7 +38,7 @@ A stage whose inputs have been seen before is **skipped**; the task's note says 
 | `resolve_config` | `config/config.yaml` + the run's conf + the run's date, checked |
 | `setup_bucket` | makes sure that the bucket exists and can be used |
 | `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
-| `dvc_push` | pushes what the run made, and proves that the store has it |
+| `dvc_push` | pushes the run's outputs, and checks that the store has them |
 | `register_model` | one registered version per MLflow run |
 | `record_lineage` | writes manifest, `dvc.lock` and configuration into the store and onto the MLflow run |
 | `promote_model` | compares with the champion on the same test rows; moves the alias `champion` if the gate passes |

@@ -11,10 +11,10 @@ DOC = """
 ### Restore an earlier champion
 
 Trigger it with a version, or `previous`, and the reason. The alias `champion` of the registered model moves; the
-version that loses it is marked, and no run promotes it again by itself. The model's tags in MLflow keep every change
+version that loses it is marked, and no pipeline run promotes it again. The model's tags in MLflow keep every change
 with its reason.
 
-The same by hand: `python -m include rollback [VERSION] --reason ...`.
+From the command line: `python -m include rollback [VERSION] --reason ...`.
 """
 
 config = load_config()

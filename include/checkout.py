@@ -92,7 +92,7 @@ def _undone_on_failure(project_dir: Path, lock: Iterable[str], environment: Mapp
 def cache_folder(project_dir: Path, environment: Mapping[str, str]) -> Path:
     """Where the checkout's DVC cache is.
 
-    :raises PipelineError: the folder is no DVC checkout.
+    :raises PipelineError: the folder is not a DVC checkout.
     """
     done = _dvc(project_dir, environment, "cache", "dir")
     if done.returncode:

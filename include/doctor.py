@@ -66,7 +66,7 @@ def _examinations(config: PipelineConfig, runtime: RuntimeSettings) -> dict[str,
     }
 
 
-class _NotInOrderError(Exception):
+class _CheckFailedError(Exception):
     pass
 
 
@@ -74,7 +74,7 @@ def _each(examinations: dict[str, Callable[[], str]]) -> Iterator[Finding]:
     for what, examination in examinations.items():
         try:
             yield Finding(what, True, examination())
-        except (PipelineError, _NotInOrderError, OSError) as error:
+        except (PipelineError, _CheckFailedError, OSError) as error:
             yield Finding(what, False, str(error))
 
 
@@ -88,7 +88,7 @@ def _packages() -> str:
         if (want := _locked(name)) and want != have:
             wrong.append(f"{name} {have} (requirements.txt: {want})")
     if wrong:
-        raise _NotInOrderError(f"{', '.join(wrong)}. Run `make setup`.")
+        raise _CheckFailedError(f"{', '.join(wrong)}. Run `make setup`.")
     return "as in requirements.txt"
 
 
@@ -127,8 +127,8 @@ def _locks(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     """Whether the store supports conditional writes: without them two runs could promote at the same time."""
     s3, bucket = client(runtime), config.storage.bucket
     with translated_errors(runtime, f"conditional writes in bucket {bucket}"), _probe(s3, bucket) as key:
-        if _put_anew(s3, bucket, key):
-            raise _NotInOrderError(
+        if _put_if_absent(s3, bucket, key):
+            raise _CheckFailedError(
                 "the store ignores `If-None-Match`, so the registry cannot be locked. Use a store that supports it "
                 "(SeaweedFS, MinIO and AWS do)."
             )
@@ -146,7 +146,7 @@ def _probe(s3: "S3Client", bucket: str) -> Iterator[str]:
         s3.delete_object(Bucket=bucket, Key=key)
 
 
-def _put_anew(s3: "S3Client", bucket: str, key: str) -> bool:
+def _put_if_absent(s3: "S3Client", bucket: str, key: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
@@ -164,7 +164,7 @@ def _clock(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     off = abs((datetime.now(UTC) - there).total_seconds())
     if off > CLOCK_TOLERANCE:
-        raise _NotInOrderError(
+        raise _CheckFailedError(
             f"{off:.0f} s apart from the store's clock. Synchronise this machine's clock (NTP): S3 rejects requests "
             "beyond 900 s."
         )
@@ -174,7 +174,7 @@ def _clock(config: PipelineConfig, runtime: RuntimeSettings) -> str:
 def _tracking(runtime: RuntimeSettings) -> str:
     there, here = server_version(runtime), version("mlflow")
     if there.split(".")[:1] != here.split(".")[:1]:
-        raise _NotInOrderError(f"the server is MLflow {there}, the client {here}. Use the same major version.")
+        raise _CheckFailedError(f"the server is MLflow {there}, the client {here}. Use the same major version.")
     return f"MLflow {there} at {shown(runtime.mlflow_tracking_uri)} answers" + (
         "" if there == here else f"; client {here}"
     )
@@ -192,7 +192,9 @@ def _dvc(config: PipelineConfig) -> str:
     if not file.exists():
         return f"this checkout is not set up. {remedy}"
     if config.remote_url not in file.read_text(encoding="utf-8"):
-        raise _NotInOrderError(f"{file.relative_to(PROJECT_DIR)} has a remote other than {config.remote_url}. {remedy}")
+        raise _CheckFailedError(
+            f"{file.relative_to(PROJECT_DIR)} has a remote other than {config.remote_url}. {remedy}"
+        )
     return f"this checkout pushes to {config.remote_url}"
 
 
@@ -201,8 +203,8 @@ def _disk(runtime: RuntimeSettings) -> str:
     folder = PROJECT_DIR / ".dvc" / "cache" if configured in (None, "none") else Path(str(configured))
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        raise _NotInOrderError(f"{there} is not writable. Give this user write access, or set DVC_CACHE_DIR.")
+        raise _CheckFailedError(f"{there} is not writable. Give this user write access, or set DVC_CACHE_DIR.")
     free = shutil.disk_usage(there).free
     if free < FREE_BYTES:
-        raise _NotInOrderError(f"{free / 1024**2:.0f} MiB free at {there}. Free some space, or set DVC_CACHE_DIR.")
+        raise _CheckFailedError(f"{free / 1024**2:.0f} MiB free at {there}. Free some space, or set DVC_CACHE_DIR.")
     return f"{free / 1024**3:.0f} GiB free at {there}"

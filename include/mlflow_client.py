@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 5  # seconds at most, of those that a request may take
 
 def connect(runtime: RuntimeSettings) -> "MlflowClient":
     """Make the tracking server of the settings MLflow's default, and return a client."""
-    os.environ.update(runtime.tracking_environment())  # MLflow takes credentials and limits from nowhere else
+    os.environ.update(runtime.tracking_environment())  # the only place from which MLflow takes credentials and limits
     import mlflow
 
     with translated_errors(runtime):
@@ -80,7 +80,7 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
 
 
 def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
-    """The version of a registered model that has the alias; None if none has, or there is no such model."""
+    """The version of a registered model that has the alias; None if no version has it, or there is no such model."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -11,13 +11,14 @@ from include.lineage.summary import summary
 from include.stages.plots import PLOTS, svg
 from include.store.stored_objects import StoredObjects
 
+SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages")  # in the template: heading, link, table
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def render(manifest: Manifest, verdict: Mapping[str, Any] | None, objects: StoredObjects) -> str:
     """Write the report.
 
-    :param verdict: of the gate, see `include.registry.gate.Verdict`; None: not judged.
+    :param verdict: of the gate, see `include.registry.gate.Verdict`; None: not evaluated.
     :param objects: where the tables are that the plots show.
     :raises DataError: one of these is gone from the store.
     """
@@ -30,7 +31,7 @@ def render(manifest: Manifest, verdict: Mapping[str, Any] | None, objects: Store
     return template.render(
         manifest=manifest,
         verdict=verdict,
-        summary=summary(manifest),
+        summary={name: value for name, value in summary(manifest).items() if name not in SHOWN_ELSEWHERE},
         config=flat(manifest.config),
         plots=_plots(manifest, objects),
     )

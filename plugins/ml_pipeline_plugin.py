@@ -7,6 +7,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from include.mlflow_client import ui_url
 from include.settings import load_runtime_settings
+from ml_operators.assets import AliasListener
 from ml_operators.notes import NoteListener
 from ml_operators.preload import preload
 
@@ -27,11 +28,11 @@ def _views() -> list[dict[str, Any]]:
 
 
 class MlPipelinePlugin(AirflowPlugin):
-    """Registers links and the listener for notes: the operators are imported from their packages."""
+    """Registers links and the listeners: the operators are imported from their packages."""
 
     name = "ml_pipeline"
     external_views = _views()
-    listeners = [NoteListener()]  # noqa: RUF012 - as Airflow declares it
+    listeners = [AliasListener(), NoteListener()]  # noqa: RUF012 - as Airflow declares it
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

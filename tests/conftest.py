@@ -20,7 +20,7 @@ from tests.support.shared_services import (
     stop_shared_services,
 )
 
-SITES = pytest.StashKey[list[Deployment]]()  # of a test module
+DEPLOYMENTS = pytest.StashKey[list[Deployment]]()  # of a test module
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,7 +87,7 @@ def make_deployment(
     services: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[..., Deployment]:
     """Set up a copy of the project against the running services; the name is of this module alone."""
-    made = request.node.stash.setdefault(SITES, [])
+    made = request.node.stash.setdefault(DEPLOYMENTS, [])
 
     def make(name: str, retries: int = 1) -> Deployment:
         made.append(new_deployment(services, name, tmp_path_factory.mktemp(name), retries))
@@ -102,7 +102,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None:
-        for deployment in module.stash.get(SITES, []):
+        for deployment in module.stash.get(DEPLOYMENTS, []):
             report.sections += [(f"end of {file}", tail(file)) for file in logs_of(deployment)]
     return report
 

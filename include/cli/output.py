@@ -28,7 +28,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(shown(value)) for value in row))  # Text: what users wrote is no markup
+        table.add_row(*(Text(shown(value)) for value in row))  # Text: what users wrote is not markup
     if at_terminal:
         console.print(table)
     else:

@@ -102,6 +102,6 @@ def _print_rerun(
 def _refuse(damages: list[Damage], documents: list[str], not_reproduced: list[verifying.RerunOutput]) -> None:
     problems = [str(damage) for damage in damages]
     problems += [f"{file} next to the manifest was changed; the manifest itself is intact" for file in documents]
-    problems += [f"{one.path} was not reproduced: md5 {one.found}, was {one.md5}" for one in not_reproduced]
+    problems += [f"{one.path} was not reproduced: md5 {one.found}, expected {one.md5}" for one in not_reproduced]
     if problems:
         raise DataError("; ".join(problems))

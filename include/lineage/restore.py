@@ -43,7 +43,7 @@ def restore(
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder. Name another: --to DIR")
+        raise ConfigError(f"{folder} is not a folder. Choose another with --to DIR")
     files, damages = objects.files(manifest.outputs)
     refuse(damages)
     with tempfile.TemporaryDirectory(prefix="restore-") as temporary:
@@ -62,7 +62,7 @@ def restore(
 def _into_checkout(manifest: Manifest, fetched: Path, folder: Path, force: bool) -> dict[str, Any]:
     if foreign := {record.path for record in manifest.outputs} - checkout.outputs_of(folder):
         raise DataError(
-            f"the dvc.yaml in {folder} does not make {', '.join(sorted(foreign))}. Check out the commit of "
+            f"the dvc.yaml in {folder} does not produce {', '.join(sorted(foreign))}. Check out the commit of "
             f"that run ({manifest.code}) first, or restore into another folder with --to DIR."
         )
     cache = checkout.cache_folder(folder, dict(os.environ))

@@ -42,8 +42,8 @@ class Comparison:
             recorded = self._recorded(champion)
             if recorded.keys() >= set(_metrics(self.config.registry)):
                 return recorded, f"compared with version {champion.version}, scored on the same test rows"
-            why = "whose metrics are not on record"
-        note = f"compared with version {champion.version}, {why}: scored again on these (md5 {self.test_md5})"
+            why = "whose metrics were not recorded"
+        note = f"compared with version {champion.version}, {why}: scored again on these rows (md5 {self.test_md5})"
         return self._scored_again(champion, note)
 
     def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:

@@ -57,7 +57,7 @@ def evaluate(
     :param challenger, champion: values by metric, measured on the same test rows; without a champion the minimum alone
         counts.
     :param newer: whether the challenger was registered after the champion. A tie goes to the newer one, so that it does
-        not matter in which order several versions are judged.
+        not matter in which order several versions are evaluated.
     """
     checks = [_minimum(rule, challenger[rule.metric])]
     if champion is None:

@@ -1,6 +1,7 @@
-"""The model registry (MLflow): register a run's model, let it through the gate, take the champion back.
+"""The model registry (MLflow): register a run's model, evaluate it by the gate, set and roll back the champion.
 
-MLflow cannot compare and set an alias in one step. So whoever changes one holds a lock in the object store meanwhile.
+MLflow cannot compare and set an alias in one step. So a process that changes one holds a lock in the object store
+meanwhile.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -212,7 +213,7 @@ class Registry:
         self.mlflow.set_registered_model_tag(self.name, *change.tag())
         lease.extend()
         self._set_alias(CHAMPION, change.version)
-        with suppress(MlflowException):  # it is champion: a left-over alias is no failure of that
+        with suppress(MlflowException):  # it is champion: a left-over alias does no harm
             if self.version_of(CHALLENGER) == change.version:
                 self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
 

@@ -36,7 +36,7 @@ def predict(pipeline: "Pipeline", batch: Batch, version: str) -> "pd.DataFrame":
     if not all(hasattr(pipeline, needed) for needed in ("feature_names_in_", "classes_", "predict_proba")):
         raise DataError(
             f"the champion, version {version}, is not a classifier with named columns and probabilities. "
-            "Make a version champion that ml_pipeline trained."
+            "Choose a champion that ml_pipeline trained."
         )
     features = _features(batch, [str(name) for name in pipeline.feature_names_in_])
     columns = {PREDICTION: pipeline.predict(features)}
@@ -69,7 +69,7 @@ def _features(batch: Batch, wanted: list[str]) -> "pd.DataFrame":
 def _numbers(column: "pd.Series", source: str) -> "pd.Series":
     """As floats, NaN where there is nothing. Decimals and digits as text count, as in training, which goes by CSV.
 
-    :raises DataError: a value is no number, or infinite.
+    :raises DataError: a value is not a number, or infinite.
     """
     import numpy as np
     import pandas as pd

@@ -157,7 +157,7 @@ def _known_keys() -> frozenset[str]:
 
 def _suggest(key: str, known: frozenset[str]) -> str:
     near = get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+    return f"; did you mean {near[0]!r}?" if near else f"; valid keys: {', '.join(sorted(known))}"
 
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str | Path) -> str:
@@ -171,5 +171,5 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str | Path) 
             lines.append(f"{key}: is missing")
         else:
             got = repr(problem["input"])
-            lines.append(f"{key}: {problem['msg']} (is {got if len(got) <= 80 else got[:77] + '...'})")
+            lines.append(f"{key}: {problem['msg']} (got {got if len(got) <= 80 else got[:77] + '...'})")
     return f"{where}: " + "; ".join(lines) + ". Fix it there."

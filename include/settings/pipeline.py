@@ -62,6 +62,13 @@ class PathsConfig(_Section):
                 raise ValueError(f"is the same file as paths.{other}")
         return value
 
+    @model_validator(mode="after")
+    def _plots_are_apart(self) -> "PathsConfig":
+        for name, path in self:
+            if name != "plots" and PurePosixPath(path).parent == PurePosixPath(self.plots) and path.endswith(".csv"):
+                raise ValueError(f"paths.{name} is a .csv file in paths.plots ({self.plots}), where the plots are")
+        return self
+
 
 class DataConfig(_Section):
     """Where the data come from, and what they must look like."""
@@ -114,9 +121,7 @@ class RegistryConfig(_Section):
     model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
     metric: TestMetric = Field(description="Test metric that the gate compares")
     minimum: float = Field(ge=0, description="Minimum for a champion (maximum for metrics where lower is better)")
-    min_gain: float = Field(
-        0.0, ge=0, description="Required gain over the champion; 0: equal is enough for a newer model"
-    )
+    min_gain: float = Field(0.0, ge=0, description="Required gain over the champion; 0: the newer model wins a tie")
     tolerances: dict[TestMetric, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="Further metrics, and how much worse than the champion's each may be"
     )

@@ -41,7 +41,7 @@ def load_builtin(name: str, target: str) -> "pd.DataFrame":
     frame: pd.DataFrame = bunch.data.copy()
     frame.columns = [column.replace(" (cm)", "_cm").replace(" ", "_") for column in frame.columns]
     if target in frame.columns:
-        raise ConfigError(f"data.target: sklearn:{name} has a feature of that name, {target!r}; choose another.")
+        raise ConfigError(f"data.target: sklearn:{name} already has a feature named {target!r}; choose another name.")
     frame[target] = [str(bunch.target_names[number]) for number in bunch.target]
     return frame
 
@@ -49,7 +49,7 @@ def load_builtin(name: str, target: str) -> "pd.DataFrame":
 def parse(content: bytes, data: DataConfig) -> "pd.DataFrame":
     """Turn the bytes of a CSV or Parquet file into a table.
 
-    :raises DataError: they are no such file, or hold no row.
+    :raises DataError: they are not such a file, or it has no rows.
     """
     import pandas as pd
 

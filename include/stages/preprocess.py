@@ -47,7 +47,7 @@ def _feature_problems(features: "pd.DataFrame", max_missing_share: float) -> lis
             problems.append(f"feature {name!r} is empty")
         elif share > max_missing_share:
             problems.append(
-                f"feature {name!r} misses {share:.1%} of its values, "
+                f"feature {name!r} lacks {share:.1%} of its values, but "
                 f"data.max_missing_share allows {max_missing_share:.1%}"
             )
     return problems

@@ -19,7 +19,7 @@ _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNo
 def client(runtime: RuntimeSettings) -> "S3Client":
     """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles).
 
-    :raises ConfigError: the endpoint is no address.
+    :raises ConfigError: the endpoint is not an address.
     """
     import boto3
     from botocore.config import Config

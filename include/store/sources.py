@@ -117,7 +117,7 @@ def builtin_name(source: str) -> str:
     name = source.removeprefix("sklearn:")
     if name not in SKLEARN_DATASETS:
         raise ConfigError(
-            f"data.source: no built-in data set is named {name!r}; there are: {', '.join(SKLEARN_DATASETS)}."
+            f"data.source: no built-in data set is named {name!r}; available: {', '.join(SKLEARN_DATASETS)}."
         )
     return name
 

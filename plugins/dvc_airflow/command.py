@@ -60,7 +60,7 @@ class CommandRunner:
     """Runs bash commands, one at a time; `end` may be called from a signal handler or another thread."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: str, environment: Mapping[str, str], folder: Path) -> None:
         """Run a command to its end. What it prints goes to the log, line by line.
@@ -76,17 +76,16 @@ class CommandRunner:
             stdin=subprocess.DEVNULL,  # a task's own is a socket: bash takes that for a login, and reads ~/.bashrc
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="backslashreplace",
             start_new_session=True,
         )
         self._process = process
         printed: deque[str] = deque(maxlen=KEPT_LINES)
         try:
             for line in process.stdout or ():
-                printed.append(line.rstrip())
-                log.info("%s", line.rstrip())
+                # A progress bar returns the carriage for each step: the last one is its line.
+                text = line.decode(errors="backslashreplace").rstrip().rpartition("\r")[2]
+                printed.append(text)
+                log.info("%s", text)
             process.wait()
         except BaseException:  # a time-out: the workspace goes when nothing runs in it any more
             end_group(process.pid)
@@ -119,7 +118,7 @@ def failure(command: str, exit_code: int, printed: list[str]) -> CommandError:
     # What a stage prints of refusals is its own affair; what DVC prints is about the remote.
     is_refused = not codes and REFUSED.search(shown) is not None
     is_final = is_refused or (codes or [exit_code])[-1] in FINAL_EXIT_CODES
-    said = f"It printed last:\n{shown}" if shown else "It printed nothing."
+    said = f"Its last output was:\n{shown}" if shown else "It printed nothing."
     return CommandError(f"{command} failed with exit code {exit_code}. {said}", is_final=is_final)
 
 

@@ -66,5 +66,11 @@ class CorruptedCacheError(TaskError):
     is_final = False
 
 
+class UnexpectedResultError(TaskError):
+    """A stage left something other than a result of its inputs. Retried: a disk may have failed in between."""
+
+    is_final = False
+
+
 class ResultError(TaskError):
     """The result of an earlier task is missing, changed or of another version."""

@@ -10,7 +10,7 @@ from dvc_airflow.dvc.outputs import outputs_to_push, push_outputs
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import ResolvedStage
 from dvc_airflow.dvc.run_cache import RunCache
-from dvc_airflow.errors import CorruptedCacheError, TaskError
+from dvc_airflow.errors import CorruptedCacheError, UnexpectedResultError
 from dvc_airflow.files import FileStates
 from dvc_airflow.lockfile import Lock, LockEntry, merge_locks, read_entry
 from dvc_airflow.project_run import ProjectRun
@@ -72,7 +72,10 @@ class Execution:
         name = self._settings.short_name
         entry = read_entry(workspace.path / lock_file, name)
         if entry is None:
-            raise TaskError(f"stage {self._settings.name}: dvc repro wrote no entry in {lock_file}.")
+            raise UnexpectedResultError(
+                f"stage {self._settings.name}: `{self._settings.repro}` wrote no entry in {lock_file}. The operator's "
+                "bash_command has to run `dvc repro` on the stage."
+            )
         # DVC has written a lock with this stage alone; what follows needs the ones before it as well.
         workspace.write_lock(merge_locks([self._upstream, {lock_file: {name: entry}}]))
         return entry
@@ -84,12 +87,12 @@ class Execution:
             stage = ResolvedStage(Objects(repo, self._states), name)
             if corrupted := stage.commit(entry):
                 raise CorruptedCacheError(
-                    f"stage {name} made {', '.join(corrupted)}, of which the cache had a corrupted copy. The copy was "
+                    f"stage {name} made {', '.join(corrupted)}, but the cache had a corrupted copy. The copy was "
                     "removed; the stage has to run again."
                 )
             if misread := stage.misread(entry):
-                raise TaskError(
-                    f"stage {name} did not read what the stages before it made: {', '.join(misread)}. A command must "
+                raise UnexpectedResultError(
+                    f"stage {name} read inputs that differ from upstream outputs: {', '.join(misread)}. A command must "
                     "not change its dependencies."
                 )
             if self._run.cache_dir is None:

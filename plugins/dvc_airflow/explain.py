@@ -34,7 +34,7 @@ def explain(
     """
     differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
     if found is None:
-        known = cause or ("no earlier run is known" if last is None else "the earlier result is no longer known")
+        known = cause or ("no earlier run was found" if last is None else "the earlier result is no longer known")
         reason = differences if differences and not cause else _joined(differences, known)
         return Explanation(Outcome.EXECUTED, reason, None)
     run_id = executed_by["run_id"] if executed_by else None
@@ -47,7 +47,7 @@ def explain(
 def reproduction(known: LockEntry | None, now: LockEntry) -> str:
     """Say whether a stage that ran again reproduced the known result of the same inputs."""
     if known is None:
-        return "no earlier result is known to compare with"
+        return "there is no earlier result to compare with"
     before = {out["path"]: out.get("md5") for out in known.get("outs", [])}
     other = sorted(out["path"] for out in now.get("outs", []) if before.get(out["path"]) != out.get("md5"))
     return f"not reproduced: {', '.join(other)}" if other else "reproduced: all outputs are the same"
@@ -76,7 +76,7 @@ def _params(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         if key not in old:
             yield f"{key} is new ({_short(new[key])})"
         elif key not in new:
-            yield f"{key} is gone"
+            yield f"{key} was removed"
         elif old[key] != new[key]:
             yield f"{key} {_short(old[key])} -> {_short(new[key])}"
 

@@ -25,7 +25,7 @@ class Folder(Protocol):
     """Where small files are kept."""
 
     def read(self, *names: str) -> bytes:
-        """The content. :raises OSError: there is none, or it cannot be had."""
+        """The content. :raises OSError: there is none, or it cannot be read."""
 
     def write(self, content: bytes, *names: str) -> None:
         """Keep the content, whole or not at all. :raises OSError: it cannot be kept."""

@@ -1,7 +1,7 @@
 """What tasks that share a cache leave for each other, in its folder `airflow`: known results, file states, and locks.
 
 Importing DVC and resolving a project takes most of a second, and a task that restores its result needs neither: it
-finds the result by what an earlier look-up, with exactly the same files, found. DVC remains the judge: whatever is not
+finds the result by what an earlier look-up, with exactly the same files, found. DVC has the last word: whatever is not
 exactly as it was then is left to it.
 """
 
@@ -137,8 +137,8 @@ class Memo:
     def exclusive(self, key: str) -> Iterator[bool]:
         """Hold the lock of a run-cache key, so that of several runs that need the same result one makes it.
 
-        By flock: the kernel gives it back when the process dies, however it dies. On a file system that knows no such
-        lock there is none: then the result may be made twice.
+        By flock: the kernel releases it when the process dies, however it dies. On a file system without flock nothing
+        is locked, and the result may be made twice.
 
         :return: whether we had to wait for another.
         """
@@ -146,12 +146,16 @@ class Memo:
             yield False
             return
         file = self._folder.path / "locks" / key
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            yield _waited(descriptor)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:  # a cache that is full or read-only has no locks
+            descriptor = None
+        try:
+            yield descriptor is not None and _waited(descriptor)
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _read(self, *names: str) -> Any:
         try:

@@ -46,7 +46,7 @@ class DvcOperator(BashOperator):
     :param extra_links: buttons on the task in the web UI.
     """
 
-    # Not bash_command: a stage's name is no template, and no value that a run brings may reach a shell.
+    # Not bash_command: a stage's name is not a template, and no value that a run brings may reach a shell.
     template_fields: Sequence[str] = ("files", "remote_url")
     template_ext: Sequence[str] = ()
     ui_color = "#d5ecf4"
@@ -177,7 +177,7 @@ class DvcStageOperator(DvcOperator):
     :param definitions: the project's files from which DVC works out the stages, see `dvc_airflow.project.Project`.
     :param frozen: its result is the one in the project's dvc.lock.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
-    :param force: run the stage whatever is known, and say whether it reproduced. (templated: an XComArg)
+    :param force: run the stage even if its result is known, and say whether it reproduced. (templated: an XComArg)
     :param check_restored: called in the worker with the published outputs of an earlier result; returns why that may
         not be used any more, or None.
     """

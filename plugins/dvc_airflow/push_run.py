@@ -30,7 +30,7 @@ class PushRun:
     :param command: the bash command that pushes.
     :param environment: gives all that the command's process gets.
     :param producer_of: finds the task of a stage whose output is missing.
-    :param runner: runs the command; with one of one's own, the command can be ended.
+    :param runner: runs the command; give one of your own to be able to end the command.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ def no_producer(stage: str) -> Producer:
 
     :raises TaskError: always.
     """
-    raise TaskError(f"Run stage {stage}, which makes it, once more.")
+    raise TaskError(f"Run stage {stage}, which produces it, again.")
 
 
 def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
@@ -43,13 +43,13 @@ def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
         except MissingObjectsError as error:
             stage = error.producer
             if stage is None:
-                raise TaskError(f"{error}. No stage makes it: run `dvc push` in a checkout that has it.") from None
+                raise TaskError(f"{error}. No stage produces it: run `dvc push` in a checkout that has it.") from None
             if stage in reproduced:
                 raise TaskError(
                     f"{error}. Stage {stage} was executed again with a different result. Clear task "
                     f"{reproduced[stage]} and all tasks after it."
                 ) from None
-            log.warning("%s. Stage %s, which makes it, runs again.", error, stage)
+            log.warning("%s. Stage %s, which produces it, is run again.", error, stage)
             producer = producer_of(stage)
             producer.reproduce(error.objects)
             reproduced[stage] = producer.task_id

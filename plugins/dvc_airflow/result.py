@@ -30,7 +30,7 @@ class TaskResult(BaseModel):
     def to_xcom(self) -> dict[str, Any]:
         """The fields as JSON has them, and their checksum."""
         fields = self.model_dump(mode="json")
-        return {**fields, CHECKSUM: digest(fields)}
+        return {**fields, CHECKSUM: digest(_as_numbers(fields))}
 
     @classmethod
     def from_xcom(cls, value: Any, task_id: str) -> Self:
@@ -49,7 +49,7 @@ class TaskResult(BaseModel):
                 f"the result of task {task_id} (its XCom) was written by another version of the code (fields that "
                 f"differ: {', '.join(sorted(form))}). Clear that task, so that it runs again."
             )
-        if value[CHECKSUM] != digest(fields):
+        if value[CHECKSUM] != digest(_as_numbers(fields)):
             raise ResultError(
                 f"the result of task {task_id} (its XCom) was truncated or changed. Clear that task, so that it runs "
                 "again."
@@ -72,9 +72,9 @@ class StageResult(TaskResult):
     outcome: Outcome
     #: why it ran, or did not
     reason: str
-    #: when its task began; ISO 8601, UTC
+    #: when its look-up began; ISO 8601, UTC
     started_at: str
-    #: how long its task took
+    #: from then until the result was there
     seconds: float
     #: the run that executed it, None where that is not known
     executed_in: str | None
@@ -106,3 +106,12 @@ class PushResult(TaskResult):
     pushed: int
     #: where, None where the project's own .dvc/config says so
     remote_url: str | None
+
+
+def _as_numbers(value: Any) -> Any:
+    """JSON with whole floats as integers: PostgreSQL keeps 1e16 as 10000000000000000, and -0.0 as 0.0."""
+    if isinstance(value, Mapping):
+        return {name: _as_numbers(content) for name, content in value.items()}
+    if isinstance(value, list):
+        return [_as_numbers(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

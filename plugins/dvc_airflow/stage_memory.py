@@ -56,17 +56,21 @@ class StageMemory:
 
     def key(self, workspace: DvcWorkspace, status: StageStatus) -> MemoKey | None:
         """Under what the memo keeps the result of the stage as its files are now; None if it cannot keep it."""
-        sources = status.stage.sources()
-        if self._run.cache_dir is None or status.key is None or sources is None:
+        if self._run.cache_dir is None or status.key is None:
             return None
-        return self._fingerprint(workspace.path).with_sources(sources)
+        with workspace.repo():
+            sources = status.stage.sources()
+        return None if sources is None else self._fingerprint(workspace.path).with_sources(sources)
 
     def keep(self, workspace: DvcWorkspace, status: StageStatus, result: StageResult, key: MemoKey | None) -> None:
-        """Keep the result for later runs."""
+        """Keep the result for later runs.
+
+        :param key: of the memo, as it was before the stage ran.
+        """
         with workspace.repo() as repo:
             self._record(self._run.history(repo), result.outcome, result.entry)
-            states = self._states_of(status.stage, result.entry)
-        if status.key and states:
+            states = self._states_of(status.stage, result.entry) if status.key else None
+        if states:
             self.memo.keep_file_states(result.entry, states)
             if key:
                 self.memo.keep(key, MemoEntry(status.inputs, result.entry, result.lock_file, states, result.published))

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -76,7 +77,7 @@ class StageRun:
             if status.usable is not None:
                 result = self._reuse(workspace, status, status.usable)
             else:
-                result = self._execute(workspace, status)
+                status, result = self._execute(workspace, status)
             self._memory.keep(workspace, status, result, memo_key)
         return result
 
@@ -100,7 +101,7 @@ class StageRun:
 
     def _may_be_overtaken(self, workspace: DvcWorkspace, status: StageStatus, lock: ExitStack) -> bool:
         """Take the key's lock. :return: whether another run may have made the result before we had it."""
-        if status.key is None or self._force:
+        if status.key is None or self._force or self._run.cache_dir is None:
             return False
         has_waited = lock.enter_context(self._memory.exclusive(status.key))
         return has_waited or status.cause is not None or status.is_outdated(workspace)
@@ -113,8 +114,11 @@ class StageRun:
             explanation = Explanation(Outcome.UNCHANGED, reason, explanation.executed_in)
         return self._result(explanation, status.stage.lock_file, entry, status.published)
 
-    def _execute(self, workspace: DvcWorkspace, status: StageStatus) -> StageResult:
-        """Run the stage's command on its inputs."""
+    def _execute(self, workspace: DvcWorkspace, status: StageStatus) -> tuple[StageStatus, StageResult]:
+        """Run the stage's command on its inputs.
+
+        :return: the status with the stage as it is afterwards, and the result.
+        """
         outcome, reason, _ = self._memory.explain(workspace, status.inputs, cause=status.cause)
         log.info("Stage %s runs (%s)", self._settings.name, reason)
         # What is known may not be used, so DVC must not find it either.
@@ -125,7 +129,8 @@ class StageRun:
             reason = f"{reason}; {reproduction(status.known, entry)}"
         with workspace.repo():
             published = published_by(stage, self._settings, entry)
-        return self._result(Explanation(outcome, reason, self._run.run_id), lock_file, entry, published)
+        result = self._result(Explanation(outcome, reason, self._run.run_id), lock_file, entry, published)
+        return replace(status, stage=stage), result
 
     def _result(
         self, explanation: Explanation, lock_file: str, entry: LockEntry, published: Mapping[str, str]

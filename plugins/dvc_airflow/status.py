@@ -61,7 +61,7 @@ def stage_status(
 
     :param states: how cache files were when their content was last found to be right. Added to.
     :raises TaskError: the run's values would change the stage's command, or it is frozen without a result.
-    :raises MissingObjectsError: what gives the hash of a dependency is nowhere.
+    :raises MissingObjectsError: what gives the hash of a dependency is missing.
     """
     with workspace.repo() as repo:
         stage, run_cache = ResolvedStage(Objects(repo, states), settings.name), RunCache(repo)
@@ -72,10 +72,11 @@ def stage_status(
             )
         inputs, key = stage.inputs(), stage.key
         if stage.is_frozen:
-            frozen = _frozen(stage, settings, workspace.project_dir)
-            return StageStatus(stage, inputs, None, frozen, published_by(stage, settings, frozen), None, frozenset())
+            frozen, published = _frozen(stage, settings, workspace.project_dir)
+            return StageStatus(stage, inputs, None, frozen, published, None, frozenset())
+        candidates = run_cache.names(key) if key else frozenset()  # before we look: others may add some meanwhile
         known, cause = _earlier(stage, run_cache, memo, states)
-        published: dict[str, str] = {}
+        published = {}
         if known is not None:
             try:
                 published = published_by(stage, settings, known)
@@ -84,15 +85,14 @@ def stage_status(
                 cause = str(error)
         if force:
             cause = "forced by this run"
-        candidates = run_cache.names(key) if key else frozenset()
         return StageStatus(stage, inputs, key, known, published, cause, candidates)
 
 
 def published_by(stage: ResolvedStage, settings: StageSettings, entry: LockEntry) -> dict[str, str]:
     """The content of the small text outputs that the DAG wants of a result.
 
-    :raises TaskError: one is no output of the stage, or too large.
-    :raises MissingObjectsError: one is nowhere.
+    :raises TaskError: one is not an output of the stage, or too large.
+    :raises MissingObjectsError: one is missing from cache and remote.
     """
     outs = {out.def_path: out for out in stage.outputs(entry)} if settings.publish else {}
     published = {}
@@ -109,7 +109,7 @@ def published_by(stage: ResolvedStage, settings: StageSettings, entry: LockEntry
 def _earlier(
     stage: ResolvedStage, run_cache: RunCache, memo: Memo, states: FileStates
 ) -> tuple[LockEntry | None, str | None]:
-    """:return: an earlier result of the same inputs that is there whole; else why there is none, if that is known."""
+    """:return: an earlier result of the same inputs that is intact; else why there is none, if that is known."""
     if cause := stage.always_runs():
         return None, cause
     missing: list[str] = []
@@ -123,7 +123,8 @@ def _earlier(
     return None, f"{', '.join(missing[:5])} of the earlier result: missing or corrupted" if missing else None
 
 
-def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) -> LockEntry:
+def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) -> tuple[LockEntry, dict[str, str]]:
+    """:return: the entry of a frozen stage in the project's lock file, and what it publishes."""
     where = f"stage {settings.name} is frozen in dvc.yaml, so its result is the one in {stage.lock_file}"
     entry = read_entry(project_dir / stage.lock_file, settings.short_name)
     if entry is None:
@@ -131,6 +132,9 @@ def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) ->
             f"{where}, which has no entry for it. Run `dvc repro {settings.name}` in the project with the stage "
             f"unfrozen, and keep {stage.lock_file} with the project; or remove `frozen` from dvc.yaml."
         )
-    if missing := stage.missing(entry):
-        raise TaskError(f"{where}. {MissingObjectsError(missing)}. Run `dvc push` where that result was made.")
-    return entry
+    try:
+        if missing := stage.missing(entry):
+            raise MissingObjectsError(missing)
+        return entry, published_by(stage, settings, entry)
+    except MissingObjectsError as error:
+        raise TaskError(f"{where}. {error}. Run `dvc push` where that result was made.") from None

@@ -22,7 +22,7 @@ class ApprovePromotionOperator(ApprovalOperator):
     :param verdict: what `EvaluateModelOperator` returned. (templated: an XComArg)
     """
 
-    # Not subject and body: what is in them comes from users, and is no template.
+    # Not subject and body: what is in them comes from users, and is not a template.
     template_fields: Sequence[str] = ("verdict",)
 
     def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
@@ -31,16 +31,16 @@ class ApprovePromotionOperator(ApprovalOperator):
 
     def execute(self, context: "Context") -> Any:
         """Ask, unless there is nothing to approve, or nobody to ask."""
-        judged = EvaluatedModel.from_xcom(self.verdict, "evaluate_model")
-        if not judged.passed or judged.compared_with == judged.version:
-            self.log.info("Nothing to approve: %s", judged.note)
+        evaluated = EvaluatedModel.from_xcom(self.verdict, "evaluate_model")
+        if not evaluated.passed or evaluated.compared_with == evaluated.version:
+            self.log.info("Nothing to approve: %s", evaluated.note)
             return None
         if context["dag_run"].triggering_user_name == DAGS_TEST:
             raise AirflowSkipException(
                 "`airflow dags test` has no web UI in which a person could approve, so the champion is unchanged. "
                 "Trigger the "
-                f"run in Airflow, or make it champion with `python -m include rollback {judged.version}`."
+                f"run in Airflow, or make it champion with `python -m include rollback {evaluated.version}`."
             )
-        self.subject = f"Make version {judged.version} of {judged.name} champion?"
-        self.body = f"{judged.note}.\n\n```\n{judged.table}\n```"
+        self.subject = f"Make version {evaluated.version} of {evaluated.name} champion?"
+        self.body = f"{evaluated.note}.\n\n```\n{evaluated.table}\n```"
         return super().execute(context)

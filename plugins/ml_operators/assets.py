@@ -5,15 +5,21 @@ outlet that is the Asset itself would emit an event each time the task succeeds.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from airflow.listeners import hookimpl
 from airflow.sdk import Asset, AssetAlias
 
 from include.settings import PipelineConfig
 from ml_operators.results import RegisteredModel
 
 if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
     from airflow.sdk import Context
+
+SCHEMES = DATA, MODELS = "x-dvc://", "x-mlflow://"
+ALIAS_ENDING = ":new"
 
 
 def raw_data_asset(config: PipelineConfig) -> Asset:
@@ -24,7 +30,7 @@ def raw_data_asset(config: PipelineConfig) -> Asset:
     # No s3:// address: DVC keeps the file under its hash, and Airflow would import boto3 for it at each parse. Nor the
     # bucket: an Asset that keeps its name and changes its address stays inactive where no scheduler runs.
     name = config.registry.model_name
-    return Asset(name=f"{name}:raw_data", uri=f"x-dvc://data/{name}")
+    return Asset(name=f"{name}:raw_data", uri=f"{DATA}data/{name}")
 
 
 def model_asset(config: PipelineConfig) -> Asset:
@@ -39,7 +45,7 @@ def champion_asset(config: PipelineConfig) -> Asset:
 
 def alias_of(asset: Asset) -> str:
     """The name of the alias under which a task may emit the Asset's events."""
-    return f"{asset.name}:new"
+    return f"{asset.name}{ALIAS_ENDING}"
 
 
 def emit(context: "Context", asset: Asset, extra: Mapping[str, Any]) -> None:
@@ -62,4 +68,29 @@ def about_version(model: RegisteredModel) -> dict[str, Any]:
 
 def _registered(config: PipelineConfig, kind: str, alias: str) -> Asset:
     name = config.registry.model_name
-    return Asset(name=f"{name}:{kind}", uri=f"x-mlflow://models/{name}{alias}")
+    return Asset(name=f"{name}:{kind}", uri=f"{MODELS}models/{name}{alias}")
+
+
+class AliasListener:
+    """Links each alias to its Asset before the tasks of a run emit events.
+
+    Airflow makes that link with the first event. Of two tasks that emit their first event at the same time, its API
+    server sets the second to failed, without a retry, because the link is there already.
+    """
+
+    @hookimpl
+    def on_dag_run_running(self, dag_run: "DagRun", msg: str) -> None:
+        """Called by Airflow's scheduler, where the database is."""
+        from airflow.models.asset import AssetAliasModel, AssetModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import or_, select
+        from sqlalchemy.exc import IntegrityError
+
+        ours = or_(*(AssetModel.uri.startswith(scheme) for scheme in SCHEMES))
+        same_name = AssetAliasModel.name == AssetModel.name + ALIAS_ENDING
+        pairs = select(AssetModel, AssetAliasModel).join(AssetAliasModel, same_name).where(ours)
+        # Not in the scheduler's own session, which may not commit here. Another scheduler may be faster.
+        with suppress(IntegrityError), create_session(scoped=False) as session:
+            for asset, alias in session.execute(pairs).all():
+                if alias not in asset.aliases:
+                    asset.aliases.append(alias)

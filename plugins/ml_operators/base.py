@@ -80,7 +80,7 @@ def retry_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
         RetryRule(
             exception=[ConfigError, DataError, AccessError, ResultError],
             action=RetryAction.FAIL,
-            reason="cannot pass by itself",
+            reason="a retry would not help",
         )
     ]
     return {

@@ -27,7 +27,7 @@ class MlflowRunLink(BaseOperatorLink):
     name = "MLflow run"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task came to no result."""
+        """The address, or an empty text if the task returned nothing."""
         for text in _returned(ti_key).get("published", {}).values():
             document = json.loads(text)
             if {"run_id", "experiment_id"} <= document.keys():
@@ -42,7 +42,7 @@ class ModelVersionLink(BaseOperatorLink):
     name = "Registered model"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task came to no result."""
+        """The address, or an empty text if the task returned nothing."""
         result = _returned(ti_key)
         return version_url(load_runtime_settings(), result["name"], result["version"]) if "version" in result else ""
 
@@ -53,7 +53,7 @@ class ReportLink(BaseOperatorLink):
     name = "Run report"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task came to no result."""
+        """The address, or an empty text if the task returned nothing."""
         result = _returned(ti_key)
         if "report" not in result:
             return ""
@@ -69,7 +69,7 @@ class StoreLink(BaseOperatorLink):
     name = "Object store"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task came to no result."""
+        """The address, or an empty text if the task returned nothing."""
         result = _returned(ti_key)
         bucket = result.get("bucket") or str(result.get("remote_url", "")).removeprefix("s3://").partition("/")[0]
         return object_url(load_runtime_settings(), bucket, "") if bucket else ""
@@ -95,7 +95,7 @@ class ObjectLink(BaseOperatorLink):
         return f"_link_ObjectLink_{self.path}"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task came to no result."""
+        """The address, or an empty text if the task returned nothing."""
         locks = _returned(ti_key).get("lock", {})
         outs = [out for stages in locks.values() for entry in stages.values() for out in entry.get("outs", [])]
         for out in outs:

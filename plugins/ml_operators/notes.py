@@ -4,7 +4,7 @@ A task cannot write its own note. So a listener, which Airflow calls where the d
 run ends: from the results of the stages, and from the texts that other tasks left as XComs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 KEY = "ml_pipeline_note"
+STATES = {"failed": "failed", "upstream_failed": "not run"}  # of tasks, and what the run's note calls them
+ENDED = ("success", "skipped", "failed")
 LENGTH = 1000  # characters; Airflow's REST API takes no longer ones
 
 
@@ -41,24 +43,41 @@ class NoteListener:
         _write(dag_run)
 
 
-def run_note(stages: Mapping[str, StageResult], texts: Iterable[str]) -> str:
-    """The note on a run: which stages ran and which did not, then the texts of other tasks."""
+def run_note(stages: Mapping[str, StageResult], states: Mapping[str, str], texts: Iterable[str]) -> str:
+    """The note on a run: which stages and tasks ended how, then the texts of other tasks.
+
+    :param stages: the results of the stages, by task.
+    :param states: of all tasks, as Airflow calls them.
+    """
     in_order = sorted(stages.values(), key=lambda result: result.started_at)
-    names = {outcome: [result.stage for result in in_order if result.outcome is outcome] for outcome in Outcome}
+    names: dict[str, list[str]] = {
+        outcome: [result.stage for result in in_order if result.outcome is outcome] for outcome in Outcome
+    }
+    for state, said in STATES.items():
+        names[said] = [task_id for task_id, found in states.items() if found == state]
     outcomes = "\n".join(f"{outcome}: {', '.join(found)}" for outcome, found in names.items() if found)
     return "\n\n".join(filter(None, [outcomes, *texts]))[:LENGTH]
 
 
 def _write(dag_run: "DagRun") -> None:
     with _attached(dag_run) as (session, run):
-        texts = _xcoms(session, run, KEY)
-        stages = _stage_results(_xcoms(session, run, "return_value"))
+        instances = run.get_task_instances(session=session)
+        states = {ti.task_id: str(ti.state) for ti in instances}
+        # The XComs of a task that was cleared, and has not run again, are of before.
+        ended = {task_id for task_id, state in states.items() if state in ENDED}
+        texts = {task_id: text for task_id, text in _xcoms(session, run, KEY).items() if task_id in ended}
+        stages = _stage_results(_xcoms(session, run, "return_value"), ended)
         notes = {task_id: f"{result.outcome}: {result.reason}"[:LENGTH] for task_id, result in stages.items()} | texts
-        for ti in run.get_task_instances(session=session) if notes else []:
-            if ti.task_id in notes:
+        for ti in instances:
+            if ti.task_id in notes and _is_ours(ti.task_instance_note):
                 ti.note = notes[ti.task_id]
-        if notes and not run.note:
-            run.note = run_note(stages, texts.values())
+        if notes and _is_ours(run.dag_run_note):
+            run.note = run_note(stages, states, texts.values())
+
+
+def _is_ours(note: Any) -> bool:
+    """Whether there is no note, or one that no user wrote."""
+    return note is None or note.user_id is None
 
 
 def _xcoms(session: "Session", run: "DagRun", key: str) -> dict[str, Any]:
@@ -69,9 +88,11 @@ def _xcoms(session: "Session", run: "DagRun", key: str) -> dict[str, Any]:
     return {one.task_id: XComModel.deserialize_value(one) for one in found}
 
 
-def _stage_results(returned: Mapping[str, Any]) -> dict[str, StageResult]:
+def _stage_results(returned: Mapping[str, Any], ended: Container[str]) -> dict[str, StageResult]:
     stages = {}
     for task_id, value in returned.items():
+        if task_id not in ended:
+            continue
         with suppress(ResultError):  # another task's, or of another version of the code
             stages[task_id] = StageResult.from_xcom(value, task_id)
     return stages

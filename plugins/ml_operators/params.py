@@ -34,7 +34,7 @@ def trigger_form(config: PipelineConfig) -> dict[str, Param]:
         False,
         type="boolean",
         title="Run every stage",
-        description="Run every stage, even if its result is known; each reports whether its outputs are the same",
+        description="Run every stage, even if its result is known; each reports whether its outputs changed",
         section="Run",
     )
     return {**form_of(config, PIPELINE), FORCE: force}

@@ -40,10 +40,10 @@ class EvaluateModelOperator(PipelineOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Evaluate, and record."""
-        return self.judged(context, RegisteredModel.from_xcom(self.model, "register_model")).to_xcom()
+        return self.evaluate(context, RegisteredModel.from_xcom(self.model, "register_model")).to_xcom()
 
-    def judged(self, context: "Context", model: RegisteredModel) -> EvaluatedModel:
-        """The verdict, written into the store, onto the MLflow run and as a note."""
+    def evaluate(self, context: "Context", model: RegisteredModel) -> EvaluatedModel:
+        """Evaluate the version; the verdict is written into the store, onto the MLflow run and as a note."""
         mlflow = connect(self.runtime)
         lineage = LineageStore(self.pipeline_config, self.runtime)
         run = RunKey(context["ti"].dag_id, context["ti"].run_id)
@@ -82,10 +82,10 @@ class PromoteModelOperator(EvaluateModelOperator):
     def execute(self, context: "Context") -> dict[str, Any]:
         """Evaluate, move the alias, and record."""
         model = RegisteredModel.from_xcom(self.model, "register_model")
-        judged = self.judged(context, model)
-        if judged.is_new_champion:
+        evaluated = self.evaluate(context, model)
+        if evaluated.is_new_champion:
             emit(context, champion_asset(self.pipeline_config), about_version(model))
-        return judged.to_xcom()
+        return evaluated.to_xcom()
 
     def verdict(
         self, context: "Context", model: RegisteredModel, registry: Registry, comparison: Comparison

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RecordLineageOperator(ManifestOperator):
     """Write the run's manifest, dvc.lock and configuration into the bucket and onto the MLflow run.
 
-    Returns a `RecordedLineage`. Raw data that are other ones than the last run's are an event of their Asset.
+    Returns a `RecordedLineage`. If the raw data differ from the last run's, their Asset gets an event.
 
     :param model: what `RegisterModelOperator` returned. (templated: an XComArg)
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class RegisterModelOperator(ManifestOperator):
     """Register the run's model: one version per MLflow run, however often it is tried, by however many runs at once.
 
-    Returns a `RegisteredModel`. A version that is new is an event of the model's Asset.
+    Returns a `RegisteredModel`. A new version emits an event of the model's Asset.
     """
 
     operator_extra_links = (ModelVersionLink(),)
@@ -40,7 +40,7 @@ class RegisterModelOperator(ManifestOperator):
             version=version,
             new=new,
             run_id=run_id,
-            md5=str(manifest.md5_of("model")),
+            md5=manifest.md5_of("model"),
             metrics=manifest.metrics,
         )
         if new:

@@ -31,8 +31,8 @@ class RegisteredModel(TaskResult):
     new: bool
     #: of the MLflow run that trained it
     run_id: str
-    #: of the model file
-    md5: str
+    #: of the model file; None if no stage made it
+    md5: str | None
     #: by name, such as ``test_accuracy``
     metrics: dict[str, float]
 

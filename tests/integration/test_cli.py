@@ -150,7 +150,7 @@ def test_a_checkout_whose_dvc_yaml_makes_other_files_stays_as_it_was(deployment,
     finally:
         file.write_text(text)
 
-    assert "does not make reports/mlflow_run.json. Check out the commit of that run" in said
+    assert "does not produce reports/mlflow_run.json. Check out the commit of that run" in said
     assert (deployment.project / "dvc.lock").read_bytes() == lock
     assert md5s(deployment.project) == before
 

@@ -177,7 +177,7 @@ def test_a_champion_is_scored_again_only_on_rows_that_it_was_not_scored_on(runs,
     same = runs["other_model_again"]["returned"]["promote_model"]
     md5 = output(runs["other_test_size"], "preprocess", "data/processed/test.csv")["md5"]
 
-    assert f"scored again on these (md5 {md5})" in again["note"]
+    assert f"scored again on these rows (md5 {md5})" in again["note"]
     assert again["checks"][1]["champion"] is not None
     assert "scored on the same test rows" in same["note"]
     trained_first = runs["first"]["returned"]["register_model"]["run_id"]

@@ -87,7 +87,7 @@ def test_the_results_lie_in_the_checkout_and_git_sees_only_the_lock(home, first)
 
 
 def test_the_second_run_executes_nothing_and_makes_no_second_version(first, second):
-    assert line(second, "stages").startswith("not executed, because their inputs are known: get_data, preprocess")
+    assert line(second, "stages").startswith("skipped, because their inputs have been seen before: get_data")
     assert line(second, "model") == line(first, "model")
     assert line(second, "MLflow run") == line(first, "MLflow run")
     assert line(second, "dvc status") == "clean"

@@ -275,7 +275,7 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_champion(registries, th
     with proxy_to(registries.deployment.env["AWS_ENDPOINT_URL"]) as proxy:
         runtime = registries.runtime.model_copy(update={"aws_endpoint_url": proxy.url})
         cut = Registry(three.config, runtime, registries.mlflow)
-        for answered in (0, 1):  # before the lock is lease, and before it is extended
+        for answered in (0, 1):  # before the lock is leased, and before it is extended
             proxy.left = answered
             with pytest.raises(ServiceError, match="the object store at"):
                 cut.roll_back("previous", "bad", Actor("a person", f"task {answered}"))

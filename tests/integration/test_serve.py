@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.airflow_api import wait_for
-from tests.support.served import Served, served
+from tests.support.served import STAGES, Served, served
 
 APPROVAL = "approve_promotion"
 # The first two dates have the same rows; for the last there is no file.
@@ -62,7 +62,8 @@ def backfilled(airflow: Served) -> list[dict[str, dict[str, Any]]]:
 
 def looked_at(airflow: Served, run_id: str, state: str) -> dict[str, Any]:
     """What there is to know of a run now; a second backfill replaces it."""
-    run = {"run_id": run_id, "state": state, "tasks": airflow.tasks(run_id)}
+    note = airflow.runs(re.escape(run_id) + "$")[run_id]["note"]
+    run = {"run_id": run_id, "state": state, "tasks": airflow.tasks(run_id), "note": note}
     if state == "success":
         run["outcomes"] = airflow.outcomes(run_id)
         body = airflow.deployment.s3.get_object(
@@ -121,6 +122,16 @@ def test_a_second_backfill_executes_no_stage(backfilled):
     for day in (FIRST, SAME):
         assert "executed" not in second[day]["outcomes"]
         assert second[day]["manifest"]["mlflow_run"] == first[day]["manifest"]["mlflow_run"]
+
+
+def test_each_stage_has_its_outcome_and_reason_as_a_note_and_the_run_lists_them(backfilled):
+    for runs in backfilled:
+        run = runs[FIRST]
+        notes = [run["tasks"][f"pipeline.{stage}"]["note"] for stage in STAGES]
+        assert [note.partition(": ")[0] for note in notes] == run["outcomes"]
+        assert all(len(note.partition(": ")[2]) > 10 for note in notes)
+        for stage, outcome in zip(STAGES, run["outcomes"], strict=True):
+            assert re.search(rf"^{outcome}: .*\b{stage}\b", run["note"], re.MULTILINE), run["note"]
 
 
 def test_nobody_is_asked_about_a_model_that_the_gate_refuses(backfilled, airflow):
@@ -215,6 +226,15 @@ def test_raw_data_model_and_champion_are_events_of_their_assets(airflow, approve
     assert tags["md5.raw_data"] in {event["md5"] for event in airflow.events("raw_data")}
 
 
+def test_each_alias_leads_to_its_asset_before_there_is_an_event(backfilled, airflow):
+    """Else two first events at the same time would fail one of their tasks."""
+    found = airflow.ask("GET", f"assets?name_pattern={airflow.deployment.model}:")["assets"]
+
+    aliases = {asset["name"].rpartition(":")[2]: [alias["name"] for alias in asset["aliases"]] for asset in found}
+    name = airflow.deployment.model
+    assert aliases == {kind: [f"{name}:{kind}:new"] for kind in ("raw_data", "model", "champion")}
+
+
 def test_a_new_champion_has_the_batch_scored_with_it(airflow, approved):
     def scored() -> list[dict[str, Any]]:
         runs = airflow.runs("asset_triggered__", "score_batch").values()
@@ -244,21 +264,15 @@ def test_a_model_that_a_person_rejects_stays_challenger(airflow, rejected):
     assert rejected["version"] not in promoted
 
 
-def roll_back(airflow: Served, run_id: str, **params: str) -> str:
-    """:return: the state in which the run ended."""
-    airflow.trigger(run_id, "ml_rollback", **params)
-    return airflow.ended(f"{run_id}$", 1, 300, "ml_rollback")[run_id]
-
-
 def test_a_roll_back_moves_the_alias_tells_why_and_can_be_undone(airflow, rejected):
     champion, other = airflow.aliases()["champion"], rejected["version"]
 
-    assert roll_back(airflow, "there", version=other, reason="to see") == "success"
+    assert airflow.roll_back("there", version=other, reason="to see") == "success"
     assert airflow.aliases()["champion"] == other
     event = airflow.events("champion")[0]
     assert (event["version"], event["rolled_back_from"], event["dag_id"]) == (other, champion, "ml_rollback")
 
-    assert roll_back(airflow, "back", version="previous", reason="seen") == "success"
+    assert airflow.roll_back("back", version="previous", reason="seen") == "success"
 
     assert airflow.aliases()["champion"] == champion
     tags = airflow.deployment.mlflow.get_registered_model(airflow.deployment.model).tags
@@ -270,7 +284,7 @@ def test_a_roll_back_moves_the_alias_tells_why_and_can_be_undone(airflow, reject
 def test_a_roll_back_to_a_version_that_is_not_there_fails_at_once_and_changes_nothing(airflow, approved):
     before = airflow.aliases()
 
-    assert roll_back(airflow, "nowhere", version="99", reason="x") == "failed"
+    assert airflow.roll_back("nowhere", version="99", reason="x") == "failed"
 
     (task,) = airflow.tasks("nowhere", "ml_rollback").values()
     assert task["try_number"] == 1

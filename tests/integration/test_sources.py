@@ -93,7 +93,7 @@ def test_an_absent_object_is_named(landing, runtime, tmp_path, source):
 
 
 def test_an_absent_page_is_named_without_its_query(served, runtime, tmp_path):
-    with pytest.raises(DataError, match=r"nothing at http://127\.0\.0\.1:\d+/none\.csv \(HTTP 404\)") as caught:
+    with pytest.raises(DataError, match=r"nothing found at http://127\.0\.0\.1:\d+/none\.csv \(HTTP 404\)") as caught:
         current_version(f"{served}/none.csv?token=hunter2", runtime, tmp_path)
 
     assert "hunter2" not in str(caught.value)

@@ -95,7 +95,10 @@ def test_a_password_that_the_volume_does_not_know_is_named(stack):
     file.write_text(re.sub(r"POSTGRES_PASSWORD=.*", "POSTGRES_PASSWORD=another-password-now", file.read_text()))
 
     said = refused(stack)
-    assert "postgres-init is exited: postgres: the volume knows another POSTGRES_PASSWORD than config/.env" in said
+    assert (
+        "postgres-init is exited: postgres: the volume was created with a POSTGRES_PASSWORD other than the one in"
+        in said
+    )
 
 
 def test_no_engine_is_named(stack):

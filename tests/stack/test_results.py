@@ -24,6 +24,10 @@ def test_the_schedule_starts_a_run_that_ends_with_a_registered_model_and_its_obj
     assert found["model_version"]["run_id"] == verdict["mlflow_run"]["run_id"]
     assert found["model_version"]["tags"]
     assert champion.ok, champion.text  # of this run or of a later one
+    tasks, run = stack.api.tasks(first_run), stack.api.runs("scheduled")[first_run]
+    assert tasks["pipeline.get_data"]["note"].startswith("executed: ")
+    assert run["note"].startswith("executed: get_data, preprocess, train_and_evaluate\n")
+    assert f"Model {name} version {verdict['version']}: alias champion" in run["note"]
     keys = stack.objects()
     objects = [key for key in keys if key.startswith("dvc/files/md5/")]
     assert len(objects) >= stack.api.returned(first_run, "dvc_push")["objects"] > 0

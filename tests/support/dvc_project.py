@@ -88,9 +88,16 @@ class DvcProject:
             yield repo
 
     def stage_run(
-        self, stage: str, lock: dict | None = None, *, dag_id: str, cache: bool = True, **options: Any
+        self,
+        stage: str,
+        lock: dict | None = None,
+        *,
+        dag_id: str,
+        cache: bool = True,
+        command: str | None = None,
+        **options: Any,
     ) -> StageRun:
-        settings = StageSettings(stage, f"dvc repro --single-item {stage}", COMMANDS[stage], ("dvc.yaml",))
+        settings = StageSettings(stage, f"dvc repro --single-item {stage}", command or COMMANDS[stage], ("dvc.yaml",))
         return StageRun(self.project_run(dag_id, cache=cache), settings, lock or {}, **options)
 
     def run(self, stage: str, lock: dict | None = None, *, cache: bool = True, **options: Any) -> StageResult:

@@ -41,6 +41,11 @@ class Served(AirflowApi):
         events = self.ask("GET", f"assets/events?asset_id={found[0]['id']}&order_by=-timestamp")["asset_events"]
         return [event["extra"] for event in events]
 
+    def roll_back(self, run_id: str, **params: str) -> str:
+        """Run `ml_rollback`: the state in which the run ended."""
+        self.trigger(run_id, "ml_rollback", **params)
+        return self.ended(f"{run_id}$", 1, 300, "ml_rollback")[run_id]
+
 
 @contextmanager
 def served(project: Path, *, first: str, with_rows: Sequence[str]) -> Iterator[Served]:

@@ -62,7 +62,14 @@ def test_a_failed_command_raises_what_it_printed_last_on_both_streams(tmp_path):
     with pytest.raises(CommandError, match="failed with exit code 3") as caught:
         CommandRunner().run("echo out; echo err >&2; exit 3", base_environment(), tmp_path)
 
-    assert str(caught.value).endswith("It printed last:\nout\nerr")
+    assert str(caught.value).endswith("Its last output was:\nout\nerr")
+
+
+def test_of_a_progress_bar_the_last_step_is_shown(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        CommandRunner().run("printf '10%%\\r50%%\\r100%%\\nwindows\\r\\n'", base_environment(), tmp_path)
+
+    assert caplog.messages[1:] == ["100%", "windows"]
 
 
 def test_a_failure_without_a_word_says_so(tmp_path):

@@ -132,7 +132,7 @@ def test_a_damaged_input_is_found_before_it_is_read(dvc_project, ran, damage):
     }[damage]()
     (dvc_project.path / "values.yaml").write_text("factor: 4\n")
 
-    with pytest.raises(TaskError, match="Run stage make, which makes it, once more"):
+    with pytest.raises(TaskError, match="Run stage make, which produces it, again"):
         dvc_project.run("use", ran)
 
     assert not victim.exists()

@@ -111,7 +111,7 @@ def test_a_dollar_that_compose_would_replace_is_refused(place):
 def test_a_line_that_is_none_is_named(place):
     (place / ENV_FILE).write_text("# a comment\n\nwhat is this\n")
 
-    with pytest.raises(ConfigError, match="line 3 is not NAME=value"):
+    with pytest.raises(ConfigError, match="line 3 is not of the form NAME=value"):
         read(place)
 
 

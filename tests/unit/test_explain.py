@@ -22,7 +22,7 @@ BEFORE = {
         ),
         (
             {**BEFORE, "params": {"config/config.yaml": {"model": {"C": 1.0}, "n": 3}}},
-            ["data.target is gone", "model.tol is gone", "n is new (3)"],
+            ["data.target was removed", "model.tol was removed", "n is new (3)"],
         ),
         ({**BEFORE, "deps": [{"path": "x.py", "md5": "9"}, {"path": "data.csv", "md5": "2"}]}, ["x.py changed"]),
         (
@@ -60,7 +60,7 @@ BY = {"run_id": "r1", "at": "2026-01-01"}
 @pytest.mark.parametrize(
     ("last", "found", "inputs", "by", "outcome", "reason"),
     [
-        (None, None, INPUTS, None, "executed", "no earlier run is known"),
+        (None, None, INPUTS, None, "executed", "no earlier run was found"),
         (None, FOUND, INPUTS, None, "restored", "executed by an unknown run"),
         (LAST, LAST, LAST, BY, "unchanged", "same inputs as in the last run; executed by r1 at 2026-01-01"),
         (LAST, FOUND, INPUTS, BY, "restored", "C 1 -> 2; executed by r1 at 2026-01-01"),
@@ -87,7 +87,7 @@ def test_why_a_known_stage_runs_all_the_same(last, reason):
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (None, "no earlier result is known to compare with"),
+        (None, "there is no earlier result to compare with"),
         ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "2"}]}, "reproduced: all outputs are the same"),
         ({"outs": [{"path": "a", "md5": "1"}, {"path": "b", "md5": "3"}]}, "not reproduced: b"),
     ],

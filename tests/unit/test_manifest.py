@@ -17,7 +17,7 @@ def manifest(config, *, accuracy: float = 0.95, train: str = "b" * 32, run_id: s
     result = SimpleNamespace(
         stage="preprocess",
         outcome="executed",
-        reason="no earlier run is known",
+        reason="no earlier run was found",
         seconds=1.0,
         started_at="2026-01-01T00:00:00+00:00",
         executed_in=run_id,

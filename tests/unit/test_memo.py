@@ -184,3 +184,10 @@ def test_a_holder_that_is_killed_leaves_no_lock(tmp_path):
 
     with Memo(tmp_path).exclusive("key") as waited:
         assert not waited
+
+
+def test_a_cache_that_takes_no_lock_lets_the_task_go_on(tmp_path):
+    (tmp_path / "airflow").write_text("not a folder")
+
+    with Memo(tmp_path).exclusive("key") as has_waited:
+        assert has_waited is False

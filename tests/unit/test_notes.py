@@ -24,7 +24,7 @@ def test_stages_are_listed_by_outcome_in_the_order_in_which_they_ran_and_texts_f
         "pipeline.get_data": ended("get_data", Outcome.UNCHANGED, 1),
     }
 
-    note = run_note(stages, ["Model iris version 3: alias champion; no champion to compare with"])
+    note = run_note(stages, {}, ["Model iris version 3: alias champion; no champion to compare with"])
 
     assert note.splitlines() == [
         "executed: preprocess, train",
@@ -34,9 +34,28 @@ def test_stages_are_listed_by_outcome_in_the_order_in_which_they_ran_and_texts_f
     ]
 
 
+def test_of_a_run_that_failed_the_tasks_that_failed_and_did_not_run_are_listed():
+    stages = {"pipeline.get_data": ended("get_data", Outcome.EXECUTED, 1)}
+    states = {
+        "resolve_config": "success",
+        "pipeline.get_data": "success",
+        "pipeline.preprocess": "failed",
+        "pipeline.train": "upstream_failed",
+        "dvc_push": "upstream_failed",
+    }
+
+    note = run_note(stages, states, [])
+
+    assert note.splitlines() == [
+        "executed: get_data",
+        "failed: pipeline.preprocess",
+        "not run: pipeline.train, dvc_push",
+    ]
+
+
 def test_a_run_without_stages_has_the_texts_alone():
-    assert run_note({}, ["rolled back"]) == "rolled back"
+    assert run_note({}, {}, ["rolled back"]) == "rolled back"
 
 
 def test_a_note_is_no_longer_than_airflow_takes():
-    assert len(run_note({}, ["x" * 5000])) == LENGTH
+    assert len(run_note({}, {}, ["x" * 5000])) == LENGTH

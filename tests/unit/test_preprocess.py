@@ -50,7 +50,7 @@ def test_missing_values_up_to_the_configured_share_pass_and_no_more(iris, data):
 
     check(iris, data(max_missing_share=0.1), "raw.csv")
     with pytest.raises(
-        DataError, match=r"'petal_width_cm' misses 10\.0% of its values, data\.max_missing_share allows 9\.0%"
+        DataError, match=r"'petal_width_cm' lacks 10\.0% of its values, but data\.max_missing_share allows 9\.0%"
     ):
         check(iris, data(max_missing_share=0.09), "raw.csv")
 

@@ -30,6 +30,14 @@ def test_a_result_comes_back_as_it_was(result):
     assert (result.lock_file, result.entry) == ("dvc.lock", ENTRY)
 
 
+@pytest.mark.parametrize(("before", "after"), [(1e16, 10000000000000000), (-0.0, 0.0), (2.0, 2.0), (0.1, 0.1)])
+def test_a_number_may_come_back_as_postgresql_writes_it(result, before, after):
+    xcom = result.model_copy(update={"lock": {"dvc.lock": {"train": {"params": [before]}}}}).to_xcom()
+    xcom["lock"]["dvc.lock"]["train"]["params"] = [after]
+
+    assert StageResult.from_xcom(xcom, "pipeline.train").entry == {"params": [after]}
+
+
 @pytest.mark.parametrize("value", [None, "text", 3, []])
 def test_a_task_that_returned_nothing_is_to_be_cleared(value):
     with pytest.raises(ResultError, match=r"task pipeline\.train returned no result\. Clear it, so that it runs again"):

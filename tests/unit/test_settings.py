@@ -48,6 +48,7 @@ def test_the_file_of_the_project_is_valid(config_document):
         ("paths.model", "../model.pkl", "paths.model"),
         ("paths.model", "models/$(id).pkl", "paths.model"),
         ("paths.model", "reports/metrics.json", "is the same file as paths.m"),
+        ("paths.metrics", "reports/roc_curve.csv", "paths.metrics is a .csv file in paths.plots"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_key_file_and_rule(config_document, key, value, said):

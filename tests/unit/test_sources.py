@@ -51,7 +51,7 @@ def test_an_address_of_another_kind_is_refused():
 
 
 def test_an_unknown_built_in_set_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="'irs'; there are: iris, wine"):
+    with pytest.raises(ConfigError, match="'irs'; available: iris, wine"):
         current_version("sklearn:irs", RUNTIME, tmp_path)
 
 

@@ -77,3 +77,15 @@ def test_a_stage_whose_command_the_values_of_the_run_would_change_is_refused(dvc
 
     with pytest.raises(TaskError, match="stage one_file: the values of this run would change its command"):
         dvc_project.run("one_file", made.lock)
+
+
+def test_a_stage_with_an_output_outside_the_project_runs_each_time(dvc_project, tmp_path):
+    place = tmp_path / "elsewhere.txt"
+    command = f"cp seed.txt {place}"
+    text = f"stages:\n  make:\n    cmd: {command}\n    deps: [seed.txt]\n    outs:\n      - {place}: {{cache: false}}\n"
+    (dvc_project.path / "dvc.yaml").write_text(text)
+
+    results = [dvc_project.stage_run("make", dag_id="dag", command=command).run() for _ in range(2)]
+
+    assert [result.outcome for result in results] == ["executed", "executed"]
+    assert place.read_text() == "seed\n"

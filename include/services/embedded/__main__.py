@@ -102,7 +102,7 @@ def _wait_for_addresses(state: State) -> dict[str, Any]:
 def _status(state: State) -> int:
     there = state.running()
     if there is None:
-        print(f"nothing runs (state: {state.root})")
+        print(f"nothing is running (state: {state.root})")
         return 0
     print(f"{there['mode']} runs, process {there.get('pid', '?')} (state: {state.root})")
     for name in ("store", "mlflow"):

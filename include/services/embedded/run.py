@@ -89,7 +89,7 @@ def _summary(
         "run": manifest.airflow.run_id,
         "stages": "; ".join(
             ([f"executed: {', '.join(executed)}"] if executed else [])
-            + ([f"not executed, because their inputs are known: {', '.join(rest)}"] if rest else [])
+            + ([f"skipped, because their inputs have been seen before: {', '.join(rest)}"] if rest else [])
         ),
         "metrics": ", ".join(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")

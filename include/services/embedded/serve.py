@@ -60,7 +60,7 @@ def _announce(state: State, addresses: Mapping[str, Addresses]) -> None:
         f"""
      Airflow  {airflow}   (user admin, password in {state.passwords_file()})
       MLflow  {addresses["mlflow"]}
-object store  {addresses["store"]}   (S3; credentials by: make -s env-vars)
+object store  {addresses["store"]}   (S3; credentials: make -s env-vars)
         logs  {state.log("serve").parent}
 
 Trigger the DAG ml_pipeline in Airflow. Ctrl-C ends everything.""",

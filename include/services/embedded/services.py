@@ -192,7 +192,7 @@ def _wait(what: str, process: "subprocess.Popen[bytes] | None", log: Path, ready
         if process is not None and process.poll() is not None:
             raise ServiceError(f"{what} ended immediately; see {log}.")
         if time.monotonic() > end:
-            raise ServiceError(f"{what} does not answer after {START_TIMEOUT} s; see {log}.")
+            raise ServiceError(f"{what} did not answer within {START_TIMEOUT} s; see {log}.")
         time.sleep(0.1)
 
 
@@ -238,4 +238,4 @@ def run_quietly(what: str, command: Sequence[str], environment: dict[str, str], 
         ).returncode
     if code:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise PipelineError(f"{what} failed with exit code {code}; see {log}. It printed last:\n{last}")
+        raise PipelineError(f"{what} failed with exit code {code}; see {log}. Its last output was:\n{last}")

@@ -66,7 +66,7 @@ def text(ports: Mapping[str, int]) -> str:
     made = {name: make() for name, (_, make) in SECRETS.items()} | USERS
     store, mlflow = f"http://127.0.0.1:{ports['STORE_PORT']}", f"http://127.0.0.1:{ports['MLFLOW_PORT']}"
     sections = {
-        "Written by `make env`. Secrets: never in git, mode 600. A value with a $ in it must be in single quotes.": [],
+        "Written by `make env`. Secrets: do not commit. Mode 600. A value with a $ in it must be in single quotes.": [],
         "The pipeline's own access, in the containers and for `python -m include` and DVC on this machine": [
             f"AWS_ENDPOINT_URL={store}",
             *_lines(made, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
@@ -124,7 +124,7 @@ def link(project_dir: Path) -> None:
 def read(project_dir: Path) -> dict[str, str]:
     """The values of config/.env, read as Compose reads them, but that a $ outside single quotes is refused.
 
-    :raises ConfigError: it is not there, or a line is none.
+    :raises ConfigError: it does not exist, or a line is not NAME=value.
     """
     try:
         lines = (project_dir / ENV_FILE).read_text(encoding="utf-8").splitlines()
@@ -138,7 +138,7 @@ def read(project_dir: Path) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if not match:
-            raise ConfigError(f"{ENV_FILE}, line {number} is not NAME=value.")
+            raise ConfigError(f"{ENV_FILE}, line {number} is not of the form NAME=value.")
         values[match[1]] = _value(match[1], match[2].strip())
     return values
 
@@ -155,7 +155,7 @@ def check(values: Mapping[str, str]) -> None:
     if problems:
         raise ConfigError(
             f"{ENV_FILE}: {'; '.join(problems)}. `make env` writes a new file if you move this one away; passwords "
-            "that the volumes know already must stay as they were."
+            "that existing volumes use must stay the same."
         )
 
 
@@ -185,7 +185,7 @@ def _value(name: str, value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] == "'":
         return value[1:-1].replace("\\'", "'")
     if "$" in value:
-        raise ConfigError(f"{ENV_FILE}: {name} contains a $, a variable for Compose. Put the value in single quotes.")
+        raise ConfigError(f"{ENV_FILE}: {name} contains a $, which Compose expands. Put the value in single quotes.")
     if len(value) >= 2 and value[0] == value[-1] == '"':
         return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     return re.split(r"\s+#", value, maxsplit=1)[0]
@@ -202,7 +202,7 @@ def _lines(values: Mapping[str, str], *names: str) -> Iterable[str]:
 
 
 def main() -> int:
-    """Write config/.env if there is none; exit code 1 if what is there will not do."""
+    """Write config/.env if there is none; exit code 1 if the existing one cannot be used."""
     try:
         made = write(PROJECT_DIR, os.environ)
         link(PROJECT_DIR)
@@ -210,7 +210,7 @@ def main() -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{ENV_FILE} is {'written' if made else 'complete already'}; it holds the passwords.")
+    print(f"{ENV_FILE} is {'written' if made else 'already complete'}; it contains the passwords.")
     return 0
 
 

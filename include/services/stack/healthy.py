@@ -1,4 +1,4 @@
-"""Whether a part of the stack answers: the health checks of the containers.
+"""Whether a service of the stack answers: the health checks of the containers.
 
     python -m include.services.stack.healthy URL [NAME]
 

@@ -32,7 +32,7 @@ def databases() -> None:
     except psycopg2.OperationalError as error:
         if "password authentication failed" in str(error):
             raise AccessError(
-                "postgres: the volume was created with another POSTGRES_PASSWORD than the one in config/.env. Put the "
+                "postgres: the volume was created with a POSTGRES_PASSWORD other than the one in config/.env. Put the "
                 "old one back; or, if its data can be deleted, run `make down VOLUMES=1`."
             ) from None
         raise ServiceError(f"postgres: {error}") from None
@@ -82,7 +82,7 @@ def store() -> None:
                 admin.attach_policy([name], user=name)
     except (ClientError, MinioAdminException) as error:
         raise AccessError(
-            f"minio: {error}. If the volume was created with another MINIO_ROOT_PASSWORD than the one in config/.env, "
+            f"minio: {error}. If the volume was created with a MINIO_ROOT_PASSWORD other than the one in config/.env, "
             "put the old one back."
         ) from None
     except BotoCoreError as error:
@@ -91,7 +91,7 @@ def store() -> None:
 
 
 def mlflow() -> None:
-    """In MLflow the user of the pipeline, who is no administrator."""
+    """Create the pipeline's user in MLflow, who is not an administrator."""
     import requests
 
     address = _required("MLFLOW_TRACKING_URI")
@@ -112,7 +112,7 @@ def mlflow() -> None:
     except requests.HTTPError as error:
         if error.response.status_code in (401, 403):
             raise AccessError(
-                "mlflow: the database was created with another MLFLOW_ADMIN_PASSWORD than the one in config/.env. Put "
+                "mlflow: the database was created with an MLFLOW_ADMIN_PASSWORD other than the one in config/.env. Put "
                 "the old one back."
             ) from None
         raise ServiceError(f"mlflow: {error.response.status_code} {error.response.text[:300]}") from None

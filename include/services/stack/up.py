@@ -34,11 +34,11 @@ CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # some versions of Compose put t
 REMEDIES = (
     (
         r"database files are incompatible with server|initialized by PostgreSQL version",
-        "the volume was written by the version of PostgreSQL that the log names. Set POSTGRES_IMAGE to that one.",
+        "the volume was written by another version of PostgreSQL. Set POSTGRES_IMAGE to the one that the log names.",
     ),
     (
         r"password authentication failed",
-        f"the volume was created with another password than the one in {ENV_FILE}. Put the old one back.",
+        f"the volume was created with a password other than the one in {ENV_FILE}. Put the old one back.",
     ),
     (
         r"MINIO_ROOT_\w+|Invalid credentials",

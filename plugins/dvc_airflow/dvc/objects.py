@@ -35,7 +35,7 @@ class Objects:
         """The objects of an output; a folder's list is expanded.
 
         :param subpath: a path inside a folder; then only what is there.
-        :raises MissingObjectsError: the list of the folder is nowhere.
+        :raises MissingObjectsError: the list of the folder is missing.
         """
         is_folder = out.hash_info.isdir
         whole = _object(out.hash_info, str(out), None if is_folder else out.meta.size, out.remote)
@@ -47,7 +47,7 @@ class Objects:
     def tree(self, out: "Output") -> "Tree":
         """The list of a folder's files.
 
-        :raises MissingObjectsError: it is nowhere.
+        :raises MissingObjectsError: it is missing from cache and remote.
         """
         from dvc_data.hashfile.tree import Tree
 
@@ -82,7 +82,7 @@ class Objects:
         :raises MissingObjectsError: neither the cache nor the remote has them whole.
         """
         if missing := self.remote.missing(objects):
-            log.info("Pushing to %s what it still lacks: %s objects", address(self.repo), len(missing))
+            log.info("Pushing to %s the objects it still lacks: %s", address(self.repo), len(missing))
             self.remote.put(missing)
             if missing := self.remote.missing(missing):
                 raise MissingObjectsError(missing)
@@ -90,7 +90,7 @@ class Objects:
     def read(self, out: "Output") -> bytes:
         """The content of a file output.
 
-        :raises MissingObjectsError: it is nowhere.
+        :raises MissingObjectsError: it is missing from cache and remote.
         """
         (one,) = self.of(out)
         self.fetch([one], reread=False)

@@ -44,7 +44,7 @@ def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
         for stage in repo.index.stages
         if is_meant(stage) and not stage.is_repo_import
         for out in stage.outs
-        if out.hash_info and out.can_push and out.protocol == "local"
+        if out.hash_info and out.can_push and out.protocol == "local" and out.is_in_repo
     ]
 
 
@@ -64,7 +64,7 @@ def attributed_to(out: "Output") -> Iterator[None]:
 def objects_of(objects: Objects, outs: Iterable["Output"]) -> list[Object]:
     """All objects of these outputs.
 
-    :raises MissingObjectsError: the lists of folders are nowhere.
+    :raises MissingObjectsError: the list of a folder is missing.
     """
     found: dict[Object, None] = {}
     for out in outs:

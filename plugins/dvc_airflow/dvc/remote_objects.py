@@ -126,7 +126,7 @@ class RemoteObjects:
         etag = str(info.get("ETag", "")).strip('"')
         if not self._etag_is_md5 or len(etag) != 32 or etag == one.hash or one.algorithm != "md5":
             return True
-        # Not the md5: corrupted, or a store whose ETags are something else (encryption with a key of one's own).
+        # Not the md5: corrupted, or a store whose ETags are something else (encryption with a customer's key).
         remote = self._odb(one)
         if content_hash(remote, remote.oid_to_path(one.oid)) != one.hash:
             return False

@@ -93,4 +93,5 @@ def _translated_errors() -> Iterator[None]:
         module = type(error).__module__
         if module.partition(".")[0] != "dvc":
             raise
-        raise DvcError(f"DVC: {error}", is_final=module.startswith(FINAL_DVC_ERRORS)) from error
+        cause = f": {error.__cause__}" if error.__cause__ and str(error.__cause__) not in str(error) else ""
+        raise DvcError(f"DVC: {error}{cause}", is_final=module.startswith(FINAL_DVC_ERRORS)) from error

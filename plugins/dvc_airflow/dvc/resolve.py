@@ -21,7 +21,7 @@ class ResolvedStage:
 
     :param objects: of the opened workspace.
     :param name: the stage as ``dvc repro`` takes it.
-    :raises MissingObjectsError: the list of a folder, needed for a dependency's hash, is nowhere.
+    :raises MissingObjectsError: the list of a folder, needed for a dependency's hash, is missing.
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
@@ -125,7 +125,7 @@ class ResolvedStage:
         return [
             one.name
             for out in self.outputs(entry)
-            if out.protocol == "local"
+            if out.protocol == "local" and out.is_in_repo
             for one in self.objects.of(out)
             if not self.objects.cache.has(one)
         ]
@@ -213,7 +213,7 @@ class ResolvedStage:
     def _checkout(self, out: "Output", subpath: str | None) -> None:
         with attributed_to(out):
             self.objects.fetch(self.objects.of(out, subpath))
-        out.use_cache = True  # what is not cached by dvc.yaml is in the run-cache's way all the same; DVC does as we do
+        out.use_cache = True  # DVC's run-cache holds also what dvc.yaml says not to cache; DVC does the same
         out.checkout(force=True, filter_info=subpath, allow_missing=False)
 
 
