@@ -11,16 +11,13 @@ from include.errors import DataError
 from include.registry.comparison import Comparison
 from include.registry.registry import Actor, Registry
 from include.stages.get_data import load_builtin
-from tests.support.registries import Registries
+from tests.support.registries import registries_of
 
 
 @pytest.fixture(scope="module")
 def registries(make_deployment):
-    deployment = make_deployment("comparison")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", deployment.env["MLFLOW_TRACKING_URI"])
-        mlflow.set_tracking_uri(deployment.env["MLFLOW_TRACKING_URI"])
-        yield Registries(deployment)
+    with registries_of(make_deployment("comparison")) as registries:
+        yield registries
 
 
 @pytest.fixture(scope="module")

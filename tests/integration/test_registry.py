@@ -12,16 +12,13 @@ from include.registry.history import promotion_chain
 from include.registry.registry import CHALLENGER, CHAMPION, Actor, Registry
 from tests.support.concurrency import at_once
 from tests.support.proxy import proxy_to
-from tests.support.registries import Registries
+from tests.support.registries import registries_of
 
 
 @pytest.fixture(scope="module")
 def registries(make_deployment):
-    deployment = make_deployment("registry")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", deployment.env["MLFLOW_TRACKING_URI"])
-        mlflow.set_tracking_uri(deployment.env["MLFLOW_TRACKING_URI"])
-        yield Registries(deployment)
+    with registries_of(make_deployment("registry")) as registries:
+        yield registries
 
 
 def test_twenty_tries_at_once_make_one_version(registries):

@@ -1,6 +1,10 @@
 """Registered models of tests, and MLflow runs that trained them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mlflow
+import pytest
 from sklearn.linear_model import LogisticRegression
 
 from include.registry.registry import Actor, Registry
@@ -50,3 +54,12 @@ class Registries:
             lambda champion: (scores[champion.version], "scored on the same test rows"),
             Actor("a test", task or f"task-{version}"),
         )
+
+
+@contextmanager
+def registries_of(deployment) -> Iterator[Registries]:
+    """The registries of a deployment; MLflow's own functions use its server until the block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", deployment.env["MLFLOW_TRACKING_URI"])
+        mlflow.set_tracking_uri(deployment.env["MLFLOW_TRACKING_URI"])
+        yield Registries(deployment)
