@@ -1,5 +1,6 @@
 """One run cold, unchanged and with one param changed: this DAG, bare DVC, a hand-written DAG."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +9,7 @@ from threading import Event, Thread
 
 import psutil
 
+from include.services.embedded.guard import descendants
 from tests.bench.bench import RUNS, STAGES, Bench, edit
 from tests.bench.report import ratios, timed
 
@@ -46,7 +48,7 @@ def peak_memory(found: dict[str, float], name: str) -> Iterator[None]:
         nonlocal peak
         while not stop.wait(0.2):
             total = 0
-            for process in psutil.Process().children(recursive=True):
+            for process in descendants(os.getpid()):
                 with suppress(psutil.Error):
                     total += process.memory_full_info().pss
             peak = max(peak, total / 2**20)

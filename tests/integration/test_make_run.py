@@ -34,7 +34,7 @@ def interrupted(home: Home) -> dict[str, Any]:
     below = descendants_with(front, *services, "-m include.stages.get_data", detail=home.logs)
     front.send_signal(signal.SIGINT)
     front.communicate(timeout=PATIENCE)
-    _, left = psutil.wait_procs(below, timeout=40)
+    _, left = psutil.wait_procs(below, timeout=120)
     return {"refused": refused, "code": front.returncode, "left": [*left, *home.wait_until_gone()]}
 
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import requests
 
+from include.services.embedded.guard import descendants
 from tests.support.airflow_api import wait_for
 from tests.support.served import STAGES, Served, served
 
@@ -36,7 +37,7 @@ def test_it_says_where_everything_is_but_not_the_password(airflow):
 
 
 def test_everything_listens_on_loopback_alone(airflow):
-    pids = {airflow.front.pid, *(child.pid for child in psutil.Process(airflow.front.pid).children(recursive=True))}
+    pids = {airflow.front.pid, *(child.pid for child in descendants(airflow.front.pid))}
     found = [one for one in psutil.net_connections("inet") if one.pid in pids and one.status == psutil.CONN_LISTEN]
 
     assert len(found) >= 3  # Airflow, MLflow, the store

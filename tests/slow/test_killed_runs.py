@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from include.services.embedded.guard import descendants
 from tests.support.airflow_api import wait_for
 from tests.support.copies import BUILD, ROOT, clean_environment
 from tests.support.home import PATIENCE, Home, descendants_with
@@ -30,12 +31,12 @@ def test_no_process_is_left_however_a_run_ends(home, number, victim):
     front = home.start("run", CONF=json.dumps(conf))
     services = ("postgres -D", "weed mini", "mlflow server", "-m include.stages.train_and_evaluate")
     below = descendants_with(front, *services, detail=home.logs)
-    process = psutil.Process(front.pid)
-    (process if victim == "front" else process.children()[0]).send_signal(number)
+    worker = next(process for process in below if process.ppid() == front.pid)
+    (front if victim == "front" else worker).send_signal(number)
 
     front.communicate(timeout=PATIENCE)
 
-    _, left = psutil.wait_procs(below, timeout=40)
+    _, left = psutil.wait_procs(below, timeout=120)
     assert left == []
     assert home.wait_until_gone() == []
     assert front.returncode != 0
@@ -68,14 +69,14 @@ def test_a_test_run_that_is_killed_leaves_no_process(number):
     try:
         own = wait_for(lambda: set(BUILD.glob("services-*")) - before, PATIENCE).pop()
         wait_for((own / "services.json").exists, PATIENCE)
-        workers = psutil.Process(front.pid).children(recursive=True)
+        workers = descendants(front.pid)
         assert len(processes_below(own)) >= 3
     finally:
         front.send_signal(number)
         front.communicate(timeout=PATIENCE)
 
-    wait_for(lambda: not processes_below(own), 60, lambda: str(processes_below(own)))
-    _, left = psutil.wait_procs(workers, timeout=60)
+    wait_for(lambda: not processes_below(own), 120, lambda: str(processes_below(own)))
+    _, left = psutil.wait_procs(workers, timeout=120)
     assert left == []
 
 

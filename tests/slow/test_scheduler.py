@@ -15,6 +15,7 @@ import psutil
 import pytest
 from sklearn.datasets import load_iris
 
+from include.services.embedded.guard import descendants
 from tests.support.airflow_api import wait_for
 from tests.support.deployment import Deployment
 from tests.support.proxy import Proxy, proxy_to
@@ -129,11 +130,13 @@ def stage_process(airflow: Airflow) -> psutil.Process | None:
 
 
 def task_process(stage: psutil.Process) -> psutil.Process:
-    """Airflow's process of the task: the one that started bash."""
-    process = stage
-    while process.name() != "bash":
-        process = process.parent() or process
-    return process.parent()
+    """Airflow's process of the task: the one that started the session in which the stage's command runs."""
+    return parent_of(psutil.Process(os.getsid(stage.pid)))
+
+
+def parent_of(process: psutil.Process) -> psutil.Process:
+    """Not `psutil.Process.parent`: see `descendants`."""
+    return psutil.Process(process.ppid())
 
 
 def running_mlflow_runs(airflow: Airflow) -> list[Any]:
@@ -186,9 +189,8 @@ def test_a_task_that_is_cleared_in_the_middle_of_its_stage(deployed, airflow, tr
 def test_a_worker_that_is_lost_in_the_middle_of_a_stage(deployed, airflow, training):
     run_id, stage = training
     task = task_process(stage)
-    supervisor = task.parent()
-    assert supervisor is not None
-    assert supervisor.pid != airflow.scheduler.pid
+    supervisor = parent_of(task)
+    assert {task, supervisor} <= set(descendants(airflow.scheduler.pid))  # nobody else's is killed
     (left,) = workspaces(airflow)
 
     for process in (supervisor, task):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from include.services.embedded.guard import descendants
 from tests.support.copies import clean_environment
 
 PATIENCE = 300  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
@@ -69,7 +70,7 @@ class Home:
 
     def wait_until_gone(self) -> list[str]:
         """What is still there of `processes` after a while."""
-        end = time.monotonic() + 40
+        end = time.monotonic() + 120
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.2)
         return left
@@ -80,7 +81,7 @@ def descendants_with(front: "subprocess.Popen[str]", *words: str, detail: Callab
     end = time.monotonic() + PATIENCE
     lines: list[str] = []
     while time.monotonic() < end and front.poll() is None:
-        below, lines = psutil.Process(front.pid).children(recursive=True), []
+        below, lines = descendants(front.pid), []
         for process in below:
             try:
                 lines.append(" ".join(process.cmdline()))

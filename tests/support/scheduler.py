@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-import psutil
-
 from include.services.embedded.guard import end_descendants
 from include.services.embedded.state import free_ports
 from tests.support.airflow_api import AirflowApi, answers, wait_for
@@ -57,7 +55,7 @@ def running_airflow(
     finally:
         for process in processes:
             if process.poll() is None:
-                end_descendants(psutil.Process(process.pid))
+                end_descendants(process.pid)
                 process.terminate()
         for process in processes:
             process.wait(30)

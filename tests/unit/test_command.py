@@ -11,6 +11,7 @@ import pytest
 
 from dvc_airflow.command import GRACE_SECONDS, CommandRunner, base_environment, end_group, failure
 from dvc_airflow.errors import CommandError
+from include.services.embedded.guard import descendants
 
 
 def start(script: str) -> "subprocess.Popen[str]":
@@ -22,7 +23,7 @@ def start(script: str) -> "subprocess.Popen[str]":
 
 def test_the_whole_group_ends_on_sigterm():
     process = start("sleep 600 & echo ready; wait")
-    (child,) = psutil.Process(process.pid).children()
+    (child,) = descendants(process.pid)
 
     end_group(process.pid)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -40,9 +41,27 @@ def guarded(work: Callable[[], int]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def end_descendants(root: psutil.Process | None = None) -> None:
+def descendants(root: int) -> list[psutil.Process]:
+    """All processes below the one with this id.
+
+    `psutil.Process.children` compares times of start to see whether an id was used again. These contain the time of
+    boot, which the kernel works out anew for each reading: now and then it differs by a second, and children are lost.
+    """
+    below: dict[int, list[psutil.Process]] = defaultdict(list)
+    for process in psutil.process_iter(["ppid"]):
+        below[process.info["ppid"]].append(process)
+    found: list[psutil.Process] = []
+    parents = [root]
+    while parents:
+        children = below.pop(parents.pop(), [])
+        found += children
+        parents += [child.pid for child in children]
+    return found
+
+
+def end_descendants(root: int | None = None) -> None:
     """Ask all processes below ``root`` (default: this one) to end; kill those that do not within `GRACE` seconds."""
-    processes = (root or psutil.Process()).children(recursive=True)
+    processes = descendants(root or os.getpid())
     for process in processes:
         _signal(process, signal.SIGTERM)
     _, left = psutil.wait_procs(processes, timeout=GRACE)

@@ -166,14 +166,12 @@ def wait_for_http(what: str, address: str, log: Path) -> None:
 def _running(
     state: State, name: str, command: Sequence[str], environment: dict[str, str]
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    import psutil
-
     with _log(state, name) as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
     try:
         yield process
     finally:
-        end_descendants(psutil.Process(process.pid)) if process.poll() is None else None
+        end_descendants(process.pid) if process.poll() is None else None
         process.terminate()
         try:
             process.wait(15)
