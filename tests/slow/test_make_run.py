@@ -1,6 +1,6 @@
 """`make run` from outside: what a newcomer sees, what is left, and what it says when something is wrong.
 
-How it ends when it is killed at any point is in tests/slow.
+How it ends when it is killed at any point is in test_killed_runs.py.
 """
 
 import json
