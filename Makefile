@@ -59,7 +59,7 @@ test: $(VENV)/.installed ## all tests but the slow ones: about ten minutes on tw
 test-unit: $(VENV)/.installed ## the tests that need no server: seconds
 	@$(PYTEST) tests/unit $(ARGS)
 
-test-slow: $(VENV)/.installed ## outages, bad disks, kills of every kind, fifty runs at once: about twenty minutes
+test-slow: $(VENV)/.installed ## the web UI, outages, bad disks, kills of every kind, fifty runs at once: about twenty minutes
 	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
