@@ -2,7 +2,8 @@
 
 import logging
 import os
-import re
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dvc_airflow.errors import REFUSED, CommandError
+from dvc_airflow.failure import CommandError, Failure
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,8 @@ PASSED_ON = (
 )
 # Airflow itself kills a task that has not ended five seconds after the signal.
 GRACE_SECONDS = 3.0
-KEPT_LINES = 200  # of what a command printed; enough to hold DVC's own last words
-SHOWN_LINES = 20
-# sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG. The same command would end the same way again.
-FINAL_EXIT_CODES = frozenset({65, 77, 78})
+KEPT_LINES = 2000  # of what a command printed: the cause may stand before what it had not yet written out
+SHELLS = frozenset({"bash", "zsh", "fish", "ksh", "dash", "sh"})  # not nologin, or false
 Environment = Callable[[], Mapping[str, str]]
 
 
@@ -50,10 +49,22 @@ def base_environment() -> dict[str, str]:
     return {
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
         "DVC_NO_ANALYTICS": "1",
+        "SHELL": _shell(),  # in which DVC runs the commands of stages
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",  # __pycache__ in a folder that is a dependency would count as its content
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
+
+
+def _shell() -> str:
+    """The user's shell: by SHELL, else (a service has none) by the user's entry in the system, else bash."""
+    by_user = ""
+    with suppress(KeyError):
+        by_user = pwd.getpwuid(os.getuid()).pw_shell
+    for shell in (os.environ.get("SHELL", ""), by_user):
+        if Path(shell).name in SHELLS and os.access(shell, os.X_OK):
+            return shell
+    return shutil.which("bash") or "/bin/sh"
 
 
 class CommandRunner:
@@ -96,7 +107,7 @@ class CommandRunner:
             if process.stdout:
                 process.stdout.close()
         if process.returncode:
-            raise failure(command, process.returncode, list(printed))
+            raise CommandError(Failure(command, process.returncode, tuple(printed)))
 
     def end(self) -> bool:
         """End the command that runs now, with all its processes.
@@ -108,18 +119,6 @@ class CommandRunner:
             return False
         end_group(process.pid)
         return True
-
-
-def failure(command: str, exit_code: int, printed: list[str]) -> CommandError:
-    """The error for a failed command; final if running it again cannot help."""
-    output = "\n".join(printed).strip()
-    codes = [int(code) for code in re.findall(r"failed to run: .*, exited with (\d+)", output)]
-    shown = "\n".join(output.splitlines()[-SHOWN_LINES:])
-    # What a stage prints of refusals is its own affair; what DVC prints is about the remote.
-    is_refused = not codes and REFUSED.search(shown) is not None
-    is_final = is_refused or (codes or [exit_code])[-1] in FINAL_EXIT_CODES
-    said = f"Its last output was:\n{shown}" if shown else "It printed nothing."
-    return CommandError(f"{command} failed with exit code {exit_code}. {said}", is_final=is_final)
 
 
 def end_group(leader: int) -> None:

@@ -38,17 +38,6 @@ class WorkspaceError(TaskError):
     is_final = False
 
 
-class CommandError(TaskError):
-    """A command failed.
-
-    :param is_final: running it again would end the same way.
-    """
-
-    def __init__(self, message: str, *, is_final: bool) -> None:
-        super().__init__(message)
-        self.is_final = is_final
-
-
 class DvcError(TaskError):
     """DVC refuses the project, or fails.
 

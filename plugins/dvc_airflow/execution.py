@@ -1,21 +1,29 @@
 """A stage's execution in a workspace: fetch its inputs, run ``dvc repro``, commit what it made."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 from dvc_airflow.command import CommandRunner
-from dvc_airflow.dvc.object import Object
+from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import outputs_to_push, push_outputs
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import ResolvedStage
 from dvc_airflow.dvc.run_cache import RunCache
 from dvc_airflow.errors import CorruptedCacheError, UnexpectedResultError
+from dvc_airflow.failure import CommandError
 from dvc_airflow.files import FileStates
+from dvc_airflow.git_checkout import git_checkout_of
 from dvc_airflow.lockfile import Lock, LockEntry, merge_locks, read_entry
+from dvc_airflow.project_files import tracked_files
 from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.remedy import find_remedy, unpassed_variables
 from dvc_airflow.reproduce import FindProducer, reproducing_missing
 from dvc_airflow.stage_settings import StageSettings
+from dvc_airflow.undeclared import Snapshot, shown
+
+log = logging.getLogger(__name__)
 
 # Options of `dvc repro`: not to use a known result.
 NO_RUN_CACHE = " --no-run-cache"
@@ -52,10 +60,32 @@ class Execution:
         :return: its new lock entry, and the stage as it is now.
         :raises TaskError: the command failed, or its result cannot be used.
         """
-        reproducing_missing(partial(self._fetch_inputs, workspace), self._producer_of)
-        self._runner.run(f"{self._settings.repro}{options}", self._settings.environment(), workspace.path)
+        reproducing_missing(partial(self._prepare, workspace), self._producer_of)
+        before = Snapshot(workspace.path)
+        self._run_command(workspace, f"{self._settings.repro}{options}")
         entry = self._read_entry(workspace, lock_file)
-        return entry, self._commit(workspace, entry)
+        stage = self._commit(workspace, entry)
+        if left := before.left({*self._settings.outputs, *stage.output_paths}):
+            log.warning(
+                "Stage %s left what dvc.yaml does not declare as its outputs: %s. It goes with the task's workspace. "
+                "What is needed belongs in the outs, metrics or plots of the stage.",
+                self._settings.name,
+                shown(left),
+            )
+        return entry, stage
+
+    def carry_over(self, workspace: DvcWorkspace, last: LockEntry) -> str | None:
+        """Put the persistent outputs of the last result into the workspace: the command goes on with them.
+
+        :return: why they could not be had; the stage then begins anew, as in a checkout that has lost them.
+        """
+        try:
+            with workspace.repo() as repo:
+                ResolvedStage(Objects(repo, self._states), self._settings.name).restore_persistent(last)
+        except MissingObjectsError as error:
+            log.warning("%s. Stage %s goes on without what it had made so far.", error, self._settings.name)
+            return f"{error}, so it began anew"
+        return None
 
     def has(self, workspace: DvcWorkspace, objects: Sequence[Object]) -> bool:
         """Whether the cache has all of these objects intact."""
@@ -63,10 +93,47 @@ class Execution:
             cache = Objects(repo, self._states).cache
             return all(cache.has(one) for one in objects)
 
-    def _fetch_inputs(self, workspace: DvcWorkspace) -> None:
-        """Fetch the inputs of the stage, and only those."""
+    def _prepare(self, workspace: DvcWorkspace) -> None:
+        """Give the command what it finds in a checkout: its inputs, and no others; folders; git's history.
+
+        :raises DvcError: git tracks one of the outputs.
+        """
+        project_dir = workspace.project_dir
         with workspace.repo() as repo:
-            ResolvedStage(Objects(repo, self._states), self._settings.name).fetch_inputs()
+            stage = ResolvedStage(Objects(repo, self._states), self._settings.name)
+            stage.refuse_tracked(tracked_files(project_dir))
+            stage.fetch_inputs()
+            stage.make_folders()
+        checkout = git_checkout_of(project_dir)
+        if checkout and not (workspace.path / ".git").exists():
+            checkout.lend(workspace.path, project_dir)
+
+    def _run_command(self, workspace: DvcWorkspace, command: str) -> None:
+        environment = self._settings.environment()
+        for variable in unpassed_variables(str(self._settings.command), environment):
+            log.warning(
+                'The command of stage %s uses $%s, which the worker has and the stage does not get: env=["%s"] of the '
+                "task group passes it on.",
+                self._settings.name,
+                variable,
+                variable,
+            )
+        try:
+            self._runner.run(command, environment, workspace.path)
+        except CommandError as error:
+            failure = error.failure.seen_from(workspace.path)
+            self._refuse_spoiled(workspace, failure.cause or "")
+            raise CommandError(failure, find_remedy(workspace, self._settings, environment, failure)) from None
+        self._refuse_spoiled(workspace)
+
+    def _refuse_spoiled(self, workspace: DvcWorkspace, said: str = "") -> None:
+        """:raises UnexpectedResultError: the stage, or another task, wrote to an input that tasks share."""
+        if spoiled := workspace.inputs.spoiled(said):
+            what = f"stage {self._settings.name} may not write to it ({said})" if said else "it was written to"
+            raise UnexpectedResultError(
+                f"{', '.join(spoiled)} is shared with other tasks, and {what} while the stage ran. The next try gets a "
+                "copy of its own."
+            )
 
     def _read_entry(self, workspace: DvcWorkspace, lock_file: str) -> LockEntry:
         name = self._settings.short_name

@@ -27,7 +27,7 @@ def explain(
 
     :param last: its lock entry of the last run of this DAG, if that is known.
     :param found: the lock entry of an earlier run with the same inputs, if there is one that may be used.
-    :param inputs: the lock entry of this run, without outputs.
+    :param inputs: the lock entry of this run, its outputs without hashes.
     :param produced: paths that stages make.
     :param executed_by: the run that executed the stage with the result ``found`` (``run_id``, ``at``), if known.
     :param cause: why it has to run whatever changed.
@@ -48,6 +48,8 @@ def reproduction(known: LockEntry | None, now: LockEntry) -> str:
     """Say whether a stage that ran again reproduced the known result of the same inputs."""
     if known is None:
         return "there is no earlier result to compare with"
+    if not now.get("outs"):
+        return "it has no outputs to compare"
     before = {out["path"]: out.get("md5") for out in known.get("outs", [])}
     other = sorted(out["path"] for out in now.get("outs", []) if before.get(out["path"]) != out.get("md5"))
     return f"not reproduced: {', '.join(other)}" if other else "reproduced: all outputs are the same"
@@ -67,6 +69,7 @@ def input_changes(before: LockEntry, now: LockEntry, produced: frozenset[str] = 
         *(["the command changed"] if before.get("cmd") != now.get("cmd") else []),
         *_params(before.get("params", {}), now.get("params", {})),
         *_dependencies(before.get("deps", []), now.get("deps", []), produced),
+        *_outputs(before.get("outs", []), now.get("outs")),
     ]
 
 
@@ -105,6 +108,14 @@ def _dependencies(
             yield f"{path} is no longer a dependency"
         elif old[path] != new[path]:
             yield f"{path} changed{' upstream' if path in produced else ''}"
+
+
+def _outputs(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    """:param now: None where what is compared has none of them."""
+    old = {out["path"] for out in before}
+    new = old if now is None else {out["path"] for out in now}
+    for path in sorted(old ^ new):
+        yield f"{path} is a new output" if path in new else f"{path} is no longer an output"
 
 
 def _short(value: Any) -> str:

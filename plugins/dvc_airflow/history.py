@@ -19,6 +19,7 @@ from dvc_airflow.lockfile import LockEntry, digest
 log = logging.getLogger(__name__)
 
 FOLDER = "airflow"
+LONGEST_NAME = 250  # bytes; file systems allow 255
 
 
 class Folder(Protocol):
@@ -87,4 +88,5 @@ class History:
 
 def file_name(name: str) -> str:
     """A name that may hold anything, as the name of a file."""
-    return quote(name, safe="")
+    quoted = quote(name, safe="").replace(".", "%2E") if set(name) == {"."} else quote(name, safe="")
+    return quoted if len(quoted) <= LONGEST_NAME else f"{quoted[: LONGEST_NAME - 65]}-{digest(name)}"

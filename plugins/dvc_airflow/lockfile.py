@@ -35,7 +35,9 @@ def lock_text(stages: Mapping[str, LockEntry]) -> str:
 
 def output_paths(lock: Lock) -> frozenset[str]:
     """The paths that the stages with these entries made."""
-    return frozenset(out["path"] for stages in lock.values() for entry in stages.values() for out in entry["outs"])
+    return frozenset(
+        out["path"] for stages in lock.values() for entry in stages.values() for out in entry.get("outs", [])
+    )
 
 
 def lock_file_of(dvc_yaml: str, root: Path) -> str:
@@ -48,11 +50,15 @@ def read_entry(lock_file: Path, name: str) -> dict[str, Any] | None:
 
     :param name: of the stage, without the path of its dvc.yaml.
     """
+    return read_stages(lock_file).get(name)
+
+
+def read_stages(lock_file: Path) -> dict[str, dict[str, Any]]:
+    """All entries of a lock file, by the names of their stages; none where there is no such file."""
     if not lock_file.is_file():
-        return None
-    document = YAML(typ="safe", pure=True).load(lock_file.read_text(encoding="utf-8"))
-    entry = document.get("stages", {}).get(name)
-    return json.loads(json.dumps(entry)) if entry else None
+        return {}
+    document = YAML(typ="safe", pure=True).load(lock_file.read_text(encoding="utf-8")) or {}
+    return {name: json.loads(json.dumps(entry)) for name, entry in document.get("stages", {}).items()}
 
 
 def digest(value: Any) -> str:

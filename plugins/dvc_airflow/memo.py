@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,15 +20,14 @@ from uuid import uuid4
 from dvc_airflow.files import FileState, state_of
 from dvc_airflow.history import CacheFolder
 from dvc_airflow.lockfile import Lock, LockEntry, digest
-from dvc_airflow.project import project_files
 
 
 @dataclass(frozen=True)
 class MemoEntry:
     """What a look-up found.
 
-    ``inputs`` and ``entry`` are lock entries without and with outputs, ``lock_file`` is where they belong, ``states``
-    are those of all objects in the cache, and ``published`` is the content of the published outputs, by path.
+    ``inputs`` and ``entry`` are the lock entries before and after the stage ran, ``lock_file`` is where they belong,
+    ``states`` are those of all objects in the cache, and ``published`` is the content of the published outputs by path.
     """
 
     inputs: LockEntry
@@ -59,12 +58,19 @@ class Fingerprint:
     :param definitions: the project's files from which DVC works out the stages (dvc.yaml, its vars, ...).
     :param files: texts that take the place of the project's own files.
     :param lock: the entries of the stages before.
+    :param content: gives the files that a workspace gets.
     """
 
     def __init__(
-        self, project_dir: Path, stage: str, definitions: Iterable[str], files: Mapping[str, str], lock: Lock
+        self,
+        project_dir: Path,
+        stage: str,
+        definitions: Iterable[str],
+        files: Mapping[str, str],
+        lock: Lock,
+        content: Callable[[], Sequence[str]],
     ) -> None:
-        self._project_dir, self._files = project_dir, files
+        self._project_dir, self._files, self._content = project_dir, files, content
         made = [[entry.get("outs") for entry in stages.values()] for stages in lock.values()]
         own = [[name, self._hash(name)] for name in sorted({*definitions, *files})]
         #: of what the stage is, before it is known which files it depends on
@@ -86,9 +92,7 @@ class Fingerprint:
         if any(part.is_symlink() and part.is_dir() for part in (path, *path.parents[: len(Path(name).parts) - 1])):
             return uuid4().hex  # what lies behind a link to a folder is not looked at: nothing is known of it
         if path.is_dir():
-            return [
-                [file, self._hash(file)] for file in project_files(self._project_dir) if file.startswith(f"{name}/")
-            ]
+            return [[file, self._hash(file)] for file in self._content() if file.startswith(f"{name}/")]
         try:
             with open(path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()

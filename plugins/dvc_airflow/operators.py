@@ -1,6 +1,8 @@
 """The operators: one DVC stage, and the push of what the stages made. Airflow's side of `StageRun` and `PushRun`."""
 
 import gc
+import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,8 +14,10 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dvc_airflow.command import CommandRunner, Environment, base_environment
+from dvc_airflow.dvc_config import has_default_remote, no_remote
 from dvc_airflow.errors import ResultError, TaskError
 from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.project import DvcProjectError
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
 from dvc_airflow.reproduce import Producer
@@ -24,7 +28,22 @@ from dvc_airflow.stage_settings import StageSettings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
 __all__ = ["DvcOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
+
+
+def variable_names(env: Sequence[str]) -> tuple[str, ...]:
+    """Check what was given as ``env``.
+
+    :raises ValueError: it is no list of names.
+    """
+    if isinstance(env, str | Mapping) or not all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in env):
+        raise ValueError(
+            f'env={env!r}: give the names of variables that the worker has, such as ["REGION"]. Values do not belong '
+            "in a DAG."
+        )
+    return tuple(env)
 
 
 class DvcOperator(BashOperator):
@@ -38,11 +57,13 @@ class DvcOperator(BashOperator):
         has an empty one of its own, and what it makes goes to the remote at once.
     :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
         secret enters the serialised DAG.
+    :param env: names of variables that the command's process gets from the worker, such as ``["REGION"]``; a stage gets
+        no others of the worker's. Values never enter the DAG.
     :param credentials: options of the DVC remote, in memory only; called in the worker.
     :param remote_options: further options of the DVC remote, without secrets, for DVC's own processes too: they are
         written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
         for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
-        `dvc_airflow.workspace.S3_TIMEOUTS`.
+        `dvc_airflow.dvc_config.S3_TIMEOUTS`.
     :param extra_links: buttons on the task in the web UI.
     """
 
@@ -59,6 +80,7 @@ class DvcOperator(BashOperator):
         files: Any = None,
         remote_url: Any = None,
         cache_dir: Callable[[], Path | None] = lambda: None,
+        env: Sequence[str] = (),
         environment: Environment = dict,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
@@ -74,6 +96,7 @@ class DvcOperator(BashOperator):
         self.remote_url = remote_url
         self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
         self.cache_dir = cache_dir
+        self.passed_on = variable_names(env)
         self.environment = environment
         self.credentials = credentials
         self.remote_options = remote_options
@@ -140,7 +163,8 @@ class DvcOperator(BashOperator):
             "AIRFLOW_CTX_TASK_ID": ti.task_id,
             "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
         }
-        return {**base_environment(), **task, **self.environment()}
+        passed_on = {name: os.environ[name] for name in self.passed_on if name in os.environ}
+        return {**base_environment(), **passed_on, **task, **self.environment()}
 
     def upstream_results(self, context: "Context") -> list[StageResult]:
         """What the upstream stage tasks returned.
@@ -175,6 +199,8 @@ class DvcStageOperator(DvcOperator):
     :param command: what the stage runs by the project's own files. A run whose values would make it run something else
         is refused.
     :param definitions: the project's files from which DVC works out the stages, see `dvc_airflow.project.Project`.
+    :param sources: files and folders of the project that it depends on and that no stage makes.
+    :param outputs: all that the project's stages make.
     :param frozen: its result is the one in the project's dvc.lock.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     :param force: run the stage even if its result is known, and say whether it reproduced. (templated: an XComArg)
@@ -190,6 +216,8 @@ class DvcStageOperator(DvcOperator):
         stage: str,
         command: str | list[str],
         definitions: Sequence[str] = (),
+        sources: Sequence[str] = (),
+        outputs: Sequence[str] = (),
         frozen: bool = False,
         publish: Sequence[str] = (),
         force: Any = False,
@@ -200,7 +228,7 @@ class DvcStageOperator(DvcOperator):
         super().__init__(**kwargs)
         self.stage = stage
         self.command = command
-        self.definitions = tuple(definitions)
+        self.definitions, self.sources, self.outputs = tuple(definitions), tuple(sources), tuple(outputs)
         self.frozen = frozen
         self.publish = list(publish)
         self.force = force
@@ -224,9 +252,12 @@ class DvcStageOperator(DvcOperator):
             repro=str(self.bash_command),
             command=self.command,
             definitions=self.definitions,
+            sources=self.sources,
+            outputs=self.outputs,
             is_frozen=self.frozen,
             publish=tuple(self.publish),
             check_restored=self.check_restored,
+            history=self.task_id if self._has_namesake() else None,
             environment=partial(self.full_environment, context),
         )
         return StageRun(
@@ -236,6 +267,15 @@ class DvcStageOperator(DvcOperator):
             force=force,
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
             runner=runner,
+        )
+
+    def _has_namesake(self) -> bool:
+        """Whether the DAG has another stage of this name, of another project."""
+        dag = self.get_dag()
+        tasks = dag.tasks if dag else []
+        return any(
+            isinstance(task, DvcStageOperator) and task.stage == self.stage and task.task_id != self.task_id
+            for task in tasks
         )
 
 
@@ -248,6 +288,9 @@ class DvcPushOperator(DvcOperator):
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("bash_command", "dvc push")
         super().__init__(**kwargs)
+        # When the DAG is parsed, for the stages would run for nothing.
+        if self.remote_url is None and not has_default_remote(self.project_dir):
+            raise DvcProjectError(no_remote(self.project_dir))
 
     def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
         """Push, and prove."""

@@ -1,12 +1,14 @@
 """A DVC project as the tasks of one run see it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc_airflow.dvc.remote import RemoteFolder
+from dvc_airflow.dvc.remote import RemoteFolder, has_remote
 from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.dvc_config import no_remote
+from dvc_airflow.errors import TaskError
 from dvc_airflow.history import CacheFolder, History
 from dvc_airflow.lockfile import Lock
 
@@ -37,12 +39,14 @@ class ProjectRun:
     remote_options: Mapping[str, Any] = field(default_factory=dict)
     credentials: Callable[[], Mapping[str, Any]] = dict
 
-    def workspace(self, lock: Lock) -> DvcWorkspace:
-        """A workspace with these lock entries."""
+    def workspace(self, lock: Lock, sources: Sequence[str] = (), outputs: Sequence[str] = ()) -> DvcWorkspace:
+        """A workspace with these lock entries, see `dvc_airflow.workspace.Workspace`."""
         return DvcWorkspace(
             self.project_dir,
             files=self.files,
             lock=lock,
+            sources=sources,
+            outputs=outputs,
             cache_dir=self.cache_dir,
             remote_url=self.remote_url,
             remote_options=self.remote_options,
@@ -50,8 +54,18 @@ class ProjectRun:
         )
 
     def history(self, repo: "Repo") -> History:
-        """The history of the stages, in the shared cache, else in the remote of the opened workspace."""
-        return self.shared_history() or History(RemoteFolder(repo))
+        """The history of the stages, in the shared cache, else in the remote of the opened workspace.
+
+        :raises TaskError: there is neither.
+        """
+        if history := self.shared_history():
+            return history
+        if not has_remote(repo):
+            raise TaskError(
+                f"tasks have nowhere to leave their results for each other: they share no DVC cache (cache_dir=), and "
+                f"{no_remote(self.project_dir)}"
+            )
+        return History(RemoteFolder(repo))
 
     def shared_history(self) -> History | None:
         """The history in the shared cache, if there is one."""

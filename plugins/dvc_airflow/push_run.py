@@ -8,14 +8,17 @@ from threading import Event, Thread
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import objects_of, outputs_to_push, push_outputs
-from dvc_airflow.dvc.remote import address, probe
+from dvc_airflow.dvc.remote import RemoteFolder, address, has_remote, probe
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.run_cache import RunCache
-from dvc_airflow.errors import CommandError, RemoteError
+from dvc_airflow.dvc_config import no_remote
+from dvc_airflow.errors import RemoteError, TaskError
+from dvc_airflow.failure import CommandError
 from dvc_airflow.lockfile import merge_locks
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.reproduce import FindProducer, no_producer, reproducing_missing
 from dvc_airflow.result import PushResult, StageResult
+from dvc_airflow.run_locks import RunLocks
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +52,18 @@ class PushRun:
         self._lock = merge_locks(result.lock for result in stages)
 
     def run(self) -> PushResult:
-        """Prove, push what is missing, prove again; then push the run-cache entries, so that others can restore.
+        """Prove, push what is missing, prove again; then push what others find the results by.
+
+        That is the run-cache's entries, for runs, and the run's lock files, for checkouts.
 
         Where the remote proves to have everything already, no command is run.
 
         :raises TaskError: it cannot go on; with what to do.
         """
         with self._project_run.workspace(self._lock) as workspace:
+            with workspace.repo() as repo:
+                if not has_remote(repo):
+                    raise TaskError(no_remote(self._project_run.project_dir))
             missing = reproducing_missing(lambda: self._count_missing(workspace), self._producer_of)
             if missing:
                 log.info("The remote lacks %s objects of this run", missing)
@@ -74,6 +82,8 @@ class PushRun:
         with workspace.repo() as repo:
             sizes = push_outputs(Objects(repo), outputs_to_push(repo, self._stages))
             RunCache(repo).push(entry for stages in self._lock.values() for entry in stages.values())
+            run_locks = RunLocks(RemoteFolder(repo), address(repo))
+            run_locks.keep(self._project_run.dag_id, self._project_run.run_id, self._lock)
             count, size = len(sizes), sum(sizes.values())
             log.info("%s objects (%s bytes) of this run are in %s", count, size, address(repo))
         return PushResult(objects=count, bytes=size, pushed=pushed, remote_url=self._project_run.remote_url)

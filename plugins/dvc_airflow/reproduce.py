@@ -43,7 +43,10 @@ def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
         except MissingObjectsError as error:
             stage = error.producer
             if stage is None:
-                raise TaskError(f"{error}. No stage produces it: run `dvc push` in a checkout that has it.") from None
+                raise TaskError(
+                    f"{error}. No stage produces it: run `dvc push` in a checkout that has it, or, if the project has "
+                    "no remote, let cache_dir= name the cache that has it."
+                ) from None
             if stage in reproduced:
                 raise TaskError(
                     f"{error}. Stage {stage} was executed again with a different result. Clear task "

@@ -1,7 +1,9 @@
 """What earlier runs of a stage left, and what this run leaves: memo, history and file states."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
+from functools import cache
+from typing import TYPE_CHECKING
 
 from dvc_airflow.dvc.outputs import objects_of
 from dvc_airflow.dvc.repo import DvcWorkspace
@@ -11,10 +13,14 @@ from dvc_airflow.files import FileState, FileStates
 from dvc_airflow.history import History
 from dvc_airflow.lockfile import Lock, LockEntry, output_paths
 from dvc_airflow.memo import Fingerprint, Memo, MemoEntry, MemoKey
+from dvc_airflow.project_files import project_content
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.result import Outcome, StageResult
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.status import StageStatus
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 class StageMemory:
@@ -34,7 +40,7 @@ class StageMemory:
         history = self._run.shared_history()
         if history is None or self._settings.is_frozen:
             return None
-        known = self.memo.recall(self._fingerprint(self._run.project_dir))
+        known = self.memo.recall(self._fingerprint())
         if known is None or known.published.keys() != set(self._settings.publish):
             return None
         if self._settings.unusable(known.published):
@@ -50,17 +56,24 @@ class StageMemory:
         with workspace.repo() as repo:
             return self._explain(self._run.history(repo), inputs, found, cause)
 
+    def last(self, repo: "Repo") -> LockEntry | None:
+        """The stage's last result in this DAG, if that is known."""
+        return self._run.history(repo).last(self._run.dag_id, self._settings.history_name)
+
     def exclusive(self, key: str) -> AbstractContextManager[bool]:
         """See `Memo.exclusive`."""
         return self.memo.exclusive(key)
 
     def key(self, workspace: DvcWorkspace, status: StageStatus) -> MemoKey | None:
-        """Under what the memo keeps the result of the stage as its files are now; None if it cannot keep it."""
-        if self._run.cache_dir is None or status.key is None:
+        """Under what the memo keeps the result of the stage as its files are now; None if it cannot keep it.
+
+        It cannot where the last result alone counts: the same files may have come back after others.
+        """
+        if self._run.cache_dir is None or status.key is None or not status.is_in_run_cache:
             return None
         with workspace.repo():
             sources = status.stage.sources()
-        return None if sources is None else self._fingerprint(workspace.path).with_sources(sources)
+        return None if sources is None else self._fingerprint(workspace).with_sources(sources)
 
     def keep(self, workspace: DvcWorkspace, status: StageStatus, result: StageResult, key: MemoKey | None) -> None:
         """Keep the result for later runs.
@@ -78,24 +91,32 @@ class StageMemory:
     def _explain(
         self, history: History, inputs: LockEntry, found: LockEntry | None, cause: str | None = None
     ) -> Explanation:
-        last = history.last(self._run.dag_id, self._settings.name)
+        last = history.last(self._run.dag_id, self._settings.history_name)
         by = history.executed_by(found) if found else None
         return explain(last, found, inputs, output_paths(self._upstream), by, cause)
 
     def _record(self, history: History, outcome: Outcome, entry: LockEntry) -> None:
         if outcome is not Outcome.UNCHANGED:
             executed = outcome is Outcome.EXECUTED
-            history.record(self._run.dag_id, self._run.run_id, self._settings.name, entry, executed=executed)
+            history.record(self._run.dag_id, self._run.run_id, self._settings.history_name, entry, executed=executed)
 
     def _states_of(self, stage: ResolvedStage, entry: LockEntry) -> dict[str, FileState] | None:
         """How the objects of a result lie in the shared cache; None if not all are there."""
-        if self._run.cache_dir is None:
+        if self._run.cache_dir is None or stage.writes_outside:
             return None
         cache = stage.objects.cache
         own = objects_of(stage.objects, stage.outputs(entry))
         return self.states.of(map(cache.path, own)) if own and all(cache.has(one) for one in own) else None
 
-    def _fingerprint(self, project_dir: Path) -> Fingerprint:
-        return Fingerprint(
-            project_dir, self._settings.name, self._settings.definitions, self._run.files, self._upstream
-        )
+    def _fingerprint(self, workspace: DvcWorkspace | None = None) -> Fingerprint:
+        """Of the stage with the project's files, or with those of a workspace."""
+        run, settings = self._run, self._settings
+
+        @cache
+        def files() -> Sequence[str]:
+            if workspace:
+                return workspace.content.files
+            return project_content(run.project_dir, settings.sources, settings.outputs).files
+
+        project_dir = workspace.path if workspace else run.project_dir
+        return Fingerprint(project_dir, settings.name, settings.definitions, run.files, self._upstream, files)

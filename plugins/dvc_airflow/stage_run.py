@@ -14,7 +14,7 @@ from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import run_cache_key
 from dvc_airflow.execution import NO_RUN_CACHE, WHATEVER_IS_KNOWN, Execution
 from dvc_airflow.explain import Explanation, reproduction
-from dvc_airflow.lockfile import Lock, LockEntry
+from dvc_airflow.lockfile import Lock, LockEntry, digest
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.reproduce import FindProducer, no_producer, reproducing_missing
 from dvc_airflow.result import Outcome, StageResult
@@ -66,7 +66,7 @@ class StageRun:
         if not self._force and (recalled := self._memory.recall()):
             known, explanation = recalled
             return self._result(explanation, known.lock_file, known.entry, known.published)
-        with self._run.workspace(self._upstream) as workspace, ExitStack() as lock:
+        with self._workspace() as workspace, ExitStack() as lock:
             # The run-cache's key, and an earlier result with that key that is still intact.
             status = self._look_up(workspace)
             # Of several runs that need the same result at the same time, one executes the stage.
@@ -90,21 +90,31 @@ class StageRun:
         :param known: how the stage ended in this run.
         """
         key = run_cache_key(known.entry)
-        with self._run.workspace(self._upstream) as workspace, self._memory.exclusive(key):
+        with self._workspace() as workspace, self._memory.exclusive(key):
             if not self._execution.has(workspace, missing):  # no other task has reproduced it meanwhile
                 self._execution.execute(workspace, known.lock_file, WHATEVER_IS_KNOWN)
 
+    def _workspace(self) -> DvcWorkspace:
+        return self._run.workspace(self._upstream, self._settings.sources, self._settings.outputs)
+
     def _look_up(self, workspace: DvcWorkspace) -> StageStatus:
         memory = self._memory
-        look_up = partial(stage_status, workspace, self._settings, memory.memo, memory.states, force=self._force)
+        look_up = partial(
+            stage_status, workspace, self._settings, memory.memo, memory.states, memory.last, force=self._force
+        )
         return reproducing_missing(look_up, self._producer_of)
 
     def _may_be_overtaken(self, workspace: DvcWorkspace, status: StageStatus, lock: ExitStack) -> bool:
-        """Take the key's lock. :return: whether another run may have made the result before we had it."""
-        if status.key is None or self._force or self._run.cache_dir is None:
+        """Take the lock of the key. :return: whether another run may have made the result before we had it."""
+        if status.key is None or self._run.cache_dir is None:
+            return False
+        if status.stage.has_persistent_outputs:  # each execution goes on from the one before
+            lock.enter_context(self._memory.exclusive(digest([self._run.dag_id, self._settings.history_name])))
+            return not self._force
+        if self._force:
             return False
         has_waited = lock.enter_context(self._memory.exclusive(status.key))
-        return has_waited or status.cause is not None or status.is_outdated(workspace)
+        return has_waited or status.cause is not None or status.may_be_outdated(workspace)
 
     def _reuse(self, workspace: DvcWorkspace, status: StageStatus, entry: LockEntry) -> StageResult:
         """Use an earlier result instead of executing the stage."""
@@ -124,6 +134,8 @@ class StageRun:
         # What is known may not be used, so DVC must not find it either.
         options = WHATEVER_IS_KNOWN if self._force else NO_RUN_CACHE if status.cause else ""
         lock_file = status.stage.lock_file
+        if status.stage.has_persistent_outputs and (lost := self._carry_over(workspace)):
+            reason = f"{reason}; {lost}"
         entry, stage = self._execution.execute(workspace, lock_file, options)
         if self._force:
             reason = f"{reason}; {reproduction(status.known, entry)}"
@@ -131,6 +143,12 @@ class StageRun:
             published = published_by(stage, self._settings, entry)
         result = self._result(Explanation(outcome, reason, self._run.run_id), lock_file, entry, published)
         return replace(status, stage=stage), result
+
+    def _carry_over(self, workspace: DvcWorkspace) -> str | None:
+        """Let the stage go on with what it made last. :return: why it cannot."""
+        with workspace.repo() as repo:
+            last = self._memory.last(repo)
+        return self._execution.carry_over(workspace, last) if last else None
 
     def _result(
         self, explanation: Explanation, lock_file: str, entry: LockEntry, published: Mapping[str, str]

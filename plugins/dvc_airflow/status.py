@@ -1,13 +1,15 @@
 """What is known of a stage before it runs: its key, and an earlier result."""
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dvc_airflow.dvc.object import MissingObjectsError
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.repo import DvcWorkspace
-from dvc_airflow.dvc.resolve import ResolvedStage
+from dvc_airflow.dvc.resolve import ResolvedStage, run_cache_key
 from dvc_airflow.dvc.run_cache import RunCache
 from dvc_airflow.errors import TaskError
 from dvc_airflow.files import FileStates
@@ -15,8 +17,13 @@ from dvc_airflow.lockfile import LockEntry, read_entry
 from dvc_airflow.memo import Memo
 from dvc_airflow.stage_settings import StageSettings
 
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
 log = logging.getLogger(__name__)
 
+# The last result of a stage in its DAG, by the history in the shared cache or in the opened workspace's remote.
+FindLast = Callable[["Repo"], LockEntry | None]
 PUBLISHED_BYTES = 512 * 1024
 
 
@@ -25,8 +32,9 @@ class StageStatus:
     """What is known of a stage.
 
     :param stage: DVC's view of it, with the hashes of its dependencies.
-    :param inputs: its lock entry of this run, without outputs.
-    :param key: the run-cache's; None if DVC can reuse no result.
+    :param inputs: its lock entry of this run, its outputs without hashes.
+    :param key: under which results of the same inputs are known; None if DVC can reuse none.
+    :param is_in_run_cache: whether the run-cache holds them; else the last result alone is known.
     :param known: a result of the same inputs; whether it may be used says ``cause``.
     :param published: what that result publishes.
     :param cause: why the stage has to run whatever changed.
@@ -36,6 +44,7 @@ class StageStatus:
     stage: ResolvedStage
     inputs: LockEntry
     key: str | None
+    is_in_run_cache: bool
     known: LockEntry | None
     published: dict[str, str]
     cause: str | None
@@ -46,20 +55,23 @@ class StageStatus:
         """The earlier result, where it takes the place of an execution."""
         return None if self.cause else self.known
 
-    def is_outdated(self, workspace: DvcWorkspace) -> bool:
-        """Whether the run-cache has other entries of its key by now."""
+    def may_be_outdated(self, workspace: DvcWorkspace) -> bool:
+        """Whether another run may have left a result of the same inputs by now."""
+        if self.key is None or not self.is_in_run_cache:
+            return self.key is not None
         with workspace.repo() as repo:
-            return self.key is not None and RunCache(repo).names(self.key) != self.candidates
+            return RunCache(repo).names(self.key) != self.candidates
 
 
 def stage_status(
-    workspace: DvcWorkspace, settings: StageSettings, memo: Memo, states: FileStates, *, force: bool
+    workspace: DvcWorkspace, settings: StageSettings, memo: Memo, states: FileStates, last: FindLast, *, force: bool
 ) -> StageStatus:
     """Work out what is known of a stage: its key, and an earlier result with the same key that is still intact.
 
     Moves no data but the lists of folders.
 
     :param states: how cache files were when their content was last found to be right. Added to.
+    :param last: finds the stage's last result in this DAG: what DVC's lock is to a checkout.
     :raises TaskError: the run's values would change the stage's command, or it is frozen without a result.
     :raises MissingObjectsError: what gives the hash of a dependency is missing.
     """
@@ -70,13 +82,18 @@ def stage_status(
                 f"stage {settings.name}: the values of this run would change its command in dvc.yaml, which is "
                 "refused. Let the command read the value from a params file instead of ${...}."
             )
-        inputs, key = stage.inputs(), stage.key
+        inputs = stage.inputs()
         if stage.is_frozen:
             frozen, published = _frozen(stage, settings, workspace.project_dir)
-            return StageStatus(stage, inputs, None, frozen, published, None, frozenset())
-        candidates = run_cache.names(key) if key else frozenset()  # before we look: others may add some meanwhile
-        known, cause = _earlier(stage, run_cache, memo, states)
-        published = {}
+            return StageStatus(stage, inputs, None, False, frozen, published, None, frozenset())
+        known, published, cause = None, {}, stage.always_runs()
+        candidates: frozenset[str] = frozenset()
+        key, is_in_run_cache = None if cause else stage.key, stage.is_in_run_cache
+        if key and is_in_run_cache:
+            candidates = run_cache.names(key)  # before we look: others may add some meanwhile
+            known, cause = _first_intact(stage, run_cache.entries(key), memo, states)
+        elif key:
+            known, cause = _first_intact(stage, _with_key(key, last(repo)), memo, states)
         if known is not None:
             try:
                 published = published_by(stage, settings, known)
@@ -85,7 +102,7 @@ def stage_status(
                 cause = str(error)
         if force:
             cause = "forced by this run"
-        return StageStatus(stage, inputs, key, known, published, cause, candidates)
+        return StageStatus(stage, inputs, key, is_in_run_cache, known, published, cause, candidates)
 
 
 def published_by(stage: ResolvedStage, settings: StageSettings, entry: LockEntry) -> dict[str, str]:
@@ -106,21 +123,28 @@ def published_by(stage: ResolvedStage, settings: StageSettings, entry: LockEntry
     return published
 
 
-def _earlier(
-    stage: ResolvedStage, run_cache: RunCache, memo: Memo, states: FileStates
+def _with_key(key: str, last: LockEntry | None) -> list[LockEntry]:
+    """The last result, if it is one of these inputs."""
+    return [last] if last and run_cache_key(last) == key else []
+
+
+def _first_intact(
+    stage: ResolvedStage, entries: Iterable[LockEntry], memo: Memo, states: FileStates
 ) -> tuple[LockEntry | None, str | None]:
-    """:return: an earlier result of the same inputs that is intact; else why there is none, if that is known."""
-    if cause := stage.always_runs():
-        return None, cause
-    missing: list[str] = []
-    for entry in run_cache.entries(stage.key) if stage.key else ():
+    """:return: the first of these results that is intact; else why there is none, if that is known."""
+    cause = None
+    for entry in entries:
         states.update(memo.file_states(entry))
-        objects = stage.missing(entry)
-        if not objects:
+        objects, changed = stage.missing(entry), stage.changed_outside(entry)
+        if not objects and not changed:
             return entry, None
-        log.warning("An earlier result cannot be used: %s", MissingObjectsError(objects))
-        missing = sorted(one.name for one in objects)
-    return None, f"{', '.join(missing[:5])} of the earlier result: missing or corrupted" if missing else None
+        if objects:
+            log.warning("An earlier result cannot be used: %s", MissingObjectsError(objects))
+            missing = sorted(one.name for one in objects)
+            cause = f"{', '.join(missing[:5])} of the earlier result: missing or corrupted"
+        else:
+            cause = f"{', '.join(changed)} of the earlier result: changed or gone"
+    return None, cause
 
 
 def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) -> tuple[LockEntry, dict[str, str]]:

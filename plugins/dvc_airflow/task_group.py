@@ -17,6 +17,7 @@ class DvcTaskGroup(TaskGroup):
     :param project_dir: root of the DVC project.
     :param stage_environment: per stage, what its process gets beside the base environment.
     :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
+    :param env: names of variables that every stage gets from the worker, such as ``["REGION"]``.
     :param files, remote_url, force, cache_dir, credentials, remote_options: of every stage's operator, see
         `DvcOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
@@ -34,6 +35,7 @@ class DvcTaskGroup(TaskGroup):
         files: Any = None,
         remote_url: Any = None,
         force: Any = False,
+        env: Sequence[str] = (),
         cache_dir: Callable[[], Path | None] = lambda: None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
@@ -50,9 +52,11 @@ class DvcTaskGroup(TaskGroup):
         common = {
             "project_dir": project_dir,
             "definitions": project.definitions,
+            "outputs": project.outputs,
             "files": files,
             "remote_url": remote_url,
             "force": force,
+            "env": env,
             "cache_dir": cache_dir,
             "credentials": credentials,
             "remote_options": remote_options,
@@ -71,6 +75,7 @@ class DvcTaskGroup(TaskGroup):
             stage=stage.name,
             command=stage.command,
             frozen=stage.frozen,
+            sources=stage.sources,
             upstream_stages=[other.task_id for other in upstream],
             doc=stage.description,
             **options,

@@ -7,27 +7,25 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from dvc_airflow.errors import WorkspaceError
+from dvc_airflow.dvc_config import DvcConfig
+from dvc_airflow.errors import TaskError, WorkspaceError
+from dvc_airflow.inputs import Inputs
 from dvc_airflow.lockfile import Lock, lock_text
-from dvc_airflow.project import project_files
+from dvc_airflow.project_files import Content, is_in, project_content
 
 log = logging.getLogger(__name__)
 
 PREFIX = "dvc-task-"
-REMOTE = "airflow"  # the name of `remote_url` in a workspace's DVC configuration
 OWNER = ".dvc/owner"  # locked (flock) for as long as the task lives that made the workspace
 UNOWNED_SECONDS = 3600  # after which a workspace without that file is nobody's
 KILL_SECONDS = 5  # that a killed process may take to end
 YOUNG_SECONDS = 10  # in which a workspace's owner may not have locked that file yet
-# Seconds, where the project says nothing. DVC's defaults wait for minutes; a remote that is down or silent must be
-# noticed within one.
-S3_TIMEOUTS = {"connect_timeout": "5", "read_timeout": "8"}
 
 
 class Workspace:
@@ -36,6 +34,8 @@ class Workspace:
     :param project_dir: root of the DVC project; never written to.
     :param files: texts that take the place of the project's own files, by relative POSIX path.
     :param lock: entries of the stages whose outputs the task reads.
+    :param sources: declared dependencies that no stage makes: they are copied even if git ignores them.
+    :param outputs: what the stages of the project make; not taken for a part of a source.
     :param cache_dir: DVC cache to share with other tasks; None gives the workspace a cache of its own.
     :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
     :param remote_options: options of that remote, without secrets; they win over those of the project's .dvc/config.
@@ -48,6 +48,8 @@ class Workspace:
         *,
         files: Mapping[str, str] | None = None,
         lock: Lock | None = None,
+        sources: Sequence[str] = (),
+        outputs: Sequence[str] = (),
         cache_dir: Path | None = None,
         remote_url: str | None = None,
         remote_options: Mapping[str, Any] | None = None,
@@ -55,12 +57,13 @@ class Workspace:
         self.project_dir = project_dir
         self.files = files or {}
         self.lock = lock or {}
+        self.content = Content((), ())
+        self.inputs = Inputs(cache_dir)
+        self._sources, self._outputs = sources, frozenset(outputs)
         self.cache_dir = cache_dir
-        self.remote_url = remote_url
-        self.remote_options = remote_options or {}
+        self._config = DvcConfig(project_dir, remote_url, remote_options or {})
         self.path = Path()
         self._owner = -1
-        self._project_remote: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -87,7 +90,7 @@ class Workspace:
     @property
     def remote_name(self) -> str | None:
         """The default remote in the workspace's DVC configuration, if there is one."""
-        return REMOTE if self.remote_url else self._project_remote
+        return self._config.remote
 
     def _own(self) -> None:
         (self.path / OWNER).parent.mkdir()
@@ -101,17 +104,40 @@ class Workspace:
             self._owner = -1
 
     def _fill(self) -> None:
-        for name in project_files(self.project_dir):
+        self.content = project_content(self.project_dir, self._sources, self._outputs)
+        for name in self.content.folders:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        for name in self.content.files:
             if name not in self.files:
-                target = self.path / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source = self.project_dir / name
-                # A link to a folder stays a link: to the copy if it led into the project, else to where it led.
-                target.symlink_to(self._link_target(source)) if source.is_dir() else shutil.copy2(source, target)
+                self._put(name)
         for name, text in self.files.items():
             self._write(name, text)
         self.write_lock(self.lock)
-        self._write(".dvc/config", self._dvc_config())
+        self._write(".dvc/config", self._config.text(self.path, self.cache_dir))
+
+    def _put(self, name: str) -> None:
+        source, target = self.project_dir / name, self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not self._is_own(target):  # it is there already, behind a link
+            return
+        if (
+            source.is_dir()
+        ):  # a link to a folder stays one: to the copy if it led into the project, else to where it led
+            target.symlink_to(self._link_target(source))
+            return
+        try:
+            self.inputs.put(source, target, self.path)
+        except PermissionError:
+            if is_in(name, self._sources):
+                raise TaskError(
+                    f"{source} cannot be read by this user, and the stage depends on it. Give the user the right."
+                ) from None
+            log.warning("%s cannot be read by this user, so the task's copy of the project lacks it", source)
+            target.unlink(missing_ok=True)
+        except FileNotFoundError:
+            if os.path.lexists(source):
+                raise
+            log.warning("%s was removed from the project while the task began", source)
 
     def _link_target(self, link: Path) -> Path:
         led_to, root = link.resolve(), self.project_dir.resolve()
@@ -128,37 +154,13 @@ class Workspace:
             raise WorkspaceError(f"{name}: only paths inside the project can be replaced in a workspace.")
         target = self.path / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not self._is_own(target) or target.is_symlink():
+            raise WorkspaceError(f"{name} lies behind a link out of the project, so it cannot be replaced for one run.")
         target.write_text(text, encoding="utf-8")
 
-    def _dvc_config(self) -> str:
-        """The project's own .dvc/config, but for what belongs to one place; config.local, with its secrets, is left."""
-        config = _project_config(self.project_dir)
-        core = config.setdefault("core", {})
-        core |= {"no_scm": "true", "analytics": "false", "check_update": "false"}
-        core["site_cache_dir"] = str(self.path / ".dvc" / "tmp" / "site")
-        config["cache"] = {name: value for name, value in config.get("cache", {}).items() if name != "dir"}
-        if self.cache_dir:
-            config["cache"]["dir"] = str(self.cache_dir)
-        if self.remote_url:
-            core["remote"] = REMOTE
-            config[_section(REMOTE)] = {"url": _one_line("url", self.remote_url)}
-        elif _section(core.get("remote", "")) in config:
-            self._project_remote = core["remote"]
-        else:
-            core.pop("remote", None)
-        if self.remote_name:
-            options = {name: _one_line(name, value) for name, value in self.remote_options.items()}
-            config[_section(self.remote_name)] |= options
-        for name, options in config.items():
-            if name.startswith("'remote"):
-                options["verify"] = "true"  # else DVC takes a corrupted object for good
-                if options.get("url", "").startswith("s3://"):
-                    for option, value in S3_TIMEOUTS.items():
-                        options.setdefault(option, value)
-        return "".join(
-            f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
-            for name, options in config.items()
-        )
+    def _is_own(self, target: Path) -> bool:
+        """Whether a path in the workspace really lies there: what a link leads to is the user's."""
+        return target.parent.resolve().is_relative_to(self.path.resolve())
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -197,41 +199,6 @@ def _end_processes_in(folder: Path) -> None:
                 process.kill()
                 killed.append(process)
     psutil.wait_procs(killed, timeout=KILL_SECONDS)  # what it still writes would be in the way of the removal
-
-
-def _project_config(project_dir: Path) -> dict[str, dict[str, str]]:
-    from configobj import ConfigObj, ConfigObjError
-
-    file = project_dir / ".dvc" / "config"
-    try:
-        # A copy without ConfigObj's own types; interpolation is not DVC's way.
-        config = {
-            _section_name(name): dict(options)
-            for name, options in ConfigObj(str(file), interpolation=False, list_values=False, encoding="utf-8").items()
-        }
-    except (ConfigObjError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"{file}: {error}") from None
-    except ValueError:
-        raise WorkspaceError(f"{file}: every option must be in a section such as [core].") from None
-    for name, options in config.items():
-        url = options.get("url", "")
-        if name.startswith("'remote") and url and "://" not in url and not Path(url).is_absolute():
-            options["url"] = str((file.parent / url).resolve())  # DVC counts it from the folder of the file
-    return config
-
-
-def _section(remote: str) -> str:
-    return f"'remote \"{remote}\"'"
-
-
-def _section_name(name: str) -> str:
-    return f"'{name}'" if " " in name else name
-
-
-def _one_line(option: str, value: Any) -> str:
-    if not str(value).isprintable():
-        raise WorkspaceError(f"{value!r} cannot be the {option} of a DVC remote: it must be one line of text.")
-    return str(value)
 
 
 def _no_room(folder: Path | str, error: OSError) -> WorkspaceError:

@@ -20,6 +20,8 @@ MODULES = (
     "airflow.providers.amazon.aws.hooks.s3",
     "airflow.providers.standard.operators.bash",
     "croniter",
+    "dulwich.index",
+    "dulwich.repo",
     "dvc.repo",
     "dvc_s3",
     "jinja2",

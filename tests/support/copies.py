@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dvc_airflow.project import project_files
+from dvc_airflow.project_files import project_files
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"  # what test runs write; `make clean` removes it

@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 
-from dvc_airflow.command import GRACE_SECONDS, CommandRunner, base_environment, end_group, failure
-from dvc_airflow.errors import CommandError
+from dvc_airflow.command import GRACE_SECONDS, CommandRunner, base_environment, end_group
+from dvc_airflow.failure import CommandError
 from include.services.embedded.guard import descendants
 
 
@@ -123,30 +123,6 @@ def test_an_exception_while_a_command_runs_ends_it(tmp_path):
         signal.signal(signal.SIGALRM, before)
 
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
-
-
-def test_a_failure_ends_with_the_last_lines_of_the_output():
-    error = failure("dvc repro", 255, [f"line {number}" for number in range(100)])
-
-    assert str(error).startswith("dvc repro failed with exit code 255.")
-    assert str(error).endswith("line 98\nline 99")
-    assert "line 50" not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("output", "is_final"),
-    [
-        ("ERROR: failed to run: python -m x, exited with 65", True),
-        ("ERROR: failed to run: python -m x, exited with 77", True),
-        ("ERROR: failed to run: python -m x, exited with 78", True),
-        ("ERROR: failed to run: python -m x, exited with 69", False),
-        ("ERROR: failed to run: python -m x, exited with -9", False),
-        ("ERROR: An error occurred (SignatureDoesNotMatch) when calling", True),
-        ("", False),
-    ],
-)
-def test_only_what_may_pass_is_retried(output, is_final):
-    assert failure("dvc repro", 255, [output]).is_final is is_final
 
 
 def test_a_stage_gets_no_airflow_setting_and_no_secret(monkeypatch):

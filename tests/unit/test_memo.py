@@ -12,6 +12,7 @@ import pytest
 
 from dvc_airflow.files import state_of
 from dvc_airflow.memo import Fingerprint, Memo, MemoEntry
+from dvc_airflow.project_files import project_files
 
 LOCK = {"dvc.lock": {"before": {"outs": [{"path": "in", "md5": "1"}]}}}
 DEFINITIONS = ["dvc.yaml", "params.yaml"]
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 def fingerprint(folder: Path, **changes: Any) -> Fingerprint:
     values = {"stage": "train", "definitions": DEFINITIONS, "files": {"params.yaml": "C: 1"}, "lock": LOCK, **changes}
-    return Fingerprint(folder / "project", **values)
+    return Fingerprint(folder / "project", **values, content=lambda: project_files(folder / "project"))
 
 
 def recall(folder: Path, **changes: Any) -> MemoEntry | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dvc_airflow.dvc.describe import task_ids
-from dvc_airflow.project import DvcProjectError, StageSpec, load_project, project_files
+from dvc_airflow.project import DvcProjectError, StageSpec, load_project
+from dvc_airflow.project_files import project_files
 
 
 @pytest.fixture

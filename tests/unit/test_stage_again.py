@@ -79,13 +79,27 @@ def test_a_stage_whose_command_the_values_of_the_run_would_change_is_refused(dvc
         dvc_project.run("one_file", made.lock)
 
 
-def test_a_stage_with_an_output_outside_the_project_runs_each_time(dvc_project, tmp_path):
+def test_a_folder_outside_the_project_is_an_output_too(dvc_project, tmp_path):
+    place = tmp_path / "elsewhere"
+    command = f"mkdir -p {place} && cp seed.txt {place}/x"
+    text = f"stages:\n  make:\n    cmd: {command}\n    deps: [seed.txt]\n    outs:\n      - {place}: {{cache: false}}\n"
+    (dvc_project.path / "dvc.yaml").write_text(text)
+
+    results = [dvc_project.stage_run("make", dag_id="dag", command=command).run() for _ in range(2)]
+
+    assert [result.outcome for result in results] == ["executed", "unchanged"]
+
+
+def test_an_output_outside_the_project_is_made_again_when_it_is_not_as_it_was(dvc_project, tmp_path):
     place = tmp_path / "elsewhere.txt"
     command = f"cp seed.txt {place}"
     text = f"stages:\n  make:\n    cmd: {command}\n    deps: [seed.txt]\n    outs:\n      - {place}: {{cache: false}}\n"
     (dvc_project.path / "dvc.yaml").write_text(text)
 
     results = [dvc_project.stage_run("make", dag_id="dag", command=command).run() for _ in range(2)]
+    place.write_text("changed by hand\n")
+    results.append(dvc_project.stage_run("make", dag_id="dag", command=command).run())
 
-    assert [result.outcome for result in results] == ["executed", "executed"]
+    assert [result.outcome for result in results] == ["executed", "unchanged", "executed"]
+    assert results[-1].reason == f"{place} of the earlier result: changed or gone"
     assert place.read_text() == "seed\n"

@@ -10,6 +10,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+from dvc.output import Output
 from dvc.parsing.context import Context
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
@@ -26,7 +27,7 @@ class UnfitStageError(Exception):
 
 
 def describe(project_dir: Path) -> dict[str, Any]:
-    """:return: ``stages`` in an order in which they can run, and ``variable_files`` that the templating read."""
+    """:return: ``stages`` in an order in which they can run, ``variable_files`` of the templating, and ``outputs``."""
     # In the workspace, so that DVC's messages name the files as the project does.
     with (
         Workspace(project_dir) as workspace,
@@ -53,11 +54,29 @@ def describe(project_dir: Path) -> dict[str, Any]:
                     "description": stage.desc,
                     "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
                     "frozen": stage.frozen,
+                    "sources": _sources(stage, repo),
                 }
                 for stage, name in names.items()
             ],
             "variable_files": sorted(_below(workspace.path, variable_files)),
+            "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _local_outputs(repo)})),
         }
+
+
+def _local_outputs(repo: Repo) -> Iterator["Output"]:
+    return (out for stage in repo.index.stages for out in stage.outs if out.protocol == "local" and out.is_in_repo)
+
+
+def _sources(stage: PipelineStage, repo: Repo) -> list[str]:
+    """The files and folders of the project that the stage depends on and that no output is, or holds."""
+    outputs = [out.fs_path for out in _local_outputs(repo)]
+    return sorted(
+        Path(dep.fs_path).relative_to(repo.root_dir).as_posix()
+        for dep in stage.deps
+        if dep.protocol == "local"
+        and Path(dep.fs_path).is_relative_to(repo.root_dir)
+        and not any(dep.fs.isin_or_eq(dep.fs_path, output) for output in outputs)
+    )
 
 
 def task_ids(names: Iterable[str]) -> dict[str, str]:
@@ -118,8 +137,20 @@ def _below(root: Path, paths: set[Path]) -> Iterator[str]:
             yield path.relative_to(root.resolve()).as_posix()
 
 
+def _say(error: Exception) -> None:
+    """Print an error as DVC's own command line does, with the line of the file."""
+    pretty = getattr(error, "__pretty_exc__", None)
+    try:
+        if pretty is None:
+            raise ValueError(error)
+        pretty()
+    except ValueError:
+        print(f"{error}" + (f": {error.__cause__}" if error.__cause__ else ""), file=sys.stderr)
+
+
 if __name__ == "__main__":
     try:
         print(json.dumps(describe(Path(sys.argv[1]))))
     except Exception as error:  # noqa: BLE001 - DVC raises many kinds for a dvc.yaml that is wrong; all are the user's to read
-        sys.exit(f"{error}" + (f": {error.__cause__}" if error.__cause__ else ""))
+        _say(error)
+        sys.exit(1)

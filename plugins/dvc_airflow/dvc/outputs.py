@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
@@ -11,13 +11,54 @@ from dvc_airflow.dvc.objects import Objects
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
-    from dvc.stage import PipelineStage
+    from dvc.stage import PipelineStage, Stage
 
 
 def stage_name(stage: "PipelineStage", root: str) -> str:
     """What ``dvc repro`` in the project's root takes: ``train``, or ``sub/dvc.yaml:train`` for a nested file."""
     file = Path(stage.path).relative_to(root).as_posix()
     return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"
+
+
+class Maker(NamedTuple):
+    """What makes an output: a stage as ``dvc repro`` takes it, or the .dvc file that tracks it."""
+
+    name: str
+    is_stage: bool
+
+
+class StageFolder:
+    """Paths as a stage of an opened repo means them.
+
+    :param name: the stage as ``dvc repro`` takes it.
+    """
+
+    def __init__(self, repo: "Repo", name: str) -> None:
+        self._repo = repo
+        stages = [one for one in repo.index.stages if _name_of(one, repo.root_dir) == name]
+        #: where the command runs, relative to the project
+        self.path = Path(stages[0].wdir).relative_to(repo.root_dir).as_posix() if stages else "."
+
+    def maker_of(self, path: str) -> Maker | None:
+        """What makes a path of the project, or the folder that it is in.
+
+        :param path: relative to the project.
+        """
+        from dvc.stage import PipelineStage
+
+        full = self._repo.fs.join(self._repo.root_dir, path)
+        for stage in self._repo.index.stages:
+            if any(out.protocol == "local" and out.fs.isin_or_eq(full, out.fs_path) for out in stage.outs):
+                return Maker(_name_of(stage, self._repo.root_dir), isinstance(stage, PipelineStage))
+        return None
+
+
+def _name_of(stage: "Stage", root: str) -> str:
+    from dvc.stage import PipelineStage
+
+    return (
+        stage_name(stage, root) if isinstance(stage, PipelineStage) else Path(stage.path).relative_to(root).as_posix()
+    )
 
 
 def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
 from dvc_airflow.errors import REFUSED, RemoteError, RemoteRefusedError
@@ -108,6 +109,16 @@ class RemoteFolder:
         with translated_errors(self._repo):
             remote = remote_odb(self._repo, algorithm="md5-dos2unix")
             return bytes(remote.fs.cat_file(remote.fs.join(remote.path, FOLDER, *map(file_name, names))))
+
+    def names(self, *names: str) -> list[str]:
+        """The names of the files in a folder; none where there is no such folder."""
+        with translated_errors(self._repo):
+            remote = remote_odb(self._repo, algorithm="md5-dos2unix")
+            try:
+                found = remote.fs.ls(remote.fs.join(remote.path, FOLDER, *map(file_name, names)), detail=False)
+            except FileNotFoundError:
+                return []
+            return [unquote(remote.fs.name(path)) for path in found]
 
     def write(self, content: bytes, *names: str) -> None:
         """See `Folder`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The modules of DVC's errors that mean: a dvc.yaml, a params file or a lock is wrong.
-FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param")
+FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param", "dvc.output")
 
 
 class DvcWorkspace(Workspace):
@@ -43,7 +43,7 @@ class DvcWorkspace(Workspace):
         :raises DvcError: DVC cannot read it, or fails in the block.
         """
         # DVC resolves paths by the cwd.
-        with _translated_errors(), chdir(self.path), few_attempts():
+        with translated_errors(), chdir(self.path), few_attempts():
             yield self._opened()
 
     def write_lock(self, lock: Lock) -> None:
@@ -86,7 +86,8 @@ class DvcWorkspace(Workspace):
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
+    """Turn DVC's errors into `DvcError`."""
     try:
         yield
     except Exception as error:

@@ -3,6 +3,7 @@
 The run-cache's key follows from these hashes, the params and the command.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,28 +52,47 @@ class ResolvedStage:
         return lock_file_of(self._stage.path, Path(self._repo.root_dir))
 
     @property
-    def key(self) -> str | None:
-        """The run-cache's key of the stage with these inputs; None if DVC can reuse no result of it."""
+    def key(self) -> str:
+        """The digest of command, inputs and names of outputs, as the run-cache works it out."""
         from dvc.stage.serialize import to_single_stage_lockfile
 
-        return run_cache_key(to_single_stage_lockfile(self._stage)) if self._is_reusable() else None
+        return run_cache_key(to_single_stage_lockfile(self._stage))
+
+    @property
+    def has_persistent_outputs(self) -> bool:
+        """Whether the stage goes on with what its last execution left (``persist: true``)."""
+        return any(out.persist for out in self._stage.outs)
+
+    @property
+    def writes_outside(self) -> bool:
+        """Whether an output lies outside the project, where neither cache nor remote hold it."""
+        return not all(_is_inside(out) for out in self._stage.outs)
+
+    @property
+    def is_in_run_cache(self) -> bool:
+        """Whether the run-cache holds its results: DVC's own rule (`dvc.stage.cache._can_hash`), by the hashes at hand.
+
+        Of all other stages DVC knows the last result alone, by its lock.
+        """
+        stage = self._stage
+        if self.has_persistent_outputs or not (stage.cmd and stage.deps and stage.outs):
+            return False
+        return all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps) and all(
+            _is_inside(out) and out.def_path for out in stage.outs
+        )
 
     def inputs(self) -> LockEntry:
-        """The stage's lock entry without outputs: command, hashes of the dependencies, values of the params."""
+        """The stage's lock entry before it runs: command, hashes of the dependencies, params, names of the outputs."""
         from dvc.stage.serialize import to_single_stage_lockfile
 
-        entry = dict(to_single_stage_lockfile(self._stage))
-        entry.pop("outs", None)
-        return entry
+        return {**to_single_stage_lockfile(self._stage), "outs": [{"path": out.def_path} for out in self._stage.outs]}
 
     def always_runs(self) -> str | None:
         """Why DVC runs this stage whatever is known of it; None if it does not."""
         if self._stage.always_changed:
             return "always_changed in dvc.yaml"
-        if not self._stage.deps:
-            return "it has no dependencies, so DVC cannot know whether its result would change"
-        if any(out.persist for out in self._stage.outs):
-            return "it has outputs with persist in dvc.yaml"
+        if self._stage.is_callback:
+            return "it has neither dependencies nor outputs, so DVC cannot know whether anything changed"
         return None
 
     def sources(self) -> list[str] | None:
@@ -98,7 +118,11 @@ class ResolvedStage:
 
     def missing(self, entry: LockEntry) -> list[Object]:
         """What of this result neither the cache nor the remote has whole."""
-        return [one for out in self.outputs(entry) for one in self.objects.missing(out)]
+        return [one for out in self.outputs(entry) if _is_inside(out) for one in self.objects.missing(out)]
+
+    def changed_outside(self, entry: LockEntry) -> list[str]:
+        """Outputs outside the project that are not as this result left them. DVC keeps no copy of those."""
+        return [str(out) for out in self.outputs(entry) if not _is_inside(out) and not _is_as_it_was(out)]
 
     def fetch_inputs(self) -> None:
         """Put the outputs of earlier stages that this one reads, and no others, into the workspace.
@@ -112,20 +136,57 @@ class ResolvedStage:
             for out, subpath in self._absent_producers(dep):
                 self._checkout(out, subpath)
 
+    @property
+    def output_paths(self) -> list[str]:
+        """The outputs in the project, relative to it."""
+        root = Path(self._repo.root_dir)
+        return [Path(out.fs_path).relative_to(root).as_posix() for out in self._stage.outs if _is_inside(out)]
+
+    def refuse_tracked(self, tracked: Collection[str]) -> None:
+        """Refuse what DVC refuses in a git checkout, but before the command runs.
+
+        :param tracked: what git tracks, relative to the project.
+        :raises OutputAlreadyTrackedError: git tracks an output that DVC is to track.
+        """
+        from dvc.output import OutputAlreadyTrackedError
+
+        root = Path(self._repo.root_dir)
+        for out in self._stage.outs:
+            if not out.use_scm_ignore:
+                continue
+            path = Path(out.fs_path).relative_to(root).as_posix()
+            if path in tracked or any(file.startswith(f"{path}/") for file in tracked):
+                raise OutputAlreadyTrackedError(out)
+
+    def make_folders(self) -> None:
+        """Make the folders that the outputs go into: in a checkout, earlier runs have left them."""
+        for out in self._stage.outs:
+            if _is_inside(out):
+                Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
+
+    def restore_persistent(self, last: LockEntry) -> None:
+        """Put the persistent outputs of the last result into the workspace, for the stage to go on with.
+
+        :raises MissingObjectsError: neither the cache nor the remote has them whole.
+        """
+        for out in self.outputs(last):
+            if out.persist and _is_inside(out):
+                self._checkout(out, None)
+
     def commit(self, entry: LockEntry) -> list[str]:
         """Put all outputs of the stage into the cache: DVC leaves out some with ``cache: false``.
 
         :return: what it still lacks: DVC does not write over an object that is there, but corrupted.
         """
         for out in self._stage.outs:
-            if not out.use_cache and out.protocol == "local" and out.is_in_repo and out.exists:
+            if not out.use_cache and _is_inside(out) and out.exists:
                 out.use_cache = True
                 out.save()
                 out.commit()
         return [
             one.name
             for out in self.outputs(entry)
-            if out.protocol == "local" and out.is_in_repo
+            if _is_inside(out)
             for one in self.objects.of(out)
             if not self.objects.cache.has(one)
         ]
@@ -141,15 +202,6 @@ class ResolvedStage:
 
     def _load(self) -> "PipelineStage":
         return self._stages[self._short_name]
-
-    def _is_reusable(self) -> bool:
-        """DVC's own rule (`dvc.stage.cache._can_hash`), but by the hashes at hand instead of the files."""
-        stage = self._stage
-        if self.always_runs() or not (stage.cmd and stage.outs):
-            return False
-        return all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps) and all(
-            out.protocol == "local" and out.def_path and out.is_in_repo for out in stage.outs
-        )
 
     def _fill_dependencies(self) -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
@@ -222,6 +274,16 @@ def run_cache_key(entry: LockEntry) -> str:
     from dvc.stage.cache import _get_cache_hash
 
     return str(_get_cache_hash({**entry}, key=True))
+
+
+def _is_inside(out: Any) -> bool:
+    """Whether DVC's cache and remote hold the output."""
+    return bool(out.protocol == "local" and out.is_in_repo)
+
+
+def _is_as_it_was(out: "Output") -> bool:
+    """Whether what lies outside the project has the hash of the output's lock entry."""
+    return bool(out.exists) and out.get_hash() == out.hash_info
 
 
 def _folder_meta(tree: Any) -> Any:

@@ -1,0 +1,202 @@
+"""What to do about a stage that failed, where its output and the project together tell.
+
+A file that the stage does not declare or that git ignores, a variable that it does not get, git where there is none, a
+module or a command that is not installed.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dvc_airflow.dvc.outputs import Maker, StageFolder
+from dvc_airflow.dvc.repo import DvcWorkspace
+from dvc_airflow.failure import MISSING_COMMAND, MISSING_FILE, UNSET_VARIABLE, Failure
+from dvc_airflow.project_files import NEVER_COPIED, ignored_by, is_in
+from dvc_airflow.stage_settings import StageSettings
+
+log = logging.getLogger(__name__)
+
+QUOTED = re.compile(r"['\"‘“`]([^'\"‘’“”`]+)['\"’”`]")
+# Where it is plain which word is the path.
+NAMED = re.compile(
+    r"No such file or directory: b?['\"]([^'\"]+)['\"]|([^\s:'\"‘’]+)['’]?: No such file or directory"
+    r"|cannot open ([^\s:'\"]+)|can't open file ['\"]([^'\"]+)"
+)
+MODULE = re.compile(r"No module named ['\"]?([\w.]+)")
+NO_GIT = re.compile(r"not a git repository|InvalidGitRepositoryError|NotGitRepository", re.IGNORECASE)
+LAST_LINES = 3  # in which a command that is no Python says why it fails, before DVC does
+LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes; no file has a longer one
+KEY_ERROR = re.compile(r"^KeyError: '([A-Za-z_]\w*)'$")
+ENVIRON = re.compile(r'File "<frozen os>"|[/\\]os\.py"|\benviron\b')
+
+
+def find_remedy(
+    workspace: DvcWorkspace, settings: StageSettings, environment: Mapping[str, str], failure: Failure
+) -> str | None:
+    """What to do about a failed stage; None where that cannot be told.
+
+    :param environment: what the stage's process got.
+    """
+    try:
+        return _Remedies(workspace, settings, environment, failure).find()
+    except Exception as error:  # noqa: BLE001 - it must not hide why the stage failed
+        log.warning("No remedy could be looked for: %s", error)
+        return None
+
+
+class _Remedies:
+    """Only the cause counts: a line before it may speak of something else that was missing."""
+
+    def __init__(
+        self, workspace: DvcWorkspace, settings: StageSettings, environment: Mapping[str, str], failure: Failure
+    ) -> None:
+        self._workspace, self._settings, self._environment = workspace, settings, environment
+        self._dvc_yaml = settings.name.rpartition(":")[0] or "dvc.yaml"
+        self._failure, self._cause = failure, failure.cause or ""
+
+    def find(self) -> str | None:
+        finders = (self._variables, self._files, self._modules, self._git, self._commands)
+        return next((remedy for finder in finders for remedy in finder()), None)
+
+    def _files(self) -> Iterator[str]:
+        if not MISSING_FILE.search(self._cause):
+            return
+        with self._workspace.repo() as repo:
+            folder = StageFolder(repo, self._settings.name)
+            for word in _words(self._cause):
+                for path in self._inside(word, folder.path):
+                    yield from self._file(word, path, folder.maker_of(path))
+        for word in (next(filter(None, found)) for found in NAMED.findall(self._cause)):
+            for path in self._inside(word, folder.path)[:1]:
+                yield from self._nowhere(word, path)
+
+    def _file(self, word: str, path: str, maker: Maker | None) -> Iterator[str]:
+        """:param word: the path as the stage said it."""
+        if self._has(path):
+            return
+        add = f"add it to the deps of stage {self._settings.name} in {self._dvc_yaml}"
+        if maker is not None:
+            if maker.is_stage and maker.name == self._settings.name:
+                yield (
+                    f"{path} is an output of the stage itself, which DVC removes before the command runs: with "
+                    f"`persist: true` in {self._dvc_yaml} it stays"
+                )
+            elif maker.is_stage:
+                yield f"{path} is made by stage {maker.name}: {add}"
+            else:
+                yield f"{path} is tracked by {maker.name}: {add}"
+        elif os.path.lexists(self._workspace.project_dir / path):
+            yield self._left_out(word, path)
+
+    def _nowhere(self, word: str, path: str) -> Iterator[str]:
+        if self._has(path):
+            return
+        rule, is_dep = ignored_by(self._workspace.project_dir, path), is_in(path, self._settings.sources)
+        if rule:
+            declare = "" if is_dep else f", and declare it as a dep of stage {self._settings.name}"
+            variables = ", or pass its variables with env= of the task group" if "env" in Path(path).name else ""
+            yield (
+                f"the project on this worker has no {word}, for git ignores it ({rule}): put it there{declare}"
+                f"{variables}"
+            )
+        elif is_dep:
+            yield (
+                f"{word} is a dep of stage {self._settings.name}, but the project has no such file, and no stage makes "
+                f"it: add it to the project, or correct {self._dvc_yaml}"
+            )
+        else:
+            yield (
+                f"neither the project nor the outs of its stages have {word}: if a stage makes it, add it to the outs "
+                f"of that stage, and to the deps of stage {self._settings.name}"
+            )
+
+    def _left_out(self, word: str, path: str) -> str:
+        """Why a file of the project is not in the workspace."""
+        original = self._workspace.project_dir / path
+        if not original.exists():
+            return f"{word} is a broken link in the project"
+        if not original.is_file() and not original.is_dir():
+            return f"{word} is neither a file nor a folder of the project (a socket, a pipe or a device)"
+        if not NEVER_COPIED.isdisjoint(path.split("/")):
+            return f"the project has {word}, but tasks do not get it: it belongs to one checkout"
+        rule = ignored_by(self._workspace.project_dir, path)
+        why = f"git ignores it ({rule})" if rule else "but the task's copy of the project has not"
+        variables = ", or pass its variables with env= of the task group" if "env" in Path(path).name else ""
+        return f"the project has {word}, {why}: declare it as a dep of stage {self._settings.name}{variables}"
+
+    def _modules(self) -> Iterator[str]:
+        for name in MODULE.findall(self._cause):
+            first = name.split(".")[0]
+            scripts = {str(Path(word).parent) for word in str(self._settings.command).split() if word.endswith(".py")}
+            for folder in sorted({".", "src", "lib", *scripts}):
+                for path in (f"{folder}/{first}.py", f"{folder}/{first}"):
+                    path = os.path.normpath(path)
+                    if (self._workspace.project_dir / path).exists() and not self._has(path):
+                        yield self._left_out(path, path)
+            if not self._has(f"{first}.py") and not self._has(first):
+                yield f"the Python of the task ({sys.executable}) has no module {first}: install it in its environment"
+
+    def _variables(self) -> Iterator[str]:
+        names = [name for found in UNSET_VARIABLE.findall(self._cause) for name in found if name]
+        if any(ENVIRON.search(line) for line in self._failure.last_traceback[:-1]):
+            names += KEY_ERROR.findall(self._cause)
+        for name in names:
+            if name not in self._environment:
+                there = "the worker has it" if name in os.environ else "the worker does not have it either"
+                yield (
+                    f"a stage gets no variable that is not named for it, and {there}: "
+                    + ("" if name in os.environ else f"set {name} for the worker, and ")
+                    + f'name it in the task group: env=["{name}"]'
+                )
+
+    def _git(self) -> Iterator[str]:
+        if any(NO_GIT.search(line) for line in (self._cause, *self._failure.lines[-LAST_LINES:])):
+            yield (
+                f"the stage reads git, but {self._workspace.project_dir} is not in a git checkout on this worker: "
+                "deploy it as one, or let the stage read what it needs from a params file or a variable (env=)"
+            )
+
+    def _commands(self) -> Iterator[str]:
+        if found := MISSING_COMMAND.search(self._cause):
+            yield f"the worker has no command {found[1]} on its PATH: install it there"
+
+    def _has(self, path: str) -> bool:
+        return (self._workspace.path / path).exists()
+
+    def _inside(self, word: str, folder: str) -> list[str]:
+        """The paths in the project that a word may mean: from the stage's folder, or from the project's root."""
+        root = os.path.realpath(self._workspace.path)
+        found = []
+        for start in dict.fromkeys((folder, ".")):
+            if len(word) > LONGEST_PATH or max(map(len, word.split("/"))) > LONGEST_NAME:
+                continue
+            path = os.path.normpath(os.path.join(root, start, word))
+            for base in (root, str(self._workspace.path)):
+                if path.startswith(f"{base}/") and (inside := path[len(base) + 1 :]) not in found:
+                    found.append(inside)
+        return found
+
+
+def unpassed_variables(command: str, environment: Mapping[str, str]) -> list[str]:
+    """Variables that a command uses, that this process has, and that the command's process does not get.
+
+    Not those that the command sets itself. A shell takes one that is not set for empty text, without a word.
+    """
+    used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", command))
+    own = {
+        name
+        for found in re.findall(r"\b([A-Za-z_]\w*)=|\b(?:for|read|export)\s+([A-Za-z_]\w*)", command)
+        for name in found
+    }
+    return sorted(name for name in used - own if name in os.environ and name not in environment)
+
+
+def _words(line: str) -> Iterator[str]:
+    """Whatever in a line may be a path, as it stands there."""
+    yield from QUOTED.findall(line)
+    for word in re.split(r"[\s:]+", line):
+        if stripped := word.strip("'\"‘’“”`(),;[]"):
+            yield stripped

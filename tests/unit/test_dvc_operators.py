@@ -1,0 +1,71 @@
+"""The operators of `dvc_airflow`, as a DAG file makes them."""
+
+import pytest
+from airflow.sdk import DAG
+
+from dvc_airflow.dvc_config import has_default_remote
+from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
+from dvc_airflow.project import DvcProjectError
+from dvc_airflow.task_group import DvcTaskGroup
+from tests.support.strangers import Stranger, dvc
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+    return Stranger(tmp_path, {"dvc.yaml": "stages: {a: {cmd: echo 1 > a.txt, outs: [a.txt]}}\n"})
+
+
+def test_a_push_without_a_remote_is_an_error_of_the_dag_with_the_command_that_adds_one(stranger, tmp_path):
+    with pytest.raises(DvcProjectError, match=rf"{stranger.path} has no default DVC remote\. Run `dvc remote add"):
+        DvcPushOperator(task_id="push", project_dir=stranger.path)
+
+    dvc(stranger.path, "remote", "add", "--default", "origin", str(tmp_path / "remote"))
+    assert DvcPushOperator(task_id="push", project_dir=stranger.path).remote_url is None
+
+
+@pytest.mark.parametrize("place", ["global", "system"])
+def test_a_remote_of_the_user_or_the_machine_counts(stranger, tmp_path, place):
+    (tmp_path / place).mkdir()
+    (tmp_path / place / "config").write_text("[core]\n    remote = all\n['remote \"all\"']\n    url = /somewhere\n")
+
+    assert has_default_remote(stranger.path)
+
+
+def test_a_remote_that_only_the_dag_names_is_enough(stranger):
+    assert DvcPushOperator(task_id="push", project_dir=stranger.path, remote_url="s3://b/p").remote_url == "s3://b/p"
+
+
+@pytest.mark.parametrize("env", ["REGION", {"REGION": "north"}, ["REGION=north"], [1], ["a b"]])
+def test_variables_are_named_and_have_no_value_in_the_dag(stranger, env):
+    with pytest.raises(ValueError, match="give the names of variables that the worker has"):
+        DvcStageOperator(task_id="a", project_dir=stranger.path, stage="a", command="x", env=env)
+
+
+def test_the_variables_of_a_group_reach_each_stage_and_no_other_does(stranger, monkeypatch, tmp_path):
+    monkeypatch.setenv("REGION", "north")
+    monkeypatch.setenv("OTHER", "hunter2")
+    with DAG("a", schedule=None):
+        group = DvcTaskGroup(
+            "g", project_dir=stranger.path, env=["REGION", "NONE"], graph_cache_dir=tmp_path / "graphs"
+        )
+
+    class Instance:
+        dag_id, run_id, task_id, try_number = "a", "run", "g.a", 1
+
+    environment = group.stage_tasks["a"].full_environment({"ti": Instance()})
+
+    assert environment["REGION"] == "north"
+    assert "NONE" not in environment
+    assert "hunter2" not in str(environment)
+
+
+def test_stages_of_one_name_in_one_dag_have_a_history_each(stranger, tmp_path):
+    with DAG("a", schedule=None):
+        groups = [
+            DvcTaskGroup(name, project_dir=stranger.path, graph_cache_dir=tmp_path / "graphs")
+            for name in ("one", "two")
+        ]
+
+    assert [group.stage_tasks["a"]._has_namesake() for group in groups] == [True, True]

@@ -1,0 +1,198 @@
+"""The results of a run come back into a checkout, as DVC has them, and nothing edited by hand is lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dvc_airflow.errors import TaskError
+from dvc_airflow.lockfile import read_stages
+from dvc_airflow.pull import pull
+from tests.support.strangers import WITH_PLUGINS, Stranger, dvc, run_git
+
+TEXT = """
+stages:
+  prepare: {cmd: mkdir -p data && cp in.txt data/a && cp in.txt data/b, deps: [in.txt], outs: [data]}
+  grade: {cmd: "wc -c < data/a > grade.json", deps: [data], metrics: [grade.json: {cache: false}]}
+  local: {cmd: cp in.txt local.txt, deps: [in.txt], outs: [local.txt: {push: false}]}
+"""
+NESTED = "stages: {last: {cmd: cp ../grade.json last.txt, deps: [../grade.json], outs: [last.txt]}}\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A project with a run of DAG one, and the user's own clone of it."""
+    folder = tmp_path_factory.mktemp("made")
+    remote = "[core]\n    analytics = false\n    remote = r\n['remote \"r\"']\n    url = ../../remote\n"
+    files = {".dvc/config": remote, ".gitignore": "/data\n/grade.json\n/local.txt\n", "sub/.gitignore": "/last.txt\n"}
+    stranger = Stranger(folder, {"dvc.yaml": TEXT, "sub/dvc.yaml": NESTED, "in.txt": "one\n", **files})
+    stranger.run(dag_id="one", push=True)
+    run_git(folder, "clone", "--quiet", str(stranger.path), str(folder / "clone"))
+    return folder
+
+
+@pytest.fixture
+def stranger(made, tmp_path):
+    shutil.copytree(made, tmp_path / "copy", symlinks=True)
+    return Stranger(tmp_path / "copy")
+
+
+@pytest.fixture
+def clone(stranger):
+    return stranger.path.with_name("clone")
+
+
+def another_run(stranger: Stranger, dag_id: str = "one") -> None:
+    stranger.write({"in.txt": "three\n"})
+    stranger.run(dag_id=dag_id, push=True)
+    stranger.write({"in.txt": "one\n"})
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "dvc_airflow", "pull", *arguments], capture_output=True, text=True, env=WITH_PLUGINS
+    )
+
+
+def test_a_clone_gets_the_last_good_run_and_dvc_knows_it(stranger, clone):
+    done = command(str(clone))
+
+    assert done.returncode == 0, done.stderr
+    assert "of DAG one, pushed at" in done.stdout
+    assert (clone / "data" / "b").read_text() == "one\n"
+    assert (clone / "grade.json").read_text() == (clone / "sub" / "last.txt").read_text() == "4\n"
+    assert not (clone / "local.txt").exists()  # push: false: it never left the worker
+    assert json.loads(dvc(clone, "metrics", "show", "--json"))[""]["data"]["grade.json"]["data"] == 4
+    assert dvc(clone, "status", "prepare", "grade", "sub/dvc.yaml:last").endswith("up to date.\n")
+    assert "was here already" in command(str(clone)).stdout
+
+
+def test_the_files_are_those_of_plain_dvc(stranger, clone):
+    pull(clone)
+
+    dvc(stranger.path, "repro", "--all-pipelines")
+    for name in ("data/a", "data/b", "grade.json", "sub/last.txt"):
+        assert (clone / name).read_bytes() == (stranger.path / name).read_bytes()
+    by_us, by_dvc = ({**read_stages(folder / "dvc.lock")} for folder in (clone, stranger.path))
+    assert by_us == by_dvc
+
+
+def test_a_run_or_a_dag_can_be_named(stranger, clone):
+    first = pull(clone).run
+    another_run(stranger, "other")
+
+    assert pull(clone).run.dag_id == "other"
+    assert (clone / "grade.json").read_text() == "6\n"
+    assert pull(clone, dag_id="one").run == first
+    assert (clone / "grade.json").read_text() == "4\n"
+    assert pull(clone, run_id=first.run_id).run == first
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--run", "none"], r"has no run none\. The last ones by name: [0-9a-f]{32}\."),
+        (["--dag", "none"], "has no run of DAG none; there are runs of one."),
+        (["--remote", "none"], "none"),
+    ],
+)
+def test_what_there_is_not_is_said_with_what_there_is(stranger, clone, options, said):
+    done = command(str(clone), *options)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(AssertionError if not said else TaskError, match=said):
+        pull(clone, **{name.strip("-") + ("_id" if name != "--remote" else ""): value for name, value in [options]})
+
+
+def test_a_remote_without_a_run_says_how_one_comes_there(stranger, clone):
+    for path in sorted((stranger.remote / "airflow").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+
+    with pytest.raises(TaskError, match=f"the remote {stranger.remote} has no run yet: DvcPushOperator leaves"):
+        pull(clone)
+
+
+@pytest.mark.parametrize("edited", ["data/a", "grade.json", "dvc.lock", "sub/dvc.lock", "data/new"])
+def test_nothing_edited_by_hand_is_overwritten_and_nothing_else_either(stranger, clone, edited):
+    pull(clone)
+    another_run(stranger)
+    text = (clone / edited).read_text() + "# mine\n" if (clone / edited).exists() else "mine\n"
+    (clone / edited).chmod(0o644) if (clone / edited).exists() else None
+    (clone / edited).write_text(text)
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file() and ".dvc" not in path.parts}
+
+    named = "data" if edited.startswith("data") else edited
+    with pytest.raises(TaskError, match=rf"^{named}: would be overwritten, and neither git nor DVC's cache has"):
+        pull(clone)
+
+    after = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file() and ".dvc" not in path.parts}
+    assert after == before
+
+
+def test_what_is_committed_or_of_an_earlier_result_may_be_replaced(stranger, clone):
+    pull(clone)
+    run_git(clone, "add", "--force", "dvc.lock", "sub/dvc.lock", "grade.json")
+    run_git(clone, "commit", "--quiet", "--message", "results")
+    (clone / ".dvc" / "tmp" / "airflow-pull.json").unlink()
+    another_run(stranger)
+
+    assert set(pull(clone).outputs) == {"data", "grade.json", "sub/last.txt"}
+    assert (clone / "data" / "a").read_text() == "three\n"
+
+
+def test_entries_of_other_stages_stay(stranger, clone):
+    lock = "schema: '2.0'\nstages:\n  mine:\n    cmd: echo\n"
+    (clone / "dvc.lock").write_text(lock)
+    run_git(clone, "add", "dvc.lock")
+
+    pull(clone)
+
+    assert set(read_stages(clone / "dvc.lock")) == {"mine", "prepare", "grade", "local"}
+
+
+def test_a_folder_that_is_no_project_is_refused(tmp_path):
+    done = command(str(tmp_path))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_another_project_in_the_same_remote_is_not_taken_for_ours(stranger, clone, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = Stranger(
+        tmp_path / "other", {"dvc.yaml": "stages: {prepare: {cmd: echo x > x, outs: [x]}, own: {cmd: 'true'}}\n"}
+    )
+    other.remote = stranger.remote
+    other.run(dag_id="theirs", push=True)
+
+    assert pull(clone).run.dag_id == "one"
+    for path in (stranger.remote / "airflow" / "last_run").iterdir():
+        path.unlink() if path.name == "one" else None
+    with pytest.raises(TaskError, match=r"has no run of this project; there are runs of theirs\."):
+        pull(clone)
+
+
+def test_an_output_of_a_committed_lock_that_nobody_else_has_is_not_lost(stranger, clone):
+    """As after `dvc repro --no-commit`, or with the cache gone."""
+    pull(clone)
+    run_git(clone, "add", "--force", "dvc.lock", "sub/dvc.lock")
+    run_git(clone, "commit", "--quiet", "--message", "locks")
+    shutil.rmtree(clone / ".dvc" / "cache")
+    another_run(stranger)
+
+    with pytest.raises(TaskError, match=r"^data, grade\.json, sub/last\.txt: would be overwritten"):
+        pull(clone)
+
+
+def test_an_uncached_metric_is_a_file_of_its_own_whatever_the_cache_links(stranger, clone):
+    dvc(clone, "config", "--local", "cache.type", "symlink")
+
+    pull(clone)
+
+    assert not (clone / "grade.json").is_symlink()
+    assert (clone / "data" / "a").is_symlink()
