@@ -106,6 +106,8 @@ def _dependencies(
             yield f"{path} is a new dependency"
         elif path not in new:
             yield f"{path} is no longer a dependency"
+        elif new[path] is None and old[path] is not None:
+            yield f"{path} is missing"
         elif old[path] != new[path]:
             yield f"{path} changed{' upstream' if path in produced else ''}"
 

@@ -7,7 +7,11 @@ from pathlib import Path
 from dvc_airflow.errors import REFUSED, TaskError
 
 SHOWN_LINES = 20
-TRACEBACK = ("Traceback (most recent call last)", '  File "')
+# Python's own, IPython's and rich's; a SyntaxError has no such line, but a place.
+TRACEBACK = re.compile(r'Traceback \(most recent call last\)|^  File "')
+# What only says that another command failed: that one has said why.
+OF_ANOTHER_COMMAND = re.compile(r"returned non-zero exit status|exited with code|command failed", re.IGNORECASE)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # sysexits.h: EX_DATAERR, EX_NOPERM, EX_CONFIG; and what shells say of a command that is missing or no program. The same
 # command would end the same way again.
 FINAL_EXIT_CODES = frozenset({65, 77, 78, 126, 127})
@@ -59,7 +63,7 @@ class Failure:
     @property
     def lines(self) -> list[str]:
         """What of the output is read for the cause."""
-        return [line[:READ_CHARACTERS] for line in self.printed]
+        return [COLOUR.sub("", line[:READ_CHARACTERS]) for line in self.printed]
 
     @property
     def last_traceback(self) -> list[str]:
@@ -70,10 +74,11 @@ class Failure:
     @property
     def cause(self) -> str | None:
         """The line that says why: of the last traceback, else of a shell or of DVC. It need not be the last one."""
-        if traceback := self.last_traceback:
-            return traceback[-1].strip()
         telling = (MISSING_FILE, MISSING_COMMAND, UNSET_VARIABLE, REFUSED_BY_DVC)
         found = [line for line in self.lines if any(words.search(line) for words in telling)]
+        traceback = self.last_traceback
+        if traceback and not (found and OF_ANOTHER_COMMAND.search(traceback[-1])):
+            return traceback[-1].strip()
         return found[-1].strip() if found else None
 
     @property
@@ -107,7 +112,7 @@ class Failure:
         :param remedy: what to do, where that is known.
         """
         shown = "\n".join("\n".join(self.printed).strip().splitlines()[-SHOWN_LINES:])
-        cause = f": {self.cause}" if self.cause and (remedy or self.cause not in shown) else ""
+        cause = f": {self.cause}" if self.cause else ""
         said = f"Its last output was:\n{shown}" if shown else "It printed nothing."
         to_do = f"What to do: {remedy}" if remedy else None
         parts = [f"{self.command} failed with exit code {self.exit_code}{cause}", to_do, said]
@@ -119,10 +124,10 @@ class Failure:
         """Where the tracebacks are among the lines, each with its exception."""
         found, lines, start = [], self.lines, None
         for number, line in enumerate(lines):
-            if start is None:
-                start = number if line.startswith(TRACEBACK) else None
-            elif line and not line[0].isspace():
-                found += [slice(start, number + 1)] if EXCEPTION.match(line) else []
+            if TRACEBACK.search(line):
+                start = number if start is None else start
+            elif start is not None and EXCEPTION.match(line):
+                found.append(slice(start, number + 1))
                 start = None
         return found
 

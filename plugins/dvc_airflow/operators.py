@@ -2,7 +2,6 @@
 
 import gc
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from dvc_airflow.arguments import require_functions, variable_names
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote
 from dvc_airflow.errors import ResultError, TaskError
@@ -28,22 +28,7 @@ from dvc_airflow.stage_settings import StageSettings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-
 __all__ = ["DvcOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
-
-
-def variable_names(env: Sequence[str]) -> tuple[str, ...]:
-    """Check what was given as ``env``.
-
-    :raises ValueError: it is no list of names.
-    """
-    if isinstance(env, str | Mapping) or not all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in env):
-        raise ValueError(
-            f'env={env!r}: give the names of variables that the worker has, such as ["REGION"]. Values do not belong '
-            "in a DAG."
-        )
-    return tuple(env)
 
 
 class DvcOperator(BashOperator):
@@ -75,7 +60,7 @@ class DvcOperator(BashOperator):
     def __init__(
         self,
         *,
-        project_dir: Path,
+        project_dir: Path | str,
         upstream_stages: Sequence[str] = (),
         files: Any = None,
         remote_url: Any = None,
@@ -90,11 +75,14 @@ class DvcOperator(BashOperator):
         kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
         super().__init__(**kwargs)
         self.operator_extra_links = tuple(extra_links)
-        self.project_dir = project_dir
+        self.project_dir = Path(project_dir)
         self.upstream_stages = list(upstream_stages)
         self.files = files
         self.remote_url = remote_url
         self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
+        require_functions(
+            cache_dir=cache_dir, environment=environment, credentials=credentials, remote_options=remote_options
+        )
         self.cache_dir = cache_dir
         self.passed_on = variable_names(env)
         self.environment = environment
@@ -257,6 +245,7 @@ class DvcStageOperator(DvcOperator):
             is_frozen=self.frozen,
             publish=tuple(self.publish),
             check_restored=self.check_restored,
+            passed_on=self.passed_on,
             history=self.task_id if self._has_namesake() else None,
             environment=partial(self.full_environment, context),
         )

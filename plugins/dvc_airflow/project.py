@@ -43,7 +43,7 @@ class Project:
     """What DVC says of a project: its stages, in an order in which they can run, and what it worked them out of.
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
-    ``outputs`` are all files and folders in it that stages make or .dvc files track.
+    ``outputs`` are all files and folders in it that stages make, but for what persists.
     """
 
     stages: tuple[StageSpec, ...]

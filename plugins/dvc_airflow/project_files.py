@@ -35,7 +35,8 @@ def project_content(project_dir: Path, sources: Sequence[str] = (), outputs: Col
     from DVC, not from a command. Where there is no git, `LIST` says what git tracked.
 
     :param sources: declared dependencies of a stage that no stage makes; they count even if git ignores them.
-    :param outputs: what the stages of the project make; not taken for a part of a source.
+    :param outputs: what the stages of the project make. It is left out, even if git tracks it: a stage that reads it
+        without declaring it would get what another run made.
     """
     checkout = git_checkout_of(project_dir)
     files: set[str] = set()
@@ -48,7 +49,8 @@ def project_content(project_dir: Path, sources: Sequence[str] = (), outputs: Col
     )
     for source in (*sources, *_variable_files(project_dir, files)):
         inside = _below(project_dir, source, set())
-        files.update(path for path in inside if _is_own(path) and not is_in(path, outputs))
+        files.update(path for path in inside if _is_own(path))
+    files = {path for path in files if not is_in(path, outputs)}
     return Content(tuple(sorted(files)), tuple(sorted(folders)))
 
 

@@ -37,6 +37,7 @@ def pull(
     :param remote: the name of a DVC remote of the checkout; None: its default one.
     :raises TaskError: there is no such run, or something would be lost.
     """
+    project_dir = project_dir.resolve()  # DVC changes the current folder
     with opened_checkout(project_dir, remote) as repo:
         run_locks = RunLocks(RemoteFolder(repo), address(repo))
 
@@ -52,8 +53,8 @@ def pull(
         edited = [name for name in texts if _is_edited(project_dir, name)]
         if lost := [*edited, *results.conflicts]:
             raise TaskError(
-                f"{', '.join(lost)}: would be overwritten, and neither git nor DVC's cache has what is there. Commit "
-                "it, or move it away, and pull again. Nothing was changed."
+                f"{', '.join(lost)}: would be overwritten, and neither git nor DVC's cache has what is there. Move it "
+                "away, or, if git tracks it, commit it; then pull again. Nothing was changed."
             )
         results.fetch()
         # The outputs first: of a pull that is interrupted here, the next one finds them in the cache.

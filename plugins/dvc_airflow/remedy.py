@@ -14,7 +14,8 @@ from pathlib import Path
 from dvc_airflow.dvc.outputs import Maker, StageFolder
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.failure import MISSING_COMMAND, MISSING_FILE, UNSET_VARIABLE, Failure
-from dvc_airflow.project_files import NEVER_COPIED, ignored_by, is_in
+from dvc_airflow.git_checkout import git_checkout_of
+from dvc_airflow.project_files import LIST, NEVER_COPIED, ignored_by, is_in
 from dvc_airflow.stage_settings import StageSettings
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ MODULE = re.compile(r"No module named ['\"]?([\w.]+)")
 NO_GIT = re.compile(r"not a git repository|InvalidGitRepositoryError|NotGitRepository", re.IGNORECASE)
 LAST_LINES = 3  # in which a command that is no Python says why it fails, before DVC does
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes; no file has a longer one
+WITH_ENV = ", or pass its variables with env= of the task group, and do not read it"
 KEY_ERROR = re.compile(r"^KeyError: '([A-Za-z_]\w*)'$")
 ENVIRON = re.compile(r'File "<frozen os>"|[/\\]os\.py"|\benviron\b')
 
@@ -97,7 +99,7 @@ class _Remedies:
         rule, is_dep = ignored_by(self._workspace.project_dir, path), is_in(path, self._settings.sources)
         if rule:
             declare = "" if is_dep else f", and declare it as a dep of stage {self._settings.name}"
-            variables = ", or pass its variables with env= of the task group" if "env" in Path(path).name else ""
+            variables = WITH_ENV if "env" in Path(path).name else ""
             yield (
                 f"the project on this worker has no {word}, for git ignores it ({rule}): put it there{declare}"
                 f"{variables}"
@@ -124,8 +126,10 @@ class _Remedies:
             return f"the project has {word}, but tasks do not get it: it belongs to one checkout"
         rule = ignored_by(self._workspace.project_dir, path)
         why = f"git ignores it ({rule})" if rule else "but the task's copy of the project has not"
-        variables = ", or pass its variables with env= of the task group" if "env" in Path(path).name else ""
-        return f"the project has {word}, {why}: declare it as a dep of stage {self._settings.name}{variables}"
+        more = WITH_ENV if "env" in Path(path).name else ""
+        if git_checkout_of(self._workspace.project_dir) is None:
+            more += f". If git tracks it, ship the list {LIST} with the project (python -m dvc_airflow list-files)"
+        return f"the project has {word}, {why}: declare it as a dep of stage {self._settings.name}{more}"
 
     def _modules(self) -> Iterator[str]:
         for name in MODULE.findall(self._cause):
@@ -144,13 +148,31 @@ class _Remedies:
         if any(ENVIRON.search(line) for line in self._failure.last_traceback[:-1]):
             names += KEY_ERROR.findall(self._cause)
         for name in names:
-            if name not in self._environment:
+            if name in self._environment:
+                continue
+            if name in self._settings.passed_on:
+                yield f"env= names {name}, but this worker does not have it: set it there"
+            elif rule := self._is_in_env_file(name):
+                yield (
+                    f"the project's .env has {name}, and {rule}: declare .env as a dep of stage {self._settings.name}, "
+                    f'or set {name} for the worker and name it in the task group: env=["{name}"]'
+                )
+            else:
                 there = "the worker has it" if name in os.environ else "the worker does not have it either"
                 yield (
                     f"a stage gets no variable that is not named for it, and {there}: "
                     + ("" if name in os.environ else f"set {name} for the worker, and ")
                     + f'name it in the task group: env=["{name}"]'
                 )
+
+    def _is_in_env_file(self, name: str) -> str | None:
+        """By which rule the task's copy of the project lacks a file .env that sets this variable."""
+        file = self._workspace.project_dir / ".env"
+        rule = ignored_by(self._workspace.project_dir, ".env")
+        if not rule or self._has(".env") or not file.is_file():
+            return None
+        is_set = re.search(rf"^\s*(?:export\s+)?{name}\s*=", file.read_text(errors="replace"), re.MULTILINE)
+        return f"git ignores it ({rule})" if is_set else None
 
     def _git(self) -> Iterator[str]:
         if any(NO_GIT.search(line) for line in (self._cause, *self._failure.lines[-LAST_LINES:])):

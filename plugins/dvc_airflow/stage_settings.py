@@ -21,6 +21,7 @@ class StageSettings:
     :param publish: small text outputs whose content goes into the result.
     :param check_restored: called with the published outputs of an earlier result; returns why that may not be used any
         more, or None.
+    :param passed_on: names of variables that it is to get from this process.
     :param history: under which name the history of its DAG knows it; default: its own.
     :param environment: gives all that the command's process gets.
     """
@@ -34,6 +35,7 @@ class StageSettings:
     is_frozen: bool = False
     publish: tuple[str, ...] = ()
     check_restored: Callable[[Mapping[str, str]], str | None] | None = None
+    passed_on: tuple[str, ...] = ()
     history: str | None = None
     environment: Environment = base_environment
 

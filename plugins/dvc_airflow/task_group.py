@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow.sdk import TaskGroup
 
+from dvc_airflow.arguments import require_stages
 from dvc_airflow.operators import DvcStageOperator, Environment
-from dvc_airflow.project import DvcProjectError, StageSpec, load_project
+from dvc_airflow.project import StageSpec, load_project
 
 
 class DvcTaskGroup(TaskGroup):
@@ -29,7 +30,7 @@ class DvcTaskGroup(TaskGroup):
         self,
         group_id: str = "pipeline",
         *,
-        project_dir: Path,
+        project_dir: Path | str,
         stage_environment: Mapping[str, Environment] | None = None,
         stage_options: Mapping[str, Mapping[str, Any]] | None = None,
         files: Any = None,
@@ -43,12 +44,9 @@ class DvcTaskGroup(TaskGroup):
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id, **kwargs)
+        project_dir = Path(project_dir)
         project = load_project(project_dir, graph_cache_dir or _graph_cache_dir())
-        unknown = {*(stage_environment or {}), *(stage_options or {})} - {stage.name for stage in project.stages}
-        if unknown:
-            raise DvcProjectError(
-                f"{project_dir}: dvc.yaml has no stage {', '.join(sorted(unknown))}, but the DAG names it."
-            )
+        require_stages(project, str(project_dir), stage_environment, stage_options)
         common = {
             "project_dir": project_dir,
             "definitions": project.definitions,

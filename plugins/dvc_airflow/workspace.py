@@ -35,7 +35,7 @@ class Workspace:
     :param files: texts that take the place of the project's own files, by relative POSIX path.
     :param lock: entries of the stages whose outputs the task reads.
     :param sources: declared dependencies that no stage makes: they are copied even if git ignores them.
-    :param outputs: what the stages of the project make; not taken for a part of a source.
+    :param outputs: what the stages of the project make: left out.
     :param cache_dir: DVC cache to share with other tasks; None gives the workspace a cache of its own.
     :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
     :param remote_options: options of that remote, without secrets; they win over those of the project's .dvc/config.

@@ -30,7 +30,6 @@ def airflow(copy_project: Callable[[], Path]) -> Iterator[Served]:
 
 def test_it_says_where_everything_is_but_not_the_password(airflow):
     mlflow = re.search(r"MLflow  (\S+)", airflow.said)[1]
-
     assert airflow.password not in airflow.said
     assert requests.get(f"{airflow.url}/api/v2/dags", timeout=30).status_code == 401
     assert requests.get(f"{mlflow}/health", timeout=30).ok

@@ -56,6 +56,7 @@ class Stranger:
         cache: bool = True,
         force: bool = False,
         env: Sequence[str] = (),
+        passed_on: Sequence[str] = (),
         remote: bool = True,
         dag_id: str = "dag",
         push: bool = False,
@@ -65,6 +66,7 @@ class Stranger:
 
         :param only: of these stages; default: of all.
         :param env: variables that the stages get.
+        :param passed_on: variables that they are to get, as the messages know.
         :param earlier: results of stages that are not run.
         """
         project, results = load_project(self.path, self._graphs), dict(earlier or {})
@@ -80,6 +82,7 @@ class Stranger:
                 is_frozen=stage.frozen,
                 sources=stage.sources,
                 outputs=project.outputs,
+                passed_on=tuple(passed_on),
                 environment=lambda: {**base_environment(), **{name: os.environ[name] for name in env}},
             )
             lock = merge_locks(results[name].lock for name in stage.upstream)

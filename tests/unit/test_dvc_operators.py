@@ -69,3 +69,21 @@ def test_stages_of_one_name_in_one_dag_have_a_history_each(stranger, tmp_path):
         ]
 
     assert [group.stage_tasks["a"]._has_namesake() for group in groups] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "credentials", "remote_options", "environment"])
+def test_what_is_called_in_the_worker_is_a_function_and_its_value_is_not_shown(stranger, name):
+    with pytest.raises(TypeError, match=rf"^{name}: give a function") as caught:
+        DvcStageOperator(
+            task_id="a", project_dir=str(stranger.path), stage="a", command="x", **{name: {"key": "hunter2"}}
+        )
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_options_of_a_stage_that_is_not_there_are_refused_with_those_that_are(stranger, tmp_path):
+    with (
+        DAG("a", schedule=None),
+        pytest.raises(DvcProjectError, match=r"has no stage b, but the DAG names it\. The stages are a\."),
+    ):
+        DvcTaskGroup("g", project_dir=str(stranger.path), stage_options={"b": {}}, graph_cache_dir=tmp_path)

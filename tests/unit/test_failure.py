@@ -160,3 +160,36 @@ def test_a_line_without_an_end_is_read_in_part(start):
 
 def test_a_number_that_looks_like_an_answer_of_a_server_is_none():
     assert failed(*TRACEBACK, "IndexError: index 500 is out of bounds for axis 0 with size 500").is_final
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        [
+            "\x1b[0;31mAttributeError\x1b[0m            Traceback (most recent call last)",
+            "\x1b[0;32m<ipython-input-1>\x1b[0m in <module>",
+            "\x1b[0;32m----> 1\x1b[0m x.y",
+            "\x1b[0;31mAttributeError\x1b[0m: no attribute",
+        ],
+        [
+            "╭───── Traceback (most recent call last) ─────╮",
+            "│ /w/x.py:1 in <module>                       │",
+            "╰─────────────────────────────────────────────╯",
+            "AttributeError: no attribute",
+        ],
+    ],
+    ids=["IPython", "rich"],
+)
+def test_the_tracebacks_of_notebooks_and_of_rich_are_read_too(printed):
+    failure = failed(*printed, REPRO)
+
+    assert failure.cause == "AttributeError: no attribute"
+    assert failure.is_final
+
+
+def test_of_a_command_that_python_ran_its_own_words_are_the_cause():
+    said = "cat: data/x.csv: No such file or directory"
+    last = "subprocess.CalledProcessError: Command 'cat data/x.csv' returned non-zero exit status 1."
+
+    assert failed(said, *TRACEBACK, last, REPRO).cause == said
+    assert not failed(*TRACEBACK, last, REPRO).is_final

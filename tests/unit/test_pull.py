@@ -196,3 +196,24 @@ def test_an_uncached_metric_is_a_file_of_its_own_whatever_the_cache_links(strang
 
     assert not (clone / "grade.json").is_symlink()
     assert (clone / "data" / "a").is_symlink()
+
+
+def test_a_relative_path_is_a_checkout_too(stranger, clone, monkeypatch):
+    monkeypatch.chdir(clone.parent)
+
+    pull(Path(clone.name))
+
+    assert set(read_stages(clone / "dvc.lock")) == {"prepare", "grade", "local"}
+    assert not (clone / clone.name).exists()
+
+
+def test_git_ignores_what_dvc_tracks_as_after_repro(stranger, clone):
+    (clone / ".gitignore").write_text("/mine\n")
+    (clone / "sub" / ".gitignore").unlink()
+
+    pull(clone)
+
+    assert (clone / ".gitignore").read_text() == "/mine\n/data\n"
+    assert (clone / "sub" / ".gitignore").read_text() == "/last.txt\n"
+    new = run_git(clone, "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert {line for line in new if line.startswith("??")} == {"?? dvc.lock", "?? sub/dvc.lock", "?? grade.json"}

@@ -69,7 +69,7 @@ def test_a_file_that_git_ignores_is_named_with_the_rule(tmp_path, monkeypatch, s
     here = failure_of(stranger)
     stranger.write({"dvc.yaml": stage(command, "query.sql, .env")})
 
-    declare = "declare it as a dep of stage use, or pass its variables with env= of the task group."
+    declare = "declare it as a dep of stage use, or pass its variables with env= of the task group, and do not read it."
     assert here.endswith(f"What to do: the project has ./.env, git ignores it (.gitignore:3): {declare}")
     assert (
         f"the project on this worker has no ./.env, for git ignores it (.gitignore:3): put it there, and {declare}"
@@ -197,3 +197,49 @@ def test_what_was_said_before_is_not_taken_for_the_cause(tmp_path, said, then):
 
     assert "What to do" not in str(caught.value)
     assert caught.value.is_final is ("KeyError" in then)
+
+
+def test_a_variable_of_an_env_file_that_git_ignores_is_found_there(tmp_path):
+    """As with dotenv, which says nothing of a file that is not there."""
+    use = "import os\nopen('out.txt', 'w').write(os.environ['DB_URL'])\n"
+    stranger = Stranger(tmp_path, {"dvc.yaml": stage("python use.py", "use.py"), "use.py": use, ".gitignore": ".env\n"})
+    stranger.write({".env": "export DB_URL=x\n"})
+
+    assert "the project's .env has DB_URL, and git ignores it (.gitignore:1): declare .env as a dep" in (
+        failure_of(stranger)
+    )
+
+
+def test_a_variable_that_is_named_but_not_there_is_to_be_set(tmp_path):
+    stranger = Stranger(tmp_path, {"dvc.yaml": stage("set -u; echo $SITE_NAME > out.txt")})
+
+    said = failure_of(stranger, passed_on=["SITE_NAME"])
+
+    assert said.endswith("What to do: env= names SITE_NAME, but this worker does not have it: set it there.")
+
+
+def test_without_git_the_list_is_named(tmp_path):
+    files = {"dvc.yaml": stage("cat codes.csv > out.txt"), ".gitignore": "*.csv\n", "codes.csv": ""}
+    stranger = Stranger(tmp_path, files)
+    (stranger.path / ".git").rename(tmp_path / "elsewhere")
+
+    assert "ship the list .dvc/files.txt with the project (python -m dvc_airflow list-files)" in failure_of(stranger)
+
+
+def test_what_another_stage_makes_is_not_read_from_git_by_one_that_does_not_declare_it(tmp_path):
+    """It would be what an earlier run made."""
+    text = """
+stages:
+  score: {cmd: echo 2 > score.json, metrics: [score.json: {cache: false}]}
+  use: {cmd: cat score.json > out.txt, deps: [rules.txt], outs: [out.txt]}
+"""
+    stranger = Stranger(tmp_path, {"dvc.yaml": text, "rules.txt": "", "score.json": "1\n"})
+
+    assert "score.json is made by stage score: add it to the deps of stage use" in failure_of(stranger)
+
+
+def test_what_persists_begins_with_what_git_has(tmp_path):
+    text = "stages: {grow: {cmd: echo 2 >> all.txt, outs: [all.txt: {persist: true, cache: false}]}}\n"
+    stranger = Stranger(tmp_path, {"dvc.yaml": text, "all.txt": "1\n"})
+
+    assert [stranger.run(force=True)["grow"].entry["outs"][0]["size"] for _ in range(2)] == [4, 6]

@@ -48,7 +48,8 @@ class Results:
     """
 
     def __init__(self, repo: "Repo", lock: Lock, is_in_git: Callable[[Path], bool]) -> None:
-        self._objects, self._is_in_git = Objects(repo), is_in_git
+        self._repo, self._objects, self._is_in_git = repo, Objects(repo), is_in_git
+        self._all: list[Output] = []
         #: those that differ from what the checkout has
         self._outs: list[Output] = []
         self._conflicts: list[str] = []
@@ -74,12 +75,17 @@ class Results:
         self._objects.fetch(objects_of(self._objects, self._outs))
 
     def put(self) -> None:
-        """Put them into the checkout, over what is there."""
+        """Put them into the checkout, over what is there; git ignores those that DVC tracks, as after `dvc repro`."""
         for out in self._outs:
             is_cached, out.use_cache = out.use_cache, True  # `dvc metrics show` also reads what dvc.yaml does not cache
             out.checkout(force=True, allow_missing=False)
             if not is_cached:
                 out.unprotect()  # git may track it: no link into the cache
+            out.use_cache = is_cached
+        with self._repo.scm_context:
+            for out in self._all:
+                if out.use_scm_ignore and not self._repo.scm.is_tracked(out.fspath):
+                    self._repo.scm_context.ignore(out.fspath)
 
     def _compare(self, stage: "PipelineStage", entry: LockEntry) -> None:
         from dvc.stage.loader import StageLoader
@@ -88,6 +94,7 @@ class Results:
         for out in stage.outs:
             if not (out.hash_info and out.can_push and out.protocol == "local" and out.is_in_repo):
                 continue
+            self._all.append(out)
             there = out.get_hash() if out.exists else None
             if there == out.hash_info:
                 continue

@@ -17,6 +17,7 @@ from dvc.stage import PipelineStage
 from networkx import lexicographical_topological_sort
 
 from dvc_airflow.dvc.outputs import stage_name
+from dvc_airflow.project_files import is_in
 from dvc_airflow.workspace import Workspace
 
 LONGEST_TASK_ID = 200  # Airflow allows 250, with the ids of the groups around
@@ -43,6 +44,7 @@ def describe(project_dir: Path) -> dict[str, Any]:
         for stage, name in names.items():
             _check_paths(stage, name, repo.root_dir)
         ids = task_ids(names.values())
+        outputs = set(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _local_outputs(repo)}))
         # What the templating takes from there as soon as it is there.
         variable_files |= {Path(stage.path).parent / "params.yaml" for stage in names}
         return {
@@ -54,12 +56,12 @@ def describe(project_dir: Path) -> dict[str, Any]:
                     "description": stage.desc,
                     "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
                     "frozen": stage.frozen,
-                    "sources": _sources(stage, repo),
+                    "sources": _sources(stage, repo.root_dir, outputs),
                 }
                 for stage, name in names.items()
             ],
             "variable_files": sorted(_below(workspace.path, variable_files)),
-            "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _local_outputs(repo)})),
+            "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _made(names)})),
         }
 
 
@@ -67,16 +69,16 @@ def _local_outputs(repo: Repo) -> Iterator["Output"]:
     return (out for stage in repo.index.stages for out in stage.outs if out.protocol == "local" and out.is_in_repo)
 
 
-def _sources(stage: PipelineStage, repo: Repo) -> list[str]:
+def _made(stages: Iterable[PipelineStage]) -> Iterator[Output]:
+    """What stages make anew each time: what persists, they go on with."""
+    return (out for stage in stages for out in stage.outs if out.protocol == "local" and not out.persist)
+
+
+def _sources(stage: PipelineStage, root: str, outputs: set[str]) -> list[str]:
     """The files and folders of the project that the stage depends on and that no output is, or holds."""
-    outputs = [out.fs_path for out in _local_outputs(repo)]
-    return sorted(
-        Path(dep.fs_path).relative_to(repo.root_dir).as_posix()
-        for dep in stage.deps
-        if dep.protocol == "local"
-        and Path(dep.fs_path).is_relative_to(repo.root_dir)
-        and not any(dep.fs.isin_or_eq(dep.fs_path, output) for output in outputs)
-    )
+    paths = [Path(dep.fs_path) for dep in stage.deps if dep.protocol == "local"]
+    own = {path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)}
+    return sorted(path for path in own if not is_in(path, outputs))
 
 
 def task_ids(names: Iterable[str]) -> dict[str, str]:
@@ -144,7 +146,7 @@ def _say(error: Exception) -> None:
         if pretty is None:
             raise ValueError(error)
         pretty()
-    except ValueError:
+    except Exception:  # noqa: BLE001 - it may find nothing to show
         print(f"{error}" + (f": {error.__cause__}" if error.__cause__ else ""), file=sys.stderr)
 
 

@@ -1,0 +1,47 @@
+"""Checks of what a DAG file gives to the task group and the operators."""
+
+import re
+import textwrap
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from dvc_airflow.project import DvcProjectError, Project
+
+VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def variable_names(env: Sequence[str]) -> tuple[str, ...]:
+    """Check what was given as ``env``.
+
+    :raises ValueError: it is no list of names.
+    """
+    if isinstance(env, str | Mapping) or not all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in env):
+        raise ValueError(
+            'env: give the names of variables that the worker has, such as ["REGION"]. Values do not belong in a DAG.'
+        )
+    return tuple(env)
+
+
+def require_functions(**arguments: Any) -> None:
+    """Check that these arguments are functions.
+
+    :raises TypeError: one is none. Its value is not shown: it may be a secret.
+    """
+    for name, function in arguments.items():
+        if not callable(function):
+            raise TypeError(f"{name}: give a function. It is called in the worker, not when the DAG is parsed.")
+
+
+def require_stages(project: Project, where: str, *arguments: Collection[str] | None) -> None:
+    """Check that a project has the stages that a DAG names.
+
+    :param where: the project, for people.
+    :raises DvcProjectError: it has not; with those that it has.
+    """
+    named: Iterable[str] = {name for argument in arguments for name in argument or ()}
+    names = [stage.name for stage in project.stages]
+    if unknown := sorted(set(named) - set(names)):
+        shown = textwrap.shorten(", ".join(names), 500, placeholder=" ...")
+        raise DvcProjectError(
+            f"{where}: dvc.yaml has no stage {', '.join(unknown)}, but the DAG names it. The stages are {shown}."
+        )
