@@ -20,6 +20,7 @@ from tests.support.shared_services import (
     stop_shared_services,
 )
 
+LONGEST = "test_scheduler.py"
 DEPLOYMENTS = pytest.StashKey[list[Deployment]]()  # of a test module
 
 
@@ -35,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files in random order, but those of seconds last: else the workers wait for the one that has a long file left."""
-    items.sort(key=lambda item: item.path.parent.name == "unit")
+    """Files in random order, but the longest first and those of seconds last: else two workers wait for the third."""
+    items.sort(key=lambda item: (item.path.parent.name == "unit", item.path.name != LONGEST))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
