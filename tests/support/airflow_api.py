@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 ENDED = ("success", "failed")
+BUSY = 3  # how much longer anything may take beside other tests
 
 
 class AirflowApi:
@@ -119,11 +120,12 @@ def _line(entry: dict[str, Any]) -> str:
 def wait_for(condition: Callable[[], Any], seconds: float, detail: Callable[[], str] = lambda: "") -> Any:
     """Ask until there is an answer.
 
+    :param seconds: that it may take on a quiet machine. A hang is meant, so it gets several times as long.
     :param detail: what to say if there is none in time.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + BUSY * seconds
     while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {condition.__qualname__}. {detail()}"
+        assert time.monotonic() < end, f"not within {BUSY * seconds} s: {condition.__qualname__}. {detail()}"
         time.sleep(0.3)
     return found
 
