@@ -12,7 +12,7 @@ import psutil
 from include.services.embedded.guard import descendants
 from tests.support.copies import clean_environment
 
-PATIENCE = 300  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
+PATIENCE = 900  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
 
 
 class Home:

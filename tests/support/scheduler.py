@@ -58,7 +58,7 @@ def running_airflow(
                 end_descendants(process.pid)
                 process.terminate()
         for process in processes:
-            process.wait(30)
+            process.wait(120)
 
 
 def _start(deployment: Deployment, command: Sequence[str]) -> "subprocess.Popen[bytes]":
