@@ -53,13 +53,13 @@ down: ## stop the containers; the data stay (VOLUMES=1: they are removed too)
 logs: ## follow the logs of the containers (SERVICE=mlflow for one)
 	@$(COMPOSE) logs --follow --tail 100 $(SERVICE)
 
-test: $(VENV)/.installed ## all tests but the slow ones: about ten minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
+test: $(VENV)/.installed ## all tests but the slow ones: ten to fifteen minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
 test-unit: $(VENV)/.installed ## the tests that need no server: seconds
 	@$(PYTEST) tests/unit $(ARGS)
 
-test-slow: $(VENV)/.installed ## the web UI, outages, bad disks, kills of every kind, fifty runs at once: about twenty minutes
+test-slow: $(VENV)/.installed ## the web UI, outages, bad disks, kills of every kind, fifty runs at once: half an hour
 	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
