@@ -86,7 +86,10 @@ with DAG(
         stage_environment={"get_data": store_environment, "train_and_evaluate": tracking_environment},
         stage_options={
             "get_data": {"extra_links": links("raw_data")},
-            "preprocess": {"extra_links": links("train_data", "test_data")},
+            "preprocess": {
+                "publish": [config.paths.columns],
+                "extra_links": links("train_data", "test_data", "columns"),
+            },
             "train_and_evaluate": {
                 "publish": [config.paths.mlflow_run, config.paths.metrics],
                 "extra_links": [MlflowRunLink(), *links("model", "metrics", "mlflow_run")],

@@ -1,6 +1,5 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.lineage.summary import summary
-from include.stages.plots import PLOTS, svg
+from include.stages.plots import PLOTS, read_table, svg
 from include.store.stored_objects import StoredObjects
 
 SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages")  # in the template: heading, link, table
@@ -39,14 +38,10 @@ def render(manifest: Manifest, verdict: Mapping[str, Any] | None, objects: Store
 
 def _plots(manifest: Manifest, objects: StoredObjects) -> list[str]:
     """The figures as SVG."""
-    import pandas as pd
-
     md5s = {record.path: record.md5 for record in manifest.outputs}
     files = {plot: plot.file(manifest.config["paths"]["plots"]) for plot in PLOTS}
     return [
-        svg(plot.figure(pd.read_csv(io.BytesIO(objects.read(file, md5)))))
-        for plot, file in files.items()
-        if (md5 := md5s.get(file))
+        svg(plot.figure(read_table(objects.read(file, md5)))) for plot, file in files.items() if (md5 := md5s.get(file))
     ]
 
 

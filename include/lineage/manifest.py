@@ -99,6 +99,7 @@ class Manifest(_Part):
     mlflow_run: dict[str, str]
     model: ModelVersion | None = None
     metrics: dict[str, float]
+    warnings: list[str] = []  # about the data, by the stage `preprocess`
     packages: dict[str, str]
 
     @property
@@ -142,7 +143,7 @@ class EndedStage(Protocol):
 def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[EndedStage], code: Code) -> Manifest:
     """Build the manifest of a run.
 
-    :param results: of the stages; one of them publishes the metrics and the MLflow run.
+    :param results: of the stages, which publish the use of the columns, the metrics and the MLflow run.
     """
     published = {path: text for result in results for path, text in result.published.items()}
     stages: dict[str, Any] = {}
@@ -160,6 +161,7 @@ def build(config: PipelineConfig, airflow: AirflowRun, results: Sequence[EndedSt
         files=_files(lock),
         mlflow_run=json.loads(published[config.paths.mlflow_run]),
         metrics=metrics_by_name(json.loads(published[config.paths.metrics])),
+        warnings=json.loads(published[config.paths.columns])["warnings"],
         packages=package_versions(),
     )
 

@@ -8,10 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from include.errors import DataError
+from include.models.inputs import inputs_of
 from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
 from include.stages.score import metrics_by_name, score
 from include.store.client import client
 from include.store.stored_objects import StoredObjects
+from include.tables.columns import as_labels
+from include.tables.parquet_file import read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,23 +63,21 @@ class Comparison:
         what = f"the champion, version {champion.version} of {champion.name},"
         pipeline = load_model(champion.name, str(champion.version), what)
         features, target = self._test_rows()
-        wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
-        if absent := [name for name in wanted if name not in features.columns]:
+        try:
+            inputs = inputs_of(pipeline, features, "the table of test rows")
+        except DataError as error:
             return None, (
-                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to "
-                "replace it, make it champion with `rollback VERSION`"
+                f"{what} cannot be compared: {str(error).partition('. It has:')[0]}. If this model is to replace it, "
+                "make it champion with `rollback VERSION`"
             )
-        return metrics_by_name({"test": score(pipeline, features[wanted], target)}), note
+        return metrics_by_name({"test": score(pipeline, inputs, target)}), note
 
     def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
-        import pandas as pd
-
         path = self.config.paths.test_data
         storage = self.config.storage
         objects = StoredObjects(client(self.runtime), self.runtime, storage.bucket, storage.prefix)
-        frame = pd.read_csv(io.BytesIO(objects.read(path, self.test_md5)))
-        target = self.config.data.target
-        return frame.drop(columns=target).astype(float), frame[target].astype(str)
+        features = read_parquet(io.BytesIO(objects.read(path, self.test_md5)))
+        return features, as_labels(features.pop(self.config.data.target))
 
 
 REMEDY = (

@@ -12,12 +12,15 @@ from urllib.parse import quote
 
 from include.errors import DataError, PipelineError
 from include.mlflow_client import CHAMPION, version_of_alias
+from include.models.pipeline import categorical_columns
 from include.registry.comparison import load_model
 from include.scoring.predictions import PREDICTION, Batch, predict
-from include.settings import DataConfig, PipelineConfig, RuntimeSettings
-from include.stages.get_data import format_of, load_builtin, parse
+from include.settings import PipelineConfig, RuntimeSettings
+from include.stages.get_data import load_builtin
 from include.store.client import client, ensure_bucket, translated_errors
-from include.store.sources import builtin_name, fill_date, kind, read_bytes
+from include.store.sources import builtin_name, fill_date, kind, local_file
+from include.tables.read import Origin, read_cells, read_table
+from include.tables.unpack import unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +56,9 @@ def score_batch(
     :param base_dir: what a relative path is relative to.
     :raises DataError: the table does not fit the model, or there is no champion that can be loaded; nothing is written.
     """
-    batch = read(config, runtime, moment, base_dir)
     name, version = config.registry.model_name, champion(mlflow, config.registry.model_name)
     pipeline = load_model(name, version, f"the champion, version {version} of {name},")
+    batch = read(config, runtime, moment, base_dir, categorical_columns(pipeline))
     scored = predict(pipeline, batch, version)
     key = f"{config.scoring.prefix}/{quote(run_id, safe='')}/predictions.{batch.format}"
     with translated_errors(runtime, f"s3://{config.storage.bucket}/{key}"):
@@ -66,31 +69,29 @@ def score_batch(
     return Scored(name, version, batch.source, batch.md5, len(scored), counts, config.storage.bucket, key)
 
 
-def read(config: PipelineConfig, runtime: RuntimeSettings, moment: datetime, base_dir: Path) -> Batch:
+def read(
+    config: PipelineConfig, runtime: RuntimeSettings, moment: datetime, base_dir: Path, categories: list[str]
+) -> Batch:
     """Fetch the table.
 
+    :param categories: columns whose text is not to be taken for numbers.
     :raises ConfigError, DataError: there is none at ``scoring.input``.
     """
-    with _about_scoring():
-        source = fill_date(config.scoring.input, moment)
-        data = DataConfig(source=source, format=config.scoring.format, target=config.data.target)
-        if kind(source) == "sklearn":
-            table = load_builtin(builtin_name(source), data.target)
-            return Batch(source, _md5(_bytes(table, "csv")), "csv", table, table)
-        content = read_bytes(source, None, runtime, base_dir)
-        file_format = data.format if data.format != "auto" else format_of(source)
-        table = parse(content, data)
-        carried = _as_text(content, table, source) if file_format == "csv" else table
-        return Batch(source, _md5(content), file_format, table, carried)
-
-
-def _as_text(content: bytes, table: "pd.DataFrame", source: str) -> "pd.DataFrame":
-    """The cells of a CSV as they are: as numbers, 007 would come back as 7, and NA as nothing."""
     import pandas as pd
 
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first field for an index: all has shifted
-        raise DataError(f"data.source: {source} has rows with more fields than its header line. Fix the file.")
-    return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    rules = config.scoring
+    with _about_scoring():
+        source = fill_date(rules.input, moment)
+        if kind(source) == "sklearn":
+            table = load_builtin(builtin_name(source), config.data.target)
+            return Batch(source, _md5(_bytes(table, "csv")), "csv", table, table)
+        origin = Origin(source, rules.format, rules.csv, "scoring.input")
+        with local_file(source, None, runtime, base_dir) as file:
+            table = read_table(file.path, origin, categories)
+            if origin.kind == "csv":
+                return Batch(source, file.md5, "csv", table, read_cells(file.path, origin))
+            with unpacked(file.path, source) as content:
+                return Batch(source, file.md5, "parquet", table, pd.read_parquet(content))
 
 
 def champion(mlflow: "MlflowClient", name: str) -> str:

@@ -1,10 +1,12 @@
 """Predictions for the rows of a table, with what they came from."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from include.errors import DataError
+from include.models.inputs import inputs_of
+from include.stages.score import predictions
+from include.tables.words import some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +19,8 @@ PREDICTION, VERSION, MD5 = "prediction", "model_version", "data_md5"
 class Batch:
     """A table to score. ``md5`` is that of the bytes it was read from; ``format`` is csv or parquet.
 
-    ``carried`` is what goes into the result: the same table, a CSV's cells as the text that they were.
+    ``carried`` is what goes into the result: the same rows, a CSV's cells as the text that they were, a Parquet file's
+    columns with the types that they have.
     """
 
     source: str
@@ -38,51 +41,10 @@ def predict(pipeline: "Pipeline", batch: Batch, version: str) -> "pd.DataFrame":
             f"the champion, version {version}, is not a classifier with named columns and probabilities. "
             "Choose a champion that ml_pipeline trained."
         )
-    features = _features(batch, [str(name) for name in pipeline.feature_names_in_])
-    columns = {PREDICTION: pipeline.predict(features)}
-    probabilities = pipeline.predict_proba(features)
+    predicted, probabilities = predictions(pipeline, inputs_of(pipeline, batch.table, batch.source))
+    columns = {PREDICTION: predicted}
     columns |= {f"probability_{name}": probabilities[:, number] for number, name in enumerate(pipeline.classes_)}
-    taken = [name for name in (*columns, VERSION, MD5) if name in {*batch.table.columns, *batch.table.index.names}]
+    taken = [name for name in (*columns, VERSION, MD5) if name in {*batch.carried.columns, *batch.carried.index.names}]
     if taken:
-        raise DataError(f"{batch.source} has columns {', '.join(taken)}, which the results need. Rename them.")
+        raise DataError(f"{batch.source} has columns {some(taken)}, which the results need. Rename them.")
     return batch.carried.assign(**columns, **{VERSION: version, MD5: batch.md5})
-
-
-def _features(batch: Batch, wanted: list[str]) -> "pd.DataFrame":
-    have = [str(name) for name in batch.table.columns]
-    absent = []
-    for name in wanted:
-        if name not in have:
-            others = {one.casefold(): one for one in have if one not in wanted}
-            near = get_close_matches(name.casefold(), others, n=1)
-            absent.append(f"{name}{f' (is it {others[near[0]]}?)' if near else ''}")
-    if absent:
-        raise DataError(
-            f"{batch.source} lacks columns that the model needs: {', '.join(absent)}. It has: {', '.join(have)}. "
-            "Rename or add them."
-        )
-    import pandas as pd
-
-    return pd.DataFrame({name: _numbers(batch.table[name], batch.source) for name in wanted})
-
-
-def _numbers(column: "pd.Series", source: str) -> "pd.Series":
-    """As floats, NaN where there is nothing. Decimals and digits as text count, as in training, which goes by CSV.
-
-    :raises DataError: a value is not a number, or infinite.
-    """
-    import numpy as np
-    import pandas as pd
-
-    if column.dtype.kind in "iufb":
-        numbers = column.astype(float)
-    elif column.dtype.kind == "O":
-        numbers = pd.to_numeric(column.astype(object), errors="coerce").astype(float)
-    else:
-        numbers = pd.Series(np.nan, index=column.index)
-    lost = column[(column.notna() & numbers.isna()).to_numpy()]
-    if len(lost):
-        raise DataError(f"{source}: column {column.name} is not numeric (contains {str(lost.iloc[0])[:80]!r}).")
-    if np.isinf(numbers.to_numpy()).any():
-        raise DataError(f"{source}: column {column.name} contains infinite values.")
-    return numbers

@@ -6,7 +6,6 @@ What changes a result is in the first, what differs from place to place in the s
 from include.settings.pipeline import (
     LOWER_IS_BETTER,
     DataConfig,
-    ModelConfig,
     PipelineConfig,
     RegistryConfig,
     ScheduleConfig,
@@ -21,7 +20,6 @@ __all__ = [
     "LOWER_IS_BETTER",
     "PROJECT_DIR",
     "DataConfig",
-    "ModelConfig",
     "PipelineConfig",
     "RegistryConfig",
     "RuntimeSettings",

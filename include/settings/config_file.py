@@ -1,7 +1,8 @@
 """Reading, checking and overriding config/config.yaml."""
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
 from datetime import date
 from difflib import get_close_matches
 from functools import cache
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from include.errors import ConfigError
+from include.models.settings import KINDS_BY_NAME
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
 
 # The DAG itself is made from these: they cannot differ from run to run.
@@ -85,7 +88,7 @@ def validate_config(document: Mapping[str, Any], where: str | Path = CONFIG_FILE
     try:
         return PipelineConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_explain(error, PipelineConfig, where)) from None
+        raise ConfigError(_explain(error, where)) from None
 
 
 def load_config(project_dir: Path = PROJECT_DIR) -> PipelineConfig:
@@ -102,31 +105,89 @@ def load_config_with(overrides: Mapping[str, Any], where: str, sections: Collect
     :param where: the values come from, for messages.
     :raises ConfigError: see `apply_overrides` and `validate_config`.
     """
-    document = apply_overrides(read_config_document(), overrides, where, sections)
-    return validate_config(document, f"{CONFIG_FILE} with {where}" if overrides else CONFIG_FILE)
+    document = read_config_document()
+    if not overrides:
+        return validate_config(document)
+    merged = apply_overrides(document, overrides, where, sections)
+    try:
+        return PipelineConfig.model_validate(merged)
+    except ValidationError as error:
+        validate_config(document)  # what is wrong in the file itself is said to be
+        raise ConfigError(_explain(error, where)) from None
 
 
 def apply_overrides(
     document: Mapping[str, Any], overrides: Mapping[str, Any], where: str, sections: Collection[str] = PIPELINE
 ) -> dict[str, Any]:
-    """Lay the values of one run over the file's: ``{"model": {"C": 2.5}}`` or ``{"model.C": 2.5}``.
+    """Lay the values of one run over the file's: ``{"split": {"test_size": 0.3}}`` or ``{"split.test_size": 0.3}``.
+
+    A hyperparameter may be named without its kind: ``{"model.C": 2.5}`` is that of ``model.kind``.
 
     :param sections: those that the DAG uses.
     :raises ConfigError: a key that the configuration does not have; the nearest one is suggested.
     """
-    merged = {section: dict(values) if isinstance(values, dict) else values for section, values in document.items()}
-    for key, value in _flatten(overrides, where):
-        section, _, name = key.partition(".")
+    flat = _flatten(overrides, where)
+    kind = flat.get("model.kind", _get(document, "model.kind"))
+    merged = deepcopy(dict(document))
+    for given, value in flat.items():
+        key = _with_kind(given, kind, where)
         if key not in _known_keys():
-            raise ConfigError(f"{where}: unknown key {key!r}{_suggest(key, _known_keys())}.")
-        if section not in sections:
+            raise ConfigError(f"{where}: unknown key {given!r}{_suggest(given)}")
+        if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
             raise ConfigError(
                 f"{where}: {key} cannot change per run, because the DAG is built from it; change {CONFIG_FILE}."
             )
-        merged.setdefault(section, {})[name] = value
+        if _is_of_another_kind(key, kind) and value != _get(document, key, _default_of(key)):
+            raise ConfigError(
+                f"{where}: {key} is changed, but model.kind is {kind!r}, so it would change nothing. Set model.kind to "
+                f"{key.split('.')[1]!r} too, or leave it out."
+            )
+        _put(merged, key, value)
     return merged
+
+
+def _with_kind(key: str, kind: Any, where: str) -> str:
+    """``model.C`` as ``model.logistic_regression.C``, where that is the kind."""
+    section, _, name = key.partition(".")
+    if section != "model" or "." in name or f"model.{name}" in _known_keys():
+        return key
+    kinds = [other for other, settings in KINDS_BY_NAME.items() if name in settings.model_fields]
+    if kinds and kind in KINDS_BY_NAME and kind not in kinds:
+        raise ConfigError(
+            f"{where}: model.{name} is a hyperparameter of {' and '.join(kinds)}, but model.kind is {kind!r}; it has: "
+            f"{', '.join(KINDS_BY_NAME[kind].model_fields)}."
+        )
+    return f"model.{kind}.{name}" if kinds else key
+
+
+def _is_of_another_kind(key: str, kind: Any) -> bool:
+    section, _, rest = key.partition(".")
+    return section == "model" and "." in rest and rest.partition(".")[0] != kind
+
+
+def _default_of(key: str) -> Any:
+    _, kind, name = key.split(".")
+    return KINDS_BY_NAME[kind].model_fields[name].default
+
+
+def _get(document: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    found: Any = document
+    for name in key.split("."):
+        if not isinstance(found, Mapping) or name not in found:
+            return default
+        found = found[name]
+    return found
+
+
+def _put(document: dict[str, Any], key: str, value: Any) -> None:
+    *names, last = key.split(".")
+    for name in names:
+        if not isinstance(document.get(name), dict):
+            document[name] = {}
+        document = document[name]
+    document[last] = value
 
 
 def is_fixed(key: str) -> bool:
@@ -134,42 +195,75 @@ def is_fixed(key: str) -> bool:
     return key.partition(".")[0] in FIXED_SECTIONS or key in FIXED_KEYS
 
 
-def _flatten(overrides: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for key, value in overrides.items():
-        if key in PipelineConfig.model_fields:
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
-            flat += [(f"{key}.{name}", inner) for name, inner in value.items()]
+def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+    """The values by their whole keys."""
+    flat: dict[str, Any] = {}
+    for name, value in overrides.items():
+        key = f"{prefix}{name}"
+        if key not in _sections():
+            flat[key] = value
+        elif isinstance(value, Mapping):
+            flat |= _flatten(value, where, f"{key}.")
         else:
-            flat.append((str(key), value))
+            raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
     return flat
 
 
 @cache
+def fields() -> dict[str, FieldInfo]:
+    """Every value of the configuration, by its key such as ``data.csv.decimal``."""
+    return dict(_fields_of(PipelineConfig))
+
+
+def _fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+@cache
 def _known_keys() -> frozenset[str]:
-    return frozenset(
-        f"{section}.{name}"
-        for section, field in PipelineConfig.model_fields.items()
-        for name in field.annotation.model_fields  # type: ignore[union-attr]
-    )
+    return frozenset(fields())
 
 
-def _suggest(key: str, known: frozenset[str]) -> str:
-    near = get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; valid keys: {', '.join(sorted(known))}"
+@cache
+def _sections() -> frozenset[str]:
+    """Sections, and those within them: ``data``, ``data.csv``."""
+    return frozenset(key.rsplit(".", depth)[0] for key in fields() for depth in range(1, key.count(".") + 1))
 
 
-def _explain(error: ValidationError, model: type[BaseModel], where: str | Path) -> str:
+def _suggest(key: str) -> str:
+    """The nearest known key, or those of the same section."""
+    short = {f"model.{name}" for settings in KINDS_BY_NAME.values() for name in settings.model_fields}
+    near = get_close_matches(key, sorted(_known_keys() | _sections() | short), n=1)
+    if near:
+        return f" (did you mean {near[0]!r}?)."
+    section = key.rpartition(".")[0]
+    of_section = sorted(one for one in _known_keys() if section and one.startswith(f"{section}."))
+    return f"; valid: {', '.join(of_section or PipelineConfig.model_fields)}."
+
+
+def _explain(error: ValidationError, where: str | Path) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(map(str, problem["loc"])) or "(whole file)"
         if problem["type"] == "extra_forbidden":
-            known = _known_keys() if "." in key else frozenset(model.model_fields)
-            lines.append(f"{key}: unknown key{_suggest(key, known)}")
+            lines.append(f"{key}: unknown key{_moved(key) or _suggest(key).removesuffix('.')}")
         elif problem["type"] == "missing":
             lines.append(f"{key}: is missing")
         else:
             got = repr(problem["input"])
-            lines.append(f"{key}: {problem['msg']} (got {got if len(got) <= 80 else got[:77] + '...'})")
+            shown = (
+                "" if isinstance(problem["input"], Mapping) else f" (got {got if len(got) <= 80 else got[:77] + '...'})"
+            )
+            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
     return f"{where}: " + "; ".join(lines) + ". Fix it there."
+
+
+def _moved(key: str) -> str:
+    """Where a hyperparameter stands that used to be directly below ``model``."""
+    name = key.removeprefix("model.")
+    kinds = [kind for kind, settings in KINDS_BY_NAME.items() if name in settings.model_fields]
+    return f"; it belongs below its kind, as in model.{kinds[0]}.{name}" if key.startswith("model.") and kinds else ""

@@ -1,32 +1,16 @@
 """The model of config/config.yaml: everything that changes a result. `include.settings.config_file` reads the file."""
 
+import codecs
 import re
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-
-def _inside_project(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or str(path) != value:
-        raise ValueError("must be a plain relative path below the project's root, like data/raw/dataset.csv")
-    return value
-
-
-def _single_line(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must not contain control characters or line breaks")
-    return value
-
-
-RelativePath = Annotated[
-    str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._/-]+$"), AfterValidator(_inside_project)
-]
-Line = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_single_line)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of the random generator")]
+from include.models.settings import ModelConfig
+from include.section import Line, RelativePath, Section, Seed
 
 
 def _without_credentials(value: str) -> str:
@@ -38,19 +22,25 @@ def _without_credentials(value: str) -> str:
     return value
 
 
-class _Section(BaseModel):
-    # Strict: a quoted number, or yes for a bool, is a slip of the pen that DVC would hash as something else.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def _parquet(value: str) -> str:
+    if not value.endswith(".parquet"):
+        raise ValueError("must end in .parquet: tables are kept as Parquet, so that every value keeps its type")
+    return value
 
 
-class PathsConfig(_Section):
+Table = Annotated[RelativePath, AfterValidator(_parquet)]
+
+
+class PathsConfig(Section):
     """Files that the stages write, relative to the project's root."""
 
-    raw_data: RelativePath = Field(description="The data set as it was fetched (CSV)")
-    train_data: RelativePath = Field(description="Rows to train on (CSV)")
-    test_data: RelativePath = Field(description="Rows held out for the test (CSV)")
+    raw_data: Table = Field(description="The data set as it was fetched (Parquet)")
+    train_data: Table = Field(description="Rows to train on (Parquet)")
+    test_data: Table = Field(description="Rows held out for the test (Parquet)")
+    columns: RelativePath = Field(description="What each column is used as, and warnings about the data (JSON)")
     model: RelativePath = Field(description="The fitted scikit-learn pipeline (joblib)")
-    metrics: RelativePath = Field(description="Metrics and classification report (JSON)")
+    metrics: RelativePath = Field(description="Metrics of both parts (JSON)")
+    classification_report: RelativePath = Field(description="Precision, recall and F1 per class (JSON)")
     plots: RelativePath = Field(description="Folder of the tables behind the plots (CSV)")
     mlflow_run: RelativePath = Field(description="Which MLflow run trained the model (JSON)")
 
@@ -70,7 +60,52 @@ class PathsConfig(_Section):
         return self
 
 
-class DataConfig(_Section):
+class CsvConfig(Section):
+    """How a CSV file is written; auto: found out where the file leaves no doubt."""
+
+    separator: str = Field("auto", description="Character between two fields, whitespace (any number of), or auto")
+    decimal: Literal["auto", ".", ","] = Field("auto", description="Decimal mark of numbers, or auto")
+    thousands: Literal["auto", "none", ",", ".", "'", " ", "_"] = Field(
+        "auto", description="Mark between groups of three digits, none, or auto"
+    )
+    encoding: Line = Field("auto", description="Encoding such as utf-8, latin-1, utf-16; auto: UTF-8, or by its mark")
+    missing: list[str] | None = Field(
+        None, description="Further texts that mean a missing value, such as ?; an empty field always does"
+    )
+
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if value not in ("auto", "whitespace") and (len(value) != 1 or value in '"\r\n\0'):
+            raise ValueError('must be auto, whitespace or a single character such as ";" or "\\t" (in double quotes)')
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_that_python_knows(cls, value: str) -> str:
+        try:
+            is_text = value == "auto" or codecs.lookup(value)._is_text_encoding
+        except LookupError:
+            is_text = False
+        if not is_text:
+            raise ValueError("is not an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16")
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> "CsvConfig":
+        marks = {"separator": self.separator, "decimal": self.decimal, "thousands": self.thousands}
+        chosen = [mark for mark in marks.values() if len(mark) == 1]
+        if len(set(chosen)) < len(chosen):
+            raise ValueError(
+                f"separator, decimal and thousands must differ, not {', '.join(map(repr, marks.values()))}"
+            )
+        return self
+
+
+Names = Annotated[list[Line] | None, Field(max_length=10_000)]
+
+
+class DataConfig(Section):
     """Where the data come from, and what they must look like."""
 
     source: Annotated[Line, AfterValidator(_without_credentials)] = Field(
@@ -78,32 +113,35 @@ class DataConfig(_Section):
     )
     version: Line | None = Field(None, description="Pinned by each run: ETag or hash of the source")
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    csv: CsvConfig = CsvConfig()
     target: Line = Field(description="Column to predict")
+    drop: Names = Field(None, description="Columns to leave out: names, ids, what is not known before the fact")
+    categorical: Literal["auto"] | Names = Field(
+        "auto", description="Columns that are categories, also where they hold numbers; auto: the columns of text"
+    )
+    keep: Names = Field(None, description="Columns to use although they look like an id or a row number")
     max_missing_share: float = Field(0.0, ge=0, lt=1, description="Share of missing cells allowed per feature (0 to 1)")
 
+    @model_validator(mode="after")
+    def _columns_have_one_use(self) -> "DataConfig":
+        for name in self.drop or ():
+            if name == self.target:
+                raise ValueError(f"drop names {name!r}, which is data.target")
+            if name in (self.keep or ()) or name in (self.categorical or ()):
+                raise ValueError(f"drop names {name!r}, which data.keep or data.categorical names too")
+        if self.categorical != "auto" and self.target in (self.categorical or ()):
+            raise ValueError(f"categorical names {self.target!r}, which is data.target: a target is always a category")
+        return self
 
-class SplitConfig(_Section):
+
+class SplitConfig(Section):
     """How the rows are divided into training and test."""
 
     test_size: float = Field(gt=0, lt=1, description="Share of rows held out for the test (0 to 1)")
     random_state: Seed
 
 
-class ModelConfig(_Section):
-    """Hyperparameters of scikit-learn's LogisticRegression, under its own names."""
-
-    C: float = Field(gt=0, le=1e12, description="Inverse of the regularisation strength")
-    solver: Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"] = Field(
-        description="Optimisation algorithm; liblinear supports two classes only"
-    )
-    tol: float = Field(gt=0, le=1, description="Tolerance at which the solver stops")
-    max_iter: int = Field(ge=1, le=1_000_000, description="Upper limit of iterations")
-    fit_intercept: bool = Field(description="Whether to fit an intercept")
-    class_weight: Literal["balanced"] | None = Field(description="balanced: weight classes by their inverse frequency")
-    random_state: Seed
-
-
-class MlflowConfig(_Section):
+class MlflowConfig(Section):
     """Where the runs are tracked."""
 
     experiment: Line = Field(description="Name of the MLflow experiment")
@@ -115,7 +153,7 @@ TestMetric = Literal[
 LOWER_IS_BETTER = frozenset({"test_log_loss"})
 
 
-class RegistryConfig(_Section):
+class RegistryConfig(Section):
     """The model registry, and the gate before the alias `champion`."""
 
     model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
@@ -136,7 +174,7 @@ class RegistryConfig(_Section):
         return self
 
 
-class StorageConfig(_Section):
+class StorageConfig(Section):
     """The place of the bytes in the object store."""
 
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -156,7 +194,7 @@ class StorageConfig(_Section):
         return value
 
 
-class ScoringConfig(_Section):
+class ScoringConfig(Section):
     """What the DAG `score_batch` scores with the champion, and where the predictions go."""
 
     input: Annotated[Line, AfterValidator(_without_credentials)] = Field(
@@ -164,6 +202,7 @@ class ScoringConfig(_Section):
         description="sklearn:<name>, a path, or an http(s):// or s3:// address; may contain {date:%Y-%m-%d}",
     )
     format: Literal["auto", "csv", "parquet"] = Field("auto", description="File format; auto: by the file's ending")
+    csv: CsvConfig = CsvConfig()
     prefix: RelativePath = Field("predictions", description="Where the predictions go in the bucket")
 
     @field_validator("prefix")
@@ -174,7 +213,7 @@ class ScoringConfig(_Section):
         return value
 
 
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """When the DAG runs, and how it retries. Changes no result."""
 
     cron: Line | None = Field(
@@ -198,7 +237,7 @@ class ScheduleConfig(_Section):
     retry_delay_seconds: int = Field(5, ge=1, le=3600, description="Seconds before the first retry; doubled each time")
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """All of config/config.yaml."""
 
     paths: PathsConfig

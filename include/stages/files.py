@@ -1,13 +1,12 @@
-"""Atomic writes, so that a killed stage leaves no half-written file, and tables that keep their exact values."""
+"""Atomic writes, so that a killed stage leaves no half-written file."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-from include.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,16 +17,25 @@ def write_bytes(path: str | Path, content: bytes, mode: int | None = None) -> No
 
     :param mode: who may read and write it; None leaves that to the umask.
     """
+    with (
+        written_whole(path) as part,
+        open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode), "wb") as file,
+    ):
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+        file.write(content)
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """The name of a file to write; it takes the place of ``path`` when the block ends well, and is removed if not."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The same folder, for os.replace is atomic only within a file system. Not by the process's id: on a shared disk
     # another machine's process may have the same.
     part = target.with_name(f".{uuid4().hex}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode), "wb") as file:
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            file.write(content)
+        yield part
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -41,18 +49,3 @@ def write_json(path: str | Path, document: Mapping[str, Any]) -> None:
 def write_csv(path: str | Path, frame: "pd.DataFrame") -> None:
     """Write a table without its index; floats in the shortest form that reads back as the same number."""
     write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
-
-
-def read_csv(path: str | Path) -> "pd.DataFrame":
-    """Read a table that `write_csv` wrote.
-
-    :raises DataError: the file is absent or no table.
-    """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run the stage that makes it: dvc repro") from None
-    except ValueError as error:  # pandas' parser and encoding errors are ValueErrors
-        raise DataError(f"{path} is not a CSV table: {error}") from None

@@ -7,13 +7,20 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from include.models.pipeline import CLASSIFY, encoded_names
+from include.stages.score import as_text
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from sklearn.pipeline import Pipeline
 
 INTERCEPT = "(intercept)"  # in place of a feature
-LARGEST = 40  # features in the figure of the coefficients; more could neither be read nor drawn in time
+LARGEST = 40  # features in the figure; more could neither be read nor drawn in time
+POINTS = 2000  # of a ROC curve, at most
+PERMUTED = 2000  # rows by which permutation importances are measured, at most
+SHUFFLES = 5  # of each feature
+TEXT = ("class", "actual", "predicted", "feature", "label")  # columns of the tables; a class may be called 01, or NA
 
 
 class Plot(NamedTuple):
@@ -38,7 +45,7 @@ def confusion_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.
     """
     import pandas as pd
 
-    return pd.DataFrame({"actual": target.to_numpy(), "predicted": pipeline.predict(features)})
+    return pd.DataFrame({"actual": as_text(target), "predicted": as_text(pipeline.predict(features))})
 
 
 def roc_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
@@ -46,42 +53,79 @@ def roc_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series
 
     :return: a row per threshold, curves one after the other; columns class, false_positive_rate, true_positive_rate.
     """
+    import numpy as np
     import pandas as pd
     from sklearn.metrics import roc_curve
 
     probabilities = pipeline.predict_proba(features)
     curves = []
-    for number, name in enumerate(pipeline.classes_):
-        false, true, _ = roc_curve(target == name, probabilities[:, number])
+    for number, name in enumerate(as_text(pipeline.classes_)):
+        false, true, _ = roc_curve(as_text(target) == name, probabilities[:, number])
+        if len(false) > POINTS:
+            some = np.linspace(0, len(false) - 1, POINTS).round().astype(int)
+            false, true = false[some], true[some]
         curves.append(pd.DataFrame({"class": name, "false_positive_rate": false, "true_positive_rate": true}))
     return pd.concat(curves, ignore_index=True)
 
 
-def coefficient_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
+def feature_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
+    """What each feature contributes: the learned weights where the model has some, else permutation importances.
+
+    :return: a row per feature (and class); columns class, feature, weight, and label (feature and class), for a bar in
+        `dvc plots` has one name.
+    """
+    has_weights = CLASSIFY in pipeline.named_steps and hasattr(pipeline[CLASSIFY], "coef_")
+    return coefficient_table(pipeline) if has_weights else importance_table(pipeline, features, target)
+
+
+def coefficient_table(pipeline: "Pipeline") -> "pd.DataFrame":
     """The learned weights, and the intercepts if they were fitted.
 
     They belong to standardised features (mean 0, standard deviation 1 on the training rows): a weight is what one
-    standard deviation adds to the class's log-odds, so that features in different units can be compared. Of two classes
-    there is one set of weights, those of the second (LogisticRegression.coef_ in scikit-learn's reference).
+    standard deviation adds to the class's log-odds, so that features in different units can be compared. A category is
+    a feature of its own, 0 or 1. Of two classes there is one set of weights, those of the second
+    (LogisticRegression.coef_ in scikit-learn's reference).
 
-    :param target: not needed; the weights are the model's own.
-    :return: a row per class and feature, the intercept last; columns class, feature, coefficient, and label (feature
-        and class), for a bar in `dvc plots` has one name.
+    :return: see `feature_table`; a row per class and feature, the intercept last.
     """
     import numpy as np
     import pandas as pd
 
-    model = pipeline[-1]
-    classes = model.classes_ if len(model.coef_) > 1 else model.classes_[1:]
-    names, columns = list(features.columns), model.coef_
+    model = pipeline[CLASSIFY]
+    classes = as_text(model.classes_ if len(model.coef_) > 1 else model.classes_[1:])
+    names, columns = encoded_names(pipeline), model.coef_
     if model.fit_intercept:
         names, columns = [*names, INTERCEPT], np.column_stack([columns, model.intercept_])
     rows = [
-        {"class": name, "feature": feature, "coefficient": float(weight), "label": f"{feature} ({name})"}
+        {"class": name, "feature": feature, "weight": float(weight), "label": f"{feature} ({name})"}
         for name, weights in zip(classes, columns, strict=True)
         for feature, weight in zip(names, weights, strict=True)
     ]
     return pd.DataFrame(rows)
+
+
+def importance_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
+    """How much accuracy is lost where a feature's values are shuffled among the rows.
+
+    :return: see `feature_table`; a row per column of the table, the class is empty.
+    """
+    import pandas as pd
+    from sklearn.inspection import permutation_importance
+
+    some = features.sample(min(len(features), PERMUTED), random_state=0)
+    times = SHUFFLES if len(features.columns) <= LARGEST else 1
+    found = permutation_importance(pipeline, some, target.loc[some.index], n_repeats=times, random_state=0)
+    rows = zip(features.columns, found.importances_mean, strict=True)
+    return pd.DataFrame(
+        [{"class": "", "feature": name, "weight": float(weight), "label": name} for name, weight in rows]
+    )
+
+
+def read_table(content: bytes) -> "pd.DataFrame":
+    """Read the table of a plot."""
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
 
 
 def confusion_figure(table: "pd.DataFrame") -> "Figure":
@@ -117,10 +161,10 @@ def roc_figure(table: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def coefficient_figure(table: "pd.DataFrame") -> "Figure":
-    """The learned weight of each feature, per class; of many features, those with the largest weights.
+def feature_figure(table: "pd.DataFrame") -> "Figure":
+    """What each feature contributes, per class; of many features, those that contribute most.
 
-    :param table: a row per class and feature, every class with the same features; columns class, feature, coefficient.
+    :param table: a row per class and feature, every class with the same features; columns class, feature, weight.
     """
     total = table["feature"].nunique(dropna=False)
     table = _largest(table)
@@ -128,23 +172,26 @@ def coefficient_figure(table: "pd.DataFrame") -> "Figure":
     features = groups[0][1]["feature"]
     some = f"\nthe {LARGEST} largest of {total}" if total > LARGEST else ""
     height = max(4.0, 1 + 0.18 * len(features), 0.05 * len(table))
-    figure = _figure(f"Coefficients (of standardised features){some}", min(height, 100))
+    has_classes = groups[0][0] != ""
+    what = "Coefficients (of standardised features)" if has_classes else "Permutation importances (loss of accuracy)"
+    figure = _figure(f"{what}{some}", min(height, 100))
     axes = figure.axes[0]
     thick = 0.8 / len(groups)
     bars = [
-        axes.barh([place - 0.4 + thick * (number + 0.5) for place in range(len(rows))], rows["coefficient"], thick)[0]
+        axes.barh([place - 0.4 + thick * (number + 0.5) for place in range(len(rows))], rows["weight"], thick)[0]
         for number, (_, rows) in enumerate(groups)
     ]
     axes.set_yticks(range(len(features)), [_plain(feature) for feature in features])
     axes.invert_yaxis()  # the first feature on top
     axes.axvline(0, color="grey", linewidth=0.8)
-    figure.legend(bars, [_plain(name) for name, _ in groups], loc="outside lower center", ncols=3)
+    if has_classes:
+        figure.legend(bars, [_plain(name) for name, _ in groups], loc="outside lower center", ncols=3)
     return figure
 
 
 def _largest(table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of the features that have the largest weight, of whatever sign, for any class; in the order given."""
-    weights = table["coefficient"].abs().groupby(table["feature"], dropna=False).max()
+    weights = table["weight"].abs().groupby(table["feature"], dropna=False).max()
     return table[table["feature"].isin(weights.nlargest(LARGEST).index)]
 
 
@@ -179,5 +226,5 @@ def _plain(name: object) -> str:
 PLOTS = (
     Plot("confusion_matrix", confusion_table, confusion_figure),
     Plot("roc_curve", roc_table, roc_figure),
-    Plot("coefficients", coefficient_table, coefficient_figure),
+    Plot("features", feature_table, feature_figure),
 )

@@ -1,7 +1,7 @@
 """How good a fitted pipeline is on some rows, and the names of these metrics."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.errors import DataError
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 PARTS = ("train", "test")
+PIECE = 100_000  # rows
 
 
 def metrics_by_name(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -22,7 +23,8 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
     """Measure the fitted pipeline on some rows.
 
     The rows may be of other classes than the model knows: a champion is scored on later data. ROC and log loss are then
-    measured over the classes of the rows.
+    measured over the classes of the rows. Classes are compared as text: a champion may have been trained on 1 as text,
+    and be scored on the number.
 
     :return: accuracy, precision_macro, recall_macro, f1_macro and roc_auc_ovr (0 to 1, higher is better), and
         log_loss (nats per row, lower is better).
@@ -30,22 +32,67 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
     """
     from sklearn import metrics
 
-    predicted, probabilities = pipeline.predict(features), pipeline.predict_proba(features)
+    found, probabilities = predictions(pipeline, features)
+    predicted, actual = as_text(found), as_text(target)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        target, predicted, average="macro", zero_division=0
+        actual, predicted, average="macro", zero_division=0
     )
-    classes = sorted(set(target))
+    classes = sorted(map(str, set(actual)))
     if len(classes) < 2:
         raise DataError(f"all rows are of class {classes[0]!r}: the ROC AUC is undefined for them.")
-    probabilities = _aligned(probabilities, list(pipeline.classes_), classes)
+    probabilities = _aligned(probabilities, list(as_text(pipeline.classes_)), classes)
     positive = probabilities[:, 1] if len(classes) == 2 else probabilities
     return {
-        "accuracy": float(metrics.accuracy_score(target, predicted)),
+        "accuracy": float(metrics.accuracy_score(actual, predicted)),
         "precision_macro": float(precision),
         "recall_macro": float(recall),
         "f1_macro": float(f1),
-        "roc_auc_ovr": float(metrics.roc_auc_score(target, positive, multi_class="ovr", labels=classes)),
-        "log_loss": float(metrics.log_loss(target, probabilities, labels=classes)),
+        "roc_auc_ovr": float(metrics.roc_auc_score(actual, positive, multi_class="ovr", labels=classes)),
+        "log_loss": float(metrics.log_loss(actual, probabilities, labels=classes)),
+    }
+
+
+def as_text(labels: "pd.Series | np.ndarray") -> "np.ndarray":
+    """Classes as text, of whatever type they are."""
+    import numpy as np
+
+    return np.asarray(labels).astype(str)
+
+
+def predictions(pipeline: "Pipeline", features: "pd.DataFrame") -> tuple["np.ndarray", "np.ndarray"]:
+    """The class of each row, and the probabilities: shapes (rows,) and (rows, classes).
+
+    Piece by piece, for each step of a pipeline makes a copy of its rows.
+    """
+    import numpy as np
+
+    pieces = [features.iloc[start : start + PIECE] for start in range(0, len(features), PIECE)]
+    found = [(pipeline.predict(piece), pipeline.predict_proba(piece)) for piece in pieces]
+    return np.concatenate([one for one, _ in found]), np.concatenate([two for _, two in found])
+
+
+def class_report(target: "pd.Series", predicted: "np.ndarray") -> dict[str, Any]:
+    """Precision, recall, F1 and rows of each class, and their averages.
+
+    Like scikit-learn's `classification_report`, but classes apart: one may be called "accuracy".
+    """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    actual, taken = as_text(target), as_text(predicted)
+    labels = sorted({*actual, *taken})
+    names = ("precision", "recall", "f1", "rows")
+    by_class = zip(*precision_recall_fscore_support(actual, taken, labels=labels, zero_division=0), strict=True)
+    averages = {
+        average: precision_recall_fscore_support(actual, taken, average=average, zero_division=0)[:3]
+        for average in ("macro", "weighted")
+    }
+    return {
+        "accuracy": float(accuracy_score(actual, taken)),
+        "averages": {name: dict(zip(names, map(float, found), strict=False)) for name, found in averages.items()},
+        "classes": {
+            label: dict(zip(names, [*map(float, found[:3]), int(found[3])], strict=True))
+            for label, found in zip(labels, by_class, strict=True)
+        },
     }
 
 

@@ -1,5 +1,7 @@
 """The one MLflow run of a training: everything that is logged to it, in as few requests as possible."""
 
+import hashlib
+import json
 import os
 import signal
 import sys
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 AIRFLOW_TASK = ("airflow.dag_id", "airflow.run_id", "airflow.task_id")
 # What a scorer needs to load the model. MLflow would otherwise find out in a process of its own (5 to 12 s).
 REQUIREMENTS = ("scikit-learn", "pandas", "numpy", "scipy", "joblib", "skops", "mlflow")
+SOME_ROWS = 1000  # by which MLflow tells the types of columns
 
 
 class TrackedRun:
@@ -55,8 +58,12 @@ class TrackedRun:
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             params=[Param(name, str(value)) for name, value in _parameters(config).items()],
         )
-        for context, (features, target) in (("training", train), ("test", test)):
-            mlflow.log_input(_dataset(config, context, features, target), context=context)
+        paths = config.paths
+        datasets = [
+            _dataset(config, "training", *train, paths.train_data),
+            _dataset(config, "test", *test, paths.test_data),
+        ]
+        mlflow.MlflowClient().log_inputs(self.identity["run_id"], datasets)
         mlflow.log_dict(dict(report), "classification_report.json")
         for plot, table in plots.items():
             mlflow.log_figure(plot.figure(table), f"{plot.name}.png")
@@ -113,31 +120,40 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _parameters(config: PipelineConfig) -> dict[str, Any]:
     """What dvc.yaml declares as this stage's params: a value that could change without a re-run would be a lie."""
-    return {
-        f"{section}.{name}": value
-        for section in ("model", "split")
-        for name, value in getattr(config, section).model_dump().items()
-    }
+    sections = {"model": config.model.settings, "split": config.split}
+    values = {f"{section}.{name}": value for section, model in sections.items() for name, value in model}
+    return {"model.kind": config.model.kind, **values}
 
 
-def _dataset(config: PipelineConfig, context: str, features: "pd.DataFrame", target: "pd.Series") -> Any:
+def _dataset(config: PipelineConfig, context: str, features: "pd.DataFrame", target: "pd.Series", path: str) -> Any:
+    """How MLflow names a table: types by its first rows, and the MD5 of its file. MLflow itself would read every cell.
+
+    :param path: of the file that has these rows.
+    """
     from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    frame = features.assign(**{config.data.target: target})
-    return from_pandas(frame, targets=config.data.target, name=f"{context} rows")
+    some = features.head(SOME_ROWS).assign(**{config.data.target: target.head(SOME_ROWS)})
+    like = from_pandas(some, targets=config.data.target, name=f"{context} rows").to_dict()
+    with open(path, "rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    profile = {"num_rows": len(features), "num_elements": len(features) * (len(features.columns) + 1)}
+    table = Dataset(like["name"], md5, like["source_type"], like["source"], like["schema"], json.dumps(profile))
+    return DatasetInput(table, [InputTag("mlflow.data.context", context)])
 
 
 def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
     import mlflow
     from mlflow.models import infer_signature
+    from skops.io import dumps, get_untrusted_types
 
+    some = features.head(SOME_ROWS)
     logged = mlflow.sklearn.log_model(
         pipeline,
         name="model",
-        signature=infer_signature(features, pipeline.predict(features)),
-        skops_trusted_types=[
-            "numpy.dtype"
-        ],  # the imputer keeps one; skops asks for a yes to each type it does not know
+        signature=infer_signature(some, pipeline.predict(some)),
+        # skops asks for a yes to each type it does not know; these are of the pipeline that was made here.
+        skops_trusted_types=get_untrusted_types(data=dumps(pipeline)),
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )
     return str(logged.model_uri)

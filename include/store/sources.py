@@ -6,10 +6,12 @@ that all of the run sees the same bytes and a later run knows whether they have 
 
 import hashlib
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from include.errors import AccessError, ConfigError, DataError, ServiceError
 from include.settings import RuntimeSettings
@@ -68,7 +70,7 @@ def current_version(source: str, runtime: RuntimeSettings, base_dir: Path) -> st
             builtin_name(source)
             return None
         case "file":
-            return _md5(_read_file(source, base_dir))
+            return f"md5:{_md5_of(_existing(source, base_dir))}"
         case "http":
             return _http_version(source, _timeout(runtime))
         case _:
@@ -84,29 +86,56 @@ def require_resolved(source: str) -> None:
         raise ConfigError(f"data.source: {source!r} needs a date, which only a run of the DAG has. Write one instead.")
 
 
-def read_bytes(source: str, version: str | None, runtime: RuntimeSettings, base_dir: Path) -> bytes:
-    """Fetch the bytes of a file, HTTP or S3 source.
+class LocalFile(NamedTuple):
+    """A file of this machine, and the MD5 of its content."""
+
+    path: Path
+    md5: str
+
+
+@contextmanager
+def local_file(source: str, version: str | None, runtime: RuntimeSettings, base_dir: Path) -> Iterator[LocalFile]:
+    """A file, HTTP or S3 source as a file of this machine; what has to be fetched for it is removed afterwards.
 
     :param version: what the run pinned; None takes what is there.
     :raises DataError: nothing there, empty, or no longer the pinned version.
     """
-    match kind(source):
-        case "file":
-            content = _read_file(source, base_dir)
-            found = _md5(content)
-        case "http":
-            content, found = _http_get(source, _timeout(runtime))
-        case _:
-            content, found = _s3_get(source, runtime)
-    if version is not None and version != found:
-        raise DataError(f"data.source: {source} changed during the run (was {version}, is {found}). Start a new run.")
-    if not content.strip():
-        raise DataError(f"data.source: {source} is empty. Put a table with a header line there, or change data.source.")
-    return content
+    with TemporaryDirectory(prefix="source-") as folder:
+        before = None
+        match kind(source):
+            case "file":
+                path = _existing(source, base_dir)
+                before, md5 = path.stat(), _md5_of(path)
+                found = f"md5:{md5}"
+            case "http":
+                path = Path(folder) / "source"
+                with path.open("wb") as file:
+                    md5, found = _http_get(source, _timeout(runtime), file.write)
+            case _:
+                path, before = Path(folder) / "source", None
+                with path.open("wb") as file:
+                    md5, found = _s3_get(source, runtime, file.write)
+        if version is not None and version != found:
+            raise _changed(source, version, found)
+        if _is_blank(path):
+            raise DataError(f"data.source: {source} is empty. Put a table with a header there, or change data.source.")
+        yield LocalFile(path, md5)
+        if before and (path.stat().st_mtime_ns, path.stat().st_size) != (before.st_mtime_ns, before.st_size):
+            raise _changed(source, found, f"md5:{_md5_of(path)}")
 
 
-def _md5(content: bytes) -> str:
-    return "md5:" + hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _changed(source: str, version: str, found: str) -> DataError:
+    return DataError(f"data.source: {source} changed during the run (was {version}, is {found}). Start a new run.")
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _is_blank(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not any(piece.strip() for piece in iter(lambda: file.read(CHUNK), b""))
 
 
 def builtin_name(source: str) -> str:
@@ -122,10 +151,11 @@ def builtin_name(source: str) -> str:
     return name
 
 
-def _read_file(source: str, base_dir: Path) -> bytes:
+def _existing(source: str, base_dir: Path) -> Path:
     path = base_dir / source
     try:
-        return path.read_bytes()
+        path.open("rb").close()
+        return path
     except FileNotFoundError:
         raise DataError(f"data.source: no file at {path}. Put it there, or change data.source.") from None
     except OSError as error:
@@ -137,14 +167,18 @@ def _timeout(runtime: RuntimeSettings) -> tuple[int, int]:
     return runtime.source_connect_timeout, runtime.source_read_timeout
 
 
-def _http_get(source: str, timeout: tuple[int, int]) -> tuple[bytes, str]:
+def _http_get(source: str, timeout: tuple[int, int], take: Callable[[bytes], Any]) -> tuple[str, str]:
+    """Hand the answer on piece by piece.
+
+    :return: its MD5, and its version.
+    """
     import requests
 
     try:
         with requests.get(source, timeout=timeout, stream=True) as answer:
             _check_status(source, answer.status_code)
-            content = b"".join(answer.iter_content(CHUNK))
-            return content, _validator(answer.headers) or _md5(content)
+            md5 = _hand_on(answer.iter_content(CHUNK), take)
+            return md5, _validator(answer.headers) or f"md5:{md5}"
     except requests.RequestException as error:
         raise ServiceError(f"data.source: {_bare(source)} does not answer ({type(error).__name__}).") from None
 
@@ -158,7 +192,15 @@ def _http_version(source: str, timeout: tuple[int, int]) -> str:
         raise ServiceError(f"data.source: {_bare(source)} does not answer ({type(error).__name__}).") from None
     if answer.ok and (found := _validator(answer.headers)):
         return found
-    return _http_get(source, timeout)[1]  # a server that knows no HEAD, or says neither ETag nor date
+    return _http_get(source, timeout, len)[1]  # a server that knows no HEAD, or says neither ETag nor date
+
+
+def _hand_on(pieces: Iterable[bytes], take: Callable[[bytes], Any]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for piece in pieces:
+        digest.update(piece)
+        take(piece)
+    return digest.hexdigest()
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
@@ -192,11 +234,12 @@ def _s3_version(source: str, runtime: RuntimeSettings) -> str:
         return client(runtime).head_object(Bucket=bucket, Key=key)["ETag"]
 
 
-def _s3_get(source: str, runtime: RuntimeSettings) -> tuple[bytes, str]:
+def _s3_get(source: str, runtime: RuntimeSettings, take: Callable[[bytes], Any]) -> tuple[str, str]:
+    """As `_http_get`."""
     bucket, key = _s3_place(source)
     with translated_errors(runtime, f"data.source: {source}"), _named_if_absent(source):
         answer = client(runtime).get_object(Bucket=bucket, Key=key)
-        return answer["Body"].read(), answer["ETag"]
+        return _hand_on(answer["Body"].iter_chunks(CHUNK), take), answer["ETag"]
 
 
 @contextmanager

@@ -47,17 +47,25 @@ def form_of(config: PipelineConfig, sections: Collection[str]) -> dict[str, Para
 
 def _values(config: PipelineConfig, sections: Collection[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     document = config.model_dump(mode="json")
-    definitions = PipelineConfig.model_json_schema()["$defs"]
+    schema = PipelineConfig.model_json_schema()
     for section in sections:
-        field = PipelineConfig.model_fields[section]
-        properties = definitions[field.annotation.__name__]["properties"]  # type: ignore[union-attr]
-        for name, schema in properties.items():
-            if not is_fixed(f"{section}.{name}"):
-                yield f"{section}.{name}", document[section][name], schema
+        yield from _within(f"{section}.", document[section], schema["properties"][section], schema["$defs"])
+
+
+def _within(
+    prefix: str, values: Mapping[str, Any], schema: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """The values of a section, and of the sections within it."""
+    properties = definitions[schema["$ref"].rpartition("/")[2]]["properties"]
+    for name, rule in properties.items():
+        if "$ref" in rule:
+            yield from _within(f"{prefix}{name}.", values[name], rule, definitions)
+        elif not is_fixed(f"{prefix}{name}"):
+            yield f"{prefix}{name}", values[name], rule
 
 
 def _param(key: str, value: Any, schema: Mapping[str, Any]) -> Param:
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     merged = _flat(schema)
     shown = {rule: merged[rule] for rule in SHOWN if rule in merged}
     return Param(
@@ -65,16 +73,21 @@ def _param(key: str, value: Any, schema: Mapping[str, Any]) -> Param:
         type=merged["type"],
         title=name,
         description=schema.get("description"),
-        section=section.capitalize(),
+        section=section.replace(".", ": ").capitalize(),  # "Model: random_forest": closed until it is clicked
         **shown,
     )
 
 
 def _flat(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """``anyOf: [X, null]``, which the form cannot show, as X with a list of types."""
+    """``anyOf``, which the form cannot show, as one schema with a list of types; the form goes by the first."""
     if "anyOf" not in schema:
         return {"type": "string", **schema}
-    (some,) = [option for option in schema["anyOf"] if option.get("type") != "null"]
-    flat = {"type": "string", **schema, **some}
+    *some, last = sorted(schema["anyOf"], key=lambda option: option.get("type") == "null")
+    if last.get("type") != "null":
+        some.append(last)
+    flat = {**schema, **some[0]}
+    types = [option.get("type", "string") for option in some] + (["null"] if last.get("type") == "null" else [])
     choices = flat.get("enum", [flat["const"]] if "const" in flat else None)
-    return {**flat, "type": [flat["type"], "null"], **({"enum": [*choices, None]} if choices else {})}
+    if len(some) > 1:  # auto, or a list
+        return {"type": types, **{name: value for name, value in schema.items() if name != "anyOf"}}
+    return {**flat, "type": types, **({"enum": [*choices, None]} if choices else {})}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -51,6 +52,8 @@ class EvaluateModelOperator(PipelineOperator):
         comparison = Comparison(self.pipeline_config, self.runtime, mlflow, str(manifest.md5_of("test_data")))
         with translated_errors(self.runtime):
             verdict = self.verdict(context, model, registry_of(self.pipeline_config, self.runtime, mlflow), comparison)
+        if manifest.warnings:
+            verdict = replace(verdict, note=f"{verdict.note}; warning about the data: {'; '.join(manifest.warnings)}")
         table = verdict.table()
         self.log.info("Version %s: alias %s; %s\n%s", verdict.version, verdict.alias, verdict.note, table)
         note = f"Model {model.name} version {verdict.version}: alias {verdict.alias}; {verdict.note}"

@@ -52,7 +52,9 @@ def _description(manifest: Manifest) -> str:
     """Markdown, for MLflow's page of the version."""
     run, config, scores = manifest.airflow, manifest.config, manifest.metrics
     where = f"[{run.run_id}]({run.url})" if run.url else run.run_id
+    kind = config["model"]["kind"]
+    chosen = ", ".join(f"{name}={value}" for name, value in config["model"][kind].items())
     return (
-        f"Logistic regression (C={config['model']['C']}, {config['model']['solver']}) on `{config['data']['source']}`, "
-        f"test accuracy {scores['test_accuracy']:.4f}. Registered by run {where} of DAG {run.dag_id}."
+        f"{kind} ({chosen}) on `{config['data']['source']}`, test accuracy {scores['test_accuracy']:.4f}. "
+        f"Registered by run {where} of DAG {run.dag_id}."
     )

@@ -12,6 +12,7 @@ from tests.bench.one_run import one_run
 from tests.bench.parsing import parsing
 from tests.bench.past_runs import past_runs
 from tests.bench.report import RESULTS, Report
+from tests.bench.size import size
 from tests.support.copies import ROOT, copy_of_project
 from tests.support.deployment import new_deployment
 from tests.support.shared_services import running_services
@@ -31,6 +32,7 @@ def main() -> None:
                 "look_up": look_up,
                 "past_runs": past_runs,
                 "parsing": parsing,
+                "size": size,
                 "backfill": partial(backfill, services=services),
             }
             for name in sys.argv[1:] or works:

@@ -43,7 +43,7 @@ def state_of(deployment) -> dict:
 @pytest.fixture(autouse=True)
 def untouched(deployment):
     before = state_of(deployment)
-    assert {"dvc.lock", "models/log_reg_model.pkl", "data/raw/dataset.csv"} <= set(before["files"])
+    assert {"dvc.lock", "models/log_reg_model.pkl", "data/raw/dataset.parquet"} <= set(before["files"])
     assert before["aliases"] == {"champion": "1"}
     yield
     assert state_of(deployment) == before
@@ -66,7 +66,7 @@ def bad_data(deployment):
     ("name", "task", "said"),
     [
         ("absent", "resolve_config", ["data.source: no file at ", "incoming/absent.csv. Put it there"]),
-        ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv is not a csv table"]),
+        ("binary", "pipeline.get_data", ["data.source: incoming/binary.csv contains zero bytes"]),
         ("one_class", "pipeline.preprocess", ["the target 'target' has 1 class"]),
     ],
 )
@@ -110,7 +110,7 @@ def test_wrong_credentials_fail_at_once_and_are_not_shown(deployment):
 def test_a_wrong_conf_fails_at_once(deployment):
     confs = {
         "unknown key 'split.test_sise'; did you mean 'split.test_size'": {"split": {"test_sise": 0.2}},
-        "model.C: Input should be greater than 0 (got -1)": {"model": {"C": -1}},
+        "model.logistic_regression.C: Input should be greater than 0 (got -1)": {"model": {"C": -1}},
     }
     for said, run in zip(confs, deployment.dag(*({"conf": conf} for conf in confs.values())), strict=True):
         assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
@@ -141,7 +141,7 @@ def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlfl
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("C: 1.0", "C: -1", "config/config.yaml: model.C: Input should be greater than 0 (got -1)"),
+        ("C: 1.0", "C: -1", "config/config.yaml: model.logistic_regression.C: Input should be greater than 0 (got -1)"),
         ("  tol: 0.0001", "\ttol: 0.0001", "not valid YAML"),
         (None, None, "config/config.yaml is missing in"),
     ],

@@ -9,9 +9,9 @@ import pytest
 from tests.support.login_page import login_page
 
 OUTPUTS = (
-    "data/raw/dataset.csv",
-    "data/processed/test.csv",
-    "data/processed/train.csv",
+    "data/raw/dataset.parquet",
+    "data/processed/test.parquet",
+    "data/processed/train.parquet",
     "models/log_reg_model.pkl",
     "reports/metrics.json",
     "reports/mlflow_run.json",
@@ -70,7 +70,7 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
 
     assert shown["airflow"]["run_id"] == runs[1]
     assert shown["airflow"]["triggered_by"] == "dag_test"
-    assert shown["config"]["model"]["C"] == 0.01
+    assert shown["config"]["model"]["logistic_regression"]["C"] == 0.01
     assert shown["model"] == {"name": deployment.model, "version": "2"}
     assert all(stage["started_at"] for stage in shown["stages"])
     assert shown["verdict"]["compared_with"] == "1"
@@ -81,7 +81,7 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
 def test_two_runs_are_compared(deployment, runs):
     changes = deployment.cli_json("diff", runs[0], runs[1])
 
-    assert changes["config"] == {"model.C": [1.0, 0.01]}
+    assert changes["config"] == {"model.logistic_regression.C": [1.0, 0.01]}
     assert list(changes["data"]) == ["model"]
     assert changes["metrics"]["test_accuracy"][0] > changes["metrics"]["test_accuracy"][1]
     assert changes["packages"] == {}
@@ -116,7 +116,7 @@ def test_a_run_is_restored_into_the_checkout_as_dvc_has_it(deployment, runs, tmp
     said = deployment.cli("restore", "2")
 
     assert "`dvc status` there shows changes in train_and_evaluate: " in said
-    assert "model.C 0.01 -> 1.0" in said
+    assert "model.logistic_regression.C 0.01 -> 1.0" in said
     deployment.cli("restore", "2", "--to", str(tmp_path))
     assert md5s(deployment.project) == md5s(tmp_path)
     deployment.cli("restore", "1")

@@ -75,7 +75,7 @@ def test_another_test_size_runs_preprocess_and_training_again(runs):
         "train_and_evaluate": "executed",
     }
     assert reason(runs["other_test_size"], "preprocess") == "split.test_size 0.2 -> 0.3"
-    assert "data/processed/train.csv changed upstream" in reason(runs["other_test_size"], "train_and_evaluate")
+    assert "data/processed/train.parquet changed upstream" in reason(runs["other_test_size"], "train_and_evaluate")
 
 
 def test_another_c_runs_the_training_alone(runs):
@@ -83,13 +83,13 @@ def test_another_c_runs_the_training_alone(runs):
 
     assert found["train_and_evaluate"] == "executed"
     assert "executed" not in (found["get_data"], found["preprocess"])
-    assert "model.C 1.0 -> 2.5" in reason(runs["other_C"], "train_and_evaluate")
+    assert "model.logistic_regression.C 1.0 -> 2.5" in reason(runs["other_C"], "train_and_evaluate")
 
 
 def test_values_seen_before_are_restored(runs):
     assert outcomes(runs["back"])["train_and_evaluate"] == "restored"
     assert reason(runs["back"], "train_and_evaluate").startswith(
-        "model.C 2.5 -> 1.0; executed by " + runs["first"]["run_id"]
+        "model.logistic_regression.C 2.5 -> 1.0; executed by " + runs["first"]["run_id"]
     )
     first, back = (runs[name]["returned"]["pipeline.train_and_evaluate"] for name in ("first", "back"))
     assert first["lock"] == back["lock"]
@@ -124,7 +124,7 @@ def test_the_mlflow_run_has_all_that_is_to_be_known(runs, deployment):
     assert run.data.metrics["test_accuracy"] >= 0.9
     assert {name.partition("_")[0] for name in run.data.metrics} == {"train", "test"}
     artifacts = {item.path for item in deployment.mlflow.list_artifacts(run.info.run_id)}
-    pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "coefficients")}
+    pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "features")}
     assert {"classification_report.json", *pictures} <= artifacts
     assert sorted(used.tags[0].value for used in run.inputs.dataset_inputs) == ["test", "training"]  # in any order
     assert run.data.tags["airflow.run_id"] == runs["first"]["run_id"]
@@ -175,7 +175,7 @@ def test_a_model_that_does_not_meet_the_minimum_is_challenger(runs, left):
 def test_a_champion_is_scored_again_only_on_rows_that_it_was_not_scored_on(runs, deployment):
     again = runs["other_test_size"]["returned"]["promote_model"]
     same = runs["other_model_again"]["returned"]["promote_model"]
-    md5 = output(runs["other_test_size"], "preprocess", "data/processed/test.csv")["md5"]
+    md5 = output(runs["other_test_size"], "preprocess", "data/processed/test.parquet")["md5"]
 
     assert f"scored again on these rows (md5 {md5})" in again["note"]
     assert again["checks"][1]["champion"] is not None
@@ -211,7 +211,13 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, deployment):
     assert html == deployment.stored(key).decode()
     assert html.count("<svg") == 3
     assert not re.search(r"""(src|href)=["'](?!#|http://127)""", re.sub(r"xlink:href", "", html))
-    for fact in (run["run_id"], "at least 0.9", "test_accuracy", "model.C", "data/processed/test.csv"):
+    for fact in (
+        run["run_id"],
+        "at least 0.9",
+        "test_accuracy",
+        "model.logistic_regression.C",
+        "data/processed/test.parquet",
+    ):
         assert fact in html
 
 
@@ -224,7 +230,7 @@ def test_the_manifest_in_the_store_has_the_facts(runs, deployment):
     assert [stage["outcome"] for stage in manifest["stages"]] == ["executed"] * 3
     assert manifest["metrics"]["test_accuracy"] >= 0.9
     assert manifest["code"]["git_sha"]
-    assert manifest["config"]["model"]["C"] == 1.0
+    assert manifest["config"]["model"]["logistic_regression"]["C"] == 1.0
     for stage in STAGES:
         entry = run["returned"][f"pipeline.{stage}"]["lock"]["dvc.lock"][stage]
         assert manifest["lock"]["dvc.lock"]["stages"][stage] == entry
@@ -263,8 +269,8 @@ def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(
         links = {key: value for key, value in runs[name]["xcoms"].items() if "Link" in key}
         assert links["pipeline.train_and_evaluate:_link_MlflowRunLink"] == page
         assert links["record_lineage:_link_MlflowRunLink"] == page
-        md5 = output(runs[name], "preprocess", "data/processed/train.csv")["md5"]
-        assert links["pipeline.preprocess:_link_ObjectLink_data/processed/train.csv"] == (
+        md5 = output(runs[name], "preprocess", "data/processed/train.parquet")["md5"]
+        assert links["pipeline.preprocess:_link_ObjectLink_data/processed/train.parquet"] == (
             f"{store}/{deployment.bucket}/dvc/files/md5/{md5[:2]}/{md5[2:]}"
         )
         report = runs[name]["run_id"]  # MLflow's page wants it unquoted

@@ -150,13 +150,13 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs
 
 def test_a_deleted_object_is_named(runs):
     manifest = runs.lineage.read(runs.find("backfill__051"))
-    content = runs.bytes["backfill__051"]["data/processed/train.csv"]
+    content = runs.bytes["backfill__051"]["data/processed/train.parquet"]
     key = runs.key(hashlib.md5(content).hexdigest())
     runs.deployment.s3.delete_object(Bucket=runs.deployment.bucket, Key=key)
 
     try:
         _, damages = verify(manifest, runs.objects(manifest))
-        assert [(damage.path, damage.found) for damage in damages] == [("data/processed/train.csv", None)]
+        assert [(damage.path, damage.found) for damage in damages] == [("data/processed/train.parquet", None)]
         assert f"object s3://{runs.deployment.bucket}/{key} is gone" in str(damages[0])
     finally:
         runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=content)

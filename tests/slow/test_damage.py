@@ -10,7 +10,7 @@ from tests.support.airflow_fork import AirflowCallError
 
 STAGES = ("get_data", "preprocess", "train_and_evaluate")
 MODEL = "models/log_reg_model.pkl"
-RAW = "data/raw/dataset.csv"
+RAW = "data/raw/dataset.parquet"
 
 
 @pytest.fixture(scope="module")

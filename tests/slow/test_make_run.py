@@ -116,7 +116,7 @@ def test_all_state_is_for_its_owner_or_holds_no_secret(home, first):
     [
         ("{", "error: CONF"),
         ("[1]", "error: CONF"),
-        ('{"model": {"c": 1}}', "unknown key 'model.c'; did you mean 'model.C'"),
+        ('{"model": {"c": 1}}', "unknown key 'model.c' (did you mean 'model.C'?)"),
     ],
 )
 def test_a_conf_that_is_wrong_is_named_before_anything_is_started(home, first, conf, said):

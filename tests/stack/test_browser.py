@@ -28,7 +28,7 @@ def test_a_run_is_triggered_in_the_browser_with_a_value_of_the_form_and_ends_wit
     page.goto(f"{stack.airflow}/dags/ml_pipeline/runs")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("button", name="Model", exact=True).click()
-    field = page.locator('[name="element_model.C"]')
+    field = page.locator('[name="element_model.logistic_regression.C"]')
     field.wait_for()
     page.screenshot(path=picture("trigger_form"))
     field.fill("0.5")
@@ -38,7 +38,7 @@ def test_a_run_is_triggered_in_the_browser_with_a_value_of_the_form_and_ends_wit
     (run_id,) = wait_for(lambda: set(stack.api.runs("manual")) - before, 60)
 
     stack.api.finished(run_id)
-    assert stack.api.returned(run_id, "resolve_config")["config"]["model"]["C"] == 0.5
+    assert stack.api.returned(run_id, "resolve_config")["config"]["model"]["logistic_regression"]["C"] == 0.5
     assert stack.api.returned(run_id, "promote_model")["alias"] == "champion"
     page.goto(f"{stack.airflow}/dags/ml_pipeline/runs/{run_id}")
     page.get_by_text("Success").first.wait_for()

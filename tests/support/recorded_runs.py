@@ -12,13 +12,14 @@ from include.lineage.code_state import Code
 from include.lineage.find import find_run
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build
+from include.models.pipeline import fit
 from include.settings import RuntimeSettings
 from include.settings.config_file import load_config
 from include.stages.get_data import load_builtin
 from include.stages.preprocess import split
 from include.stages.score import score
-from include.stages.train_and_evaluate import fit
 from include.store.stored_objects import StoredObjects
+from tests.support.tables import parquet
 
 MODEL = "m"
 
@@ -39,7 +40,9 @@ class RecordedRuns:
         config = self.config.model_copy(
             update={
                 "split": self.config.split.model_copy(update={"random_state": number}),
-                "model": self.config.model.model_copy(update={"C": 1.0 + number}),
+                "model": self.config.model.model_copy(
+                    update={"logistic_regression": self.config.model.settings.model_copy(update={"C": 1.0 + number})}
+                ),
             }
         )
         train, test = split(self.iris, config.data.target, config.split)
@@ -52,10 +55,11 @@ class RecordedRuns:
         paths = config.paths
         identity = {"run_id": mlflow_run, "experiment_id": "1", "model_uri": f"models:/m-{number}"}
         files = {
-            paths.raw_data: self.iris.to_csv(index=False).encode(),
-            paths.train_data: train.to_csv(index=False).encode(),
-            paths.test_data: test.to_csv(index=False).encode(),
+            paths.raw_data: parquet(self.iris),
+            paths.train_data: parquet(train),
+            paths.test_data: parquet(test),
             paths.model: model.getvalue(),
+            paths.columns: json.dumps({"warnings": []}).encode(),
             paths.metrics: json.dumps(scores).encode(),
             paths.mlflow_run: json.dumps(identity).encode(),
         }
@@ -87,7 +91,7 @@ class RecordedRuns:
             executed_in=None,
             started_at=None,
             lock={"dvc.lock": {"all": {"cmd": "x", "outs": outs}}},
-            published={path: files[path].decode() for path in (paths.mlflow_run, paths.metrics)},
+            published={path: files[path].decode() for path in (paths.columns, paths.mlflow_run, paths.metrics)},
         )
 
     def key(self, md5: str) -> str:

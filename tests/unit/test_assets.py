@@ -10,7 +10,7 @@ def test_another_bucket_and_other_paths_leave_the_assets_as_they_are(config_docu
     # Airflow keeps an Asset inactive whose name it knows with another address, until a scheduler clears the old one.
     before = validate_config(config_document)
     config_document["storage"] |= {"bucket": "another-bucket", "prefix": "elsewhere"}
-    config_document["paths"]["raw_data"] = "data/raw/other.csv"
+    config_document["paths"]["raw_data"] = "data/raw/other.parquet"
     after = validate_config(config_document)
 
     for asset in (raw_data_asset, model_asset, champion_asset):

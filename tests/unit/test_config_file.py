@@ -58,22 +58,42 @@ def test_what_is_dumped_reads_back_the_same(config_document):
     assert list(parse_yaml(dump_yaml(config_document), "x")) == list(config_document)
 
 
-@pytest.mark.parametrize("overrides", [{"model": {"C": 2.5}}, {"model.C": 2.5}])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"model": {"C": 2.5}},
+        {"model.C": 2.5},
+        {"model.logistic_regression.C": 2.5},
+        {"model": {"logistic_regression": {"C": 2.5}}},
+        {"model.logistic_regression": {"C": 2.5}, "model.random_forest.n_estimators": 200},
+    ],
+)
 def test_an_override_changes_its_value_and_nothing_else(config_document, overrides):
     merged = apply_overrides(config_document, overrides, "conf")
 
-    assert merged["model"] == {**config_document["model"], "C": 2.5}
+    hyperparameters = {**config_document["model"]["logistic_regression"], "C": 2.5}
+    assert merged["model"] == {**config_document["model"], "logistic_regression": hyperparameters}
     assert {**merged, "model": None} == {**config_document, "model": None}
-    assert config_document["model"]["C"] == 1.0
+    assert config_document["model"]["logistic_regression"]["C"] == 1.0
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"model": {"c": 2.5}}, "conf: unknown key 'model.c'; did you mean 'model.C'"),
+        ({"model": {"c": 2.5}}, "conf: unknown key 'model.c' (did you mean 'model.C'?)."),
         ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
         ({"model": 3}, "conf: model must be a mapping"),
         ({"": 1}, "conf: unknown key ''"),
+        ({"data.csv.seperator": ";"}, "conf: unknown key 'data.csv.seperator' (did you mean 'data.csv.separator'?)."),
+        ({"data.csv": ";"}, "conf: data.csv must be a mapping"),
+        (
+            {"model.kind": "random_forest", "model.C": 1.0},
+            "conf: model.C is a hyperparameter of logistic",
+        ),
+        (
+            {"model.random_forest.n_estimators": 5},
+            "conf: model.random_forest.n_estimators is changed",
+        ),
         ({"paths.model": "x"}, "conf: paths.model cannot change per run"),
         ({"schedule": {"retries": 0}}, "conf: schedule.retries cannot change per run"),
     ],

@@ -27,7 +27,7 @@ def curves(names) -> pd.DataFrame:
 
 def weights(features, classes) -> pd.DataFrame:
     rows = [(name, feature, len(feature) - number) for number, name in enumerate(classes) for feature in features]
-    return read_back(pd.DataFrame(rows, columns=["class", "feature", "coefficient"]))
+    return read_back(pd.DataFrame(rows, columns=["class", "feature", "weight"]))
 
 
 def drawn_texts(figure) -> list[str]:
@@ -64,10 +64,10 @@ def test_there_is_a_line_per_class_with_its_name_and_auc_and_one_by_chance():
 def test_there_is_a_bar_per_class_and_feature_and_the_first_feature_is_on_top():
     table = weights(["a", "bb", "ccc"], ["x", "y"])
 
-    figure = plots.coefficient_figure(table)
+    figure = plots.feature_figure(table)
 
     axes = figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == table["coefficient"].tolist()
+    assert [bar.get_width() for bar in axes.patches] == table["weight"].tolist()
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "bb", "ccc"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
     pixels = [axes.transData.transform((0, bar.get_y()))[1] for bar in axes.patches[:3]]
@@ -76,9 +76,9 @@ def test_there_is_a_bar_per_class_and_feature_and_the_first_feature_is_on_top():
 
 def test_of_many_features_those_with_the_largest_weights_are_shown():
     features = [f"f{number}" for number in range(1000)]
-    table = pd.DataFrame({"class": "x", "feature": features, "coefficient": [float(-number) for number in range(1000)]})
+    table = pd.DataFrame({"class": "x", "feature": features, "weight": [float(-number) for number in range(1000)]})
 
-    figure = plots.coefficient_figure(table)
+    figure = plots.feature_figure(table)
 
     axes = figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == features[-plots.LARGEST :]
@@ -92,7 +92,7 @@ def test_any_name_is_shown_as_it_stands(name):
     assert name in drawn_texts(plots.confusion_figure(pairs))
     assert f"{name} (AUC 0.750)" in drawn_texts(plots.roc_figure(curves([name, "other"])))
     assert {f"{name}.feature", f"{name}.class"} < set(
-        drawn_texts(plots.coefficient_figure(weights([f"{name}.feature"], [f"{name}.class"])))
+        drawn_texts(plots.feature_figure(weights([f"{name}.feature"], [f"{name}.class"])))
     )
 
 
@@ -101,7 +101,7 @@ def test_any_name_is_shown_as_it_stands(name):
     [
         (plots.confusion_figure, pd.DataFrame({"actual": ["a<b", "c", "c"], "predicted": ["a<b", "c", "a<b"]})),
         (plots.roc_figure, curves(["a<b", "c"])),
-        (plots.coefficient_figure, weights(["a<b"], ["c", "d"])),
+        (plots.feature_figure, weights(["a<b"], ["c", "d"])),
     ],
 )
 def test_a_figure_is_one_svg_element_and_always_the_same(draw, table):

@@ -24,6 +24,7 @@ def manifest(config, *, accuracy: float = 0.95, train: str = "b" * 32, run_id: s
         lock={"dvc.lock": {"preprocess": {"cmd": "x", "deps": deps, "outs": outs}}},
         published={
             config.paths.mlflow_run: json.dumps({"run_id": "m", "experiment_id": "1", "model_uri": "models:/m-1"}),
+            config.paths.columns: json.dumps({"warnings": ["a leak"]}),
             config.paths.metrics: json.dumps({"train": {"accuracy": 1.0}, "test": {"accuracy": accuracy}}),
         },
     )
@@ -49,13 +50,14 @@ def test_what_is_written_is_read_back(config):
 def test_the_facts_of_the_stages_are_in_it(config):
     made = manifest(config)
 
+    assert made.warnings == ["a leak"]
     assert made.metrics == {"train_accuracy": 1.0, "test_accuracy": 0.95}
     assert made.md5_of("train_data") == "b" * 32
     assert made.outcome_of("train_data") == "executed"
     assert made.outcome_of("model") is None
     assert [(file.role, file.path, file.size) for file in made.files] == [
         ("input", "include/stages/preprocess.py", 5),
-        ("output", "data/processed/train.csv", 10),
+        ("output", "data/processed/train.parquet", 10),
     ]
     assert made.packages["python"].startswith("3.")
 
@@ -82,13 +84,14 @@ def test_a_manifest_with_a_missing_part_names_it(config):
 
 
 def test_two_runs_differ_in_what_differs_and_in_nothing_else(config):
-    model = config.model.model_copy(update={"C": 2.5})
+    changed = config.model.settings.model_copy(update={"C": 2.5})
+    model = config.model.model_copy(update={"logistic_regression": changed})
     one = manifest(config)
     other = manifest(config.model_copy(update={"model": model}), accuracy=0.9, train="d" * 32, run_id="run-2")
 
     assert differences(one, one) == {part: {} for part in ("config", "data", "metrics", "code", "packages")}
     assert differences(one, other) == {
-        "config": {"model.C": (1.0, 2.5)},
+        "config": {"model.logistic_regression.C": (1.0, 2.5)},
         "data": {"train_data": ("b" * 32, "d" * 32)},
         "metrics": {"test_accuracy": (0.95, 0.9)},
         "code": {},

@@ -9,6 +9,15 @@ from include.settings.config_file import PIPELINE, SCORING, apply_overrides, is_
 from ml_operators.params import FORCE, form_of, trigger_form
 
 
+def flat(document, prefix=""):
+    """The values by their whole keys; the tolerances are one value."""
+    found = {}
+    for name, value in document.items():
+        nested = isinstance(value, dict) and name != "tolerances"
+        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
+
+
 @pytest.fixture
 def form(config_document):
     return trigger_form(validate_config(config_document))
@@ -16,10 +25,9 @@ def form(config_document):
 
 def test_the_form_has_every_value_that_a_run_may_change_with_the_files_values_as_defaults(form, config_document):
     expected = {
-        f"{section}.{name}": value
-        for section, values in config_document.items()
-        for name, value in values.items()
-        if section in PIPELINE and not is_fixed(f"{section}.{name}")
+        key: value
+        for key, value in flat(config_document).items()
+        if key.partition(".")[0] in PIPELINE and not is_fixed(key)
     }
 
     assert {key: param.resolve() for key, param in form.items()} == {**expected, FORCE: False}
@@ -39,15 +47,16 @@ def test_a_param_has_section_title_description_and_bounds(form):
 
 
 def test_choices_and_optionals_are_as_the_form_can_show_them(form):
-    assert form["model.solver"].schema["enum"][0] == "lbfgs"
-    assert form["model.class_weight"].schema["type"] == ["string", "null"]
-    assert form["model.class_weight"].schema["enum"] == ["balanced", None]
+    assert form["model.logistic_regression.solver"].schema["enum"][0] == "lbfgs"
+    assert form["model.logistic_regression.class_weight"].schema["type"] == ["string", "null"]
+    assert form["model.logistic_regression.class_weight"].schema["enum"] == ["balanced", None]
     assert form["data.version"].schema["type"] == ["string", "null"]
     assert all("anyOf" not in param.schema and "$ref" not in param.schema for param in form.values())
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("model.C", 0), ("split.test_size", 1), ("model.solver", "adam"), ("data.target", "")]
+    ("key", "value"),
+    [("model.logistic_regression.C", 0), ("split.test_size", 1), ("model.kind", "adam"), ("data.target", "")],
 )
 def test_a_value_out_of_bounds_is_refused_by_the_form_too(form, key, value):
     with pytest.raises(ParamValidationError):
@@ -65,7 +74,7 @@ def test_the_form_of_another_dag_has_its_own_section_alone(config_document):
     form = form_of(validate_config(config_document), SCORING)
 
     assert {key: param.resolve() for key, param in form.items()} == {
-        f"scoring.{name}": value for name, value in config_document["scoring"].items()
+        f"scoring.{name}": value for name, value in flat(config_document["scoring"]).items()
     }
 
 
@@ -83,3 +92,20 @@ def test_what_the_form_sends_is_what_the_file_says(form, config_document):
     sent = {key: param.resolve() for key, param in form.items() if key != FORCE}
 
     assert apply_overrides(config_document, sent, "conf") == config_document
+
+
+def test_another_kind_of_model_is_chosen_with_all_other_fields_as_they_were(form, config_document):
+    sent = {key: param.resolve() for key, param in form.items() if key != FORCE} | {"model.kind": "random_forest"}
+
+    assert validate_config(apply_overrides(config_document, sent, "conf")).model.settings.n_estimators == 200
+
+
+def test_the_hyperparameters_of_each_kind_are_a_closed_part_of_the_form(form):
+    assert form["model.kind"].schema["section"] == "Model"
+    assert form["model.random_forest.n_estimators"].schema["section"] == "Model: random_forest"
+
+
+@pytest.mark.parametrize("key", ["data.drop", "data.keep", "data.categorical", "data.csv.missing"])
+def test_names_of_columns_are_a_list_that_may_be_empty(form, key):
+    assert form[key].resolve(["a, b", "c"]) == ["a, b", "c"]
+    assert form[key].resolve(None) is None

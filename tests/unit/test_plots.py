@@ -3,10 +3,10 @@
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from include.settings.config_file import validate_config
+from include.models.pipeline import fit
+from include.settings.config_file import apply_overrides, validate_config
 from include.stages.get_data import load_builtin
-from include.stages.plots import coefficient_table, roc_table
-from include.stages.train_and_evaluate import fit
+from include.stages.plots import feature_table, roc_table
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def trained(config_document):
     def trained(name: str, **values):
         frame = load_builtin(name, "target")
         features, target = frame.drop(columns="target"), frame["target"]
-        model = validate_config({**config_document, "model": {**config_document["model"], **values}}).model
+        model = validate_config(apply_overrides(config_document, {"model": values}, "the test")).model
         return fit(features, target, model), features, target
 
     return trained
@@ -39,10 +39,10 @@ def test_there_is_a_roc_curve_per_class_from_0_to_1(trained, name, classes):
 def test_there_is_a_coefficient_per_class_and_feature_and_an_intercept_per_class(trained, name, classes, features):
     pipeline, columns, target = trained(name)
 
-    table = coefficient_table(pipeline, columns, target)
+    table = feature_table(pipeline, columns, target)
 
     assert table["class"].drop_duplicates().tolist() == list(pipeline.classes_[-classes:])  # of two, the second's
-    wide = table["coefficient"].to_numpy().reshape(classes, features + 1)
+    wide = table["weight"].to_numpy().reshape(classes, features + 1)
     assert wide[:, :-1].tolist() == pipeline[-1].coef_.tolist()
     assert wide[:, -1].tolist() == pipeline[-1].intercept_.tolist()
     assert table["feature"].tolist() == [*columns.columns, "(intercept)"] * classes
@@ -53,14 +53,14 @@ def test_there_is_a_coefficient_per_class_and_feature_and_an_intercept_per_class
 def test_without_an_intercept_there_is_no_row_of_it(trained):
     pipeline, features, target = trained("iris", fit_intercept=False)
 
-    assert coefficient_table(pipeline, features, target)["feature"].tolist() == list(features.columns) * 3
+    assert feature_table(pipeline, features, target)["feature"].tolist() == list(features.columns) * 3
 
 
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])
 def test_the_tables_have_the_same_bytes_each_time(trained, name):
     def texts():
         pipeline, features, target = trained(name)
-        tables = roc_table(pipeline, features, target), coefficient_table(pipeline, features, target)
+        tables = roc_table(pipeline, features, target), feature_table(pipeline, features, target)
         return [table.to_csv() for table in tables]
 
     assert texts() == texts()

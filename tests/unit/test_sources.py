@@ -6,7 +6,7 @@ import pytest
 
 from include.errors import ConfigError, DataError
 from include.settings import RuntimeSettings
-from include.store.sources import current_version, fill_date, kind, read_bytes
+from include.store.sources import current_version, fill_date, kind, local_file
 
 MOMENT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 RUNTIME = RuntimeSettings()
@@ -62,12 +62,24 @@ def test_a_file_has_the_same_version_until_its_bytes_change(tmp_path):
     file.touch()
 
     assert current_version("data.csv", RUNTIME, tmp_path) == first
-    assert read_bytes("data.csv", first, RUNTIME, tmp_path) == b"a,b\n1,2\n"
+    with local_file("data.csv", first, RUNTIME, tmp_path) as found:
+        assert found.path.read_bytes() == b"a,b\n1,2\n"
+        assert f"md5:{found.md5}" == first
 
     file.write_text("a,b\n1,3\n")
     assert current_version("data.csv", RUNTIME, tmp_path) != first
-    with pytest.raises(DataError, match="changed during the run"):
-        read_bytes("data.csv", first, RUNTIME, tmp_path)
+    with pytest.raises(DataError, match="changed during the run"), local_file("data.csv", first, RUNTIME, tmp_path):
+        pass
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+
+    with (
+        pytest.raises(DataError, match="changed during the run"),
+        local_file("data.csv", None, RUNTIME, tmp_path) as found,
+    ):
+        found.path.write_text("a,b\n1,2\n3,4\n")
 
 
 def test_an_absent_file_is_named_with_its_whole_path(tmp_path):
@@ -78,8 +90,8 @@ def test_an_absent_file_is_named_with_its_whole_path(tmp_path):
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.csv").write_text(" \n")
 
-    with pytest.raises(DataError, match=r"empty\.csv is empty"):
-        read_bytes("empty.csv", None, RUNTIME, tmp_path)
+    with pytest.raises(DataError, match=r"empty\.csv is empty"), local_file("empty.csv", None, RUNTIME, tmp_path):
+        pass
 
 
 def test_a_folder_is_refused(tmp_path):

@@ -117,8 +117,9 @@ def test_an_http_source_has_them(silent, tmp_path):
 
     with ended_soon(), pytest.raises(ServiceError, match="does not answer"):
         sources.current_version(f"{silent}/x.csv", runtime, tmp_path)
-    with ended_soon(), pytest.raises(ServiceError, match="does not answer"):
-        sources.read_bytes(f"{silent}/x.csv", None, runtime, tmp_path)
+    reading = sources.local_file(f"{silent}/x.csv", None, runtime, tmp_path)
+    with ended_soon(), pytest.raises(ServiceError, match="does not answer"), reading:
+        pass
 
 
 def test_our_own_requests_to_mlflow_have_them(silent):

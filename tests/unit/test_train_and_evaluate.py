@@ -6,16 +6,16 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from include.errors import ConfigError, DataError
-from include.settings.config_file import validate_config
+from include.models.pipeline import fit
+from include.settings.config_file import apply_overrides, validate_config
 from include.stages.get_data import load_builtin
-from include.stages.score import _aligned, score
-from include.stages.train_and_evaluate import fit, report
+from include.stages.score import _aligned, class_report, score
 
 
 @pytest.fixture
 def model(config_document):
     def model(**values):
-        return validate_config({**config_document, "model": {**config_document["model"], **values}}).model
+        return validate_config(apply_overrides(config_document, {"model": values}, "the test")).model
 
     return model
 
@@ -51,7 +51,7 @@ def test_scores_agree_with_a_count_by_hand(model):
     right = (pipeline.predict(features) == target.to_numpy()).mean()
 
     assert score(pipeline, features, target)["accuracy"] == pytest.approx(right)
-    assert report(target, pipeline.predict(features))["accuracy"] == pytest.approx(right)
+    assert class_report(target, pipeline.predict(features))["accuracy"] == pytest.approx(right)
 
 
 def test_missing_values_are_imputed(model):
@@ -70,13 +70,13 @@ def test_every_hyperparameter_reaches_the_classifier(model):
 
     classifier = fit(features, target, wanted)["classify"]
 
-    assert {name: getattr(classifier, name) for name in wanted.model_dump()} == wanted.model_dump()
+    assert {name: getattr(classifier, name) for name in wanted.settings.model_dump()} == (wanted.settings.model_dump())
 
 
 def test_a_solver_that_cannot_do_the_data_is_a_config_error(model):
     features, target = features_and_target()
 
-    with pytest.raises(ConfigError, match=r"config/config\.yaml, model: .*liblinear"):
+    with pytest.raises(ConfigError, match=r"model\.logistic_regression: .*liblinear"):
         fit(features, target, model(solver="liblinear"))
 
 
