@@ -25,6 +25,7 @@ from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperat
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
+from ml_operators.run_date import timetable
 from ml_operators.setup_bucket import SetupBucketOperator
 
 DOC = """
@@ -61,7 +62,7 @@ with DAG(
     description="Iris, logistic regression: DVC stages on Airflow",
     doc_md=DOC,
     params=trigger_form(config),
-    schedule=config.schedule.cron,
+    schedule=timetable(config.schedule),
     start_date=datetime(start.year, start.month, start.day, tz="UTC"),
     catchup=config.schedule.catchup,
     max_active_runs=config.schedule.max_active_runs,
