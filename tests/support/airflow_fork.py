@@ -166,6 +166,14 @@ def described(dag_folder: str, dag_id: str) -> dict[str, Any]:
     }
 
 
+def command(dag_folder: str, arguments: Sequence[str]) -> None:
+    """Run ``airflow ...``; an error that it lets through is raised."""
+    from airflow.cli import cli_parser
+
+    parsed = cli_parser.get_parser().parse_args(arguments)
+    parsed.func(parsed)
+
+
 def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Run a DAG by ``dag.test()``, once per step.
 
