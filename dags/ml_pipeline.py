@@ -36,6 +36,7 @@ A stage whose inputs have been seen before is **skipped**; the task's note says 
 
 | task | does |
 |---|---|
+| `wait_for_source` | waits for the data, if `schedule.wait_minutes` says so |
 | `resolve_config` | `config/config.yaml` + the run's conf + the run's date, checked |
 | `setup_bucket` | makes sure that the bucket exists and can be used |
 | `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
@@ -71,6 +72,10 @@ with DAG(
 ):
     resolve_config = ResolveConfigOperator(task_id="resolve_config")
     resolved = resolve_config.output
+    if config.schedule.wait_minutes:
+        from ml_operators.wait_for_source import WaitForSourceOperator
+
+        WaitForSourceOperator(task_id="wait_for_source") >> resolve_config
     setup_bucket = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
 
     dvc = {

@@ -208,6 +208,9 @@ class ScheduleConfig(_Section):
             )
         return value
 
+    wait_minutes: float = Field(
+        0, ge=0, le=10_080, description="How long a scheduled run waits for its source; 0: it fails at once"
+    )
     start_date: dt.date = Field(strict=False, description="First date of the schedule and of catch-up (UTC)")
     catchup: bool = Field(False, description="Whether to run the dates missed since start_date")
     max_active_runs: int = Field(4, ge=1, le=100, description="Maximum number of runs at the same time")
