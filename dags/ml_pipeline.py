@@ -25,6 +25,7 @@ from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperat
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
+from ml_operators.run_date import timetable
 from ml_operators.setup_bucket import SetupBucketOperator
 
 DOC = """
@@ -35,6 +36,7 @@ A stage whose inputs have been seen before is **skipped**; the task's note says 
 
 | task | does |
 |---|---|
+| `wait_for_source` | waits for the data, if `schedule.wait_minutes` says so |
 | `resolve_config` | `config/config.yaml` + the run's conf + the run's date, checked |
 | `setup_bucket` | makes sure that the bucket exists and can be used |
 | `pipeline.*` | `dvc repro --single-item <stage>`, each in a workspace of its own |
@@ -61,7 +63,7 @@ with DAG(
     description="Iris, logistic regression: DVC stages on Airflow",
     doc_md=DOC,
     params=trigger_form(config),
-    schedule=config.schedule.cron,
+    schedule=timetable(config.schedule),
     start_date=datetime(start.year, start.month, start.day, tz="UTC"),
     catchup=config.schedule.catchup,
     max_active_runs=config.schedule.max_active_runs,
@@ -70,6 +72,10 @@ with DAG(
 ):
     resolve_config = ResolveConfigOperator(task_id="resolve_config")
     resolved = resolve_config.output
+    if config.schedule.wait_minutes:
+        from ml_operators.wait_for_source import WaitForSourceOperator
+
+        WaitForSourceOperator(task_id="wait_for_source") >> resolve_config
     setup_bucket = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
 
     dvc = {

@@ -1,13 +1,13 @@
 """The model of config/config.yaml: everything that changes a result. `include.settings.config_file` reads the file."""
 
 import codecs
+import datetime as dt
 import re
-from datetime import date
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from include.models.settings import ModelConfig
 from include.section import Line, RelativePath, Section, Seed
@@ -213,24 +213,44 @@ class ScoringConfig(Section):
         return value
 
 
+CRON_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+PRESETS_WITHOUT_INTERVAL = ("@continuous", "@once")
+
+
 class ScheduleConfig(Section):
     """When the DAG runs, and how it retries. Changes no result."""
 
-    cron: Line | None = Field(
-        None, description="Cron expression or preset like @daily; null: manual runs and backfills only"
-    )
+    cron: Line | None = Field(None, description="Cron expression (UTC) or preset like @daily; null: manual runs only")
 
     @field_validator("cron")
     @classmethod
     def _cron_that_airflow_knows(cls, value: str | None) -> str | None:
         from croniter import croniter
 
-        presets = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@continuous", "@once")
+        presets = (*CRON_PRESETS, *PRESETS_WITHOUT_INTERVAL)
         if value is not None and value not in presets and not croniter.is_valid(value):
             raise ValueError(f"is neither a cron expression nor one of {', '.join(presets)}")
         return value
 
-    start_date: date = Field(strict=False, description="First date of the schedule and of catch-up (UTC)")
+    date: Literal["logical_date", "data_interval_start"] = Field(
+        "logical_date", description="Which date {date} in data.source means"
+    )
+
+    @field_validator("date")
+    @classmethod
+    def _interval_that_there_is(cls, value: str, info: ValidationInfo) -> str:
+        # A cron that is wrong itself is not in the data.
+        if value == "data_interval_start" and info.data.get("cron", "") in (None, *PRESETS_WITHOUT_INTERVAL):
+            raise ValueError(
+                f"schedule.cron: {info.data['cron'] or 'null'} has no intervals; set a cron expression there, or "
+                "logical_date here"
+            )
+        return value
+
+    wait_minutes: float = Field(
+        0, ge=0, le=10_080, description="How long a scheduled run waits for its source; 0: it fails at once"
+    )
+    start_date: dt.date = Field(strict=False, description="First date of the schedule and of catch-up (UTC)")
     catchup: bool = Field(False, description="Whether to run the dates missed since start_date")
     max_active_runs: int = Field(4, ge=1, le=100, description="Maximum number of runs at the same time")
     retries: int = Field(3, ge=0, le=10, description="Retries of a failed task, unless the error is permanent")

@@ -6,12 +6,13 @@ from airflow.sdk import BaseOperator
 
 from include.errors import ConfigError
 from include.lineage.code_state import code_state
-from include.settings import CONFIG_FILE, PROJECT_DIR
+from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
 from include.settings.config_file import dump_yaml, load_config_with
 from include.store.sources import current_version, fill_date
 from ml_operators.base import runtime_settings
 from ml_operators.params import FORCE
 from ml_operators.results import ResolvedRun
+from ml_operators.run_date import run_date
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,17 +35,10 @@ class ResolveConfigOperator(BaseOperator):
         :raises ConfigError: a key or value is wrong.
         :raises DataError: there is nothing at ``data.source``.
         """
-        run = context["dag_run"]
-        conf = dict(run.conf or {})
-        force = conf.pop(FORCE, False)
-        if not isinstance(force, bool):
-            raise ConfigError(f"the run's conf, {FORCE}: {force!r} is neither true nor false.")
-        config = load_config_with(conf, "the run's conf")
-        # A manual run may have no logical date; run_after is always there.
-        source = fill_date(config.data.source, run.logical_date or run.run_after)
+        config, force = config_of(context["dag_run"])
+        source = config.data.source
         version = config.data.version or current_version(source, runtime_settings(), PROJECT_DIR)
-        data = config.data.model_copy(update={"source": source, "version": version})
-        config = config.model_copy(update={"data": data})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"version": version})})
         self.log.info("Source %s, version %s", source, version or "built-in")
         resolved = config.model_dump(mode="json")
         return ResolvedRun(
@@ -54,3 +48,18 @@ class ResolveConfigOperator(BaseOperator):
             code=code_state(PROJECT_DIR),
             force=force,
         ).to_xcom()
+
+
+def config_of(run: Any) -> tuple[PipelineConfig, bool]:
+    """The configuration of a run, its date filled in; and whether the run executes every stage.
+
+    :param run: the DagRun of the task's context.
+    :raises ConfigError: a key or value is wrong.
+    """
+    conf = dict(run.conf or {})
+    force = conf.pop(FORCE, False)
+    if not isinstance(force, bool):
+        raise ConfigError(f"the run's conf, {FORCE}: {force!r} is neither true nor false.")
+    config = load_config_with(conf, "the run's conf")
+    source = fill_date(config.data.source, run_date(config.schedule, run))
+    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})}), force

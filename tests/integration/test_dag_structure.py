@@ -81,6 +81,22 @@ def test_a_person_is_asked_between_gate_and_promotion_if_the_configuration_says_
     assert edges["approve_promotion"] == ["promote_model"]
 
 
+def test_the_dag_waits_for_its_source_and_has_intervals_if_the_configuration_says_so(deployment, dag):
+    file = deployment.project / "config" / "config.yaml"
+    configured = file.read_text()
+    try:
+        deployment.edit_config("cron: null", 'cron: "0 6 * * *"')
+        deployment.edit_config("date: logical_date\n", "date: data_interval_start\n")
+        deployment.edit_config("wait_minutes: 0", "wait_minutes: 30")
+        changed = deployment.described()
+    finally:
+        file.write_text(configured)
+
+    assert changed["edges"]["wait_for_source"] == ["resolve_config"]
+    assert changed["edges"]["resolve_config"] == dag["edges"]["resolve_config"]
+    assert changed["schedule"].startswith("CronDataIntervalTimetable(expression='0 6 * * *'")
+
+
 def test_a_change_of_dvc_yaml_and_config_yaml_changes_the_dag(deployment, dag):
     file, config = deployment.project / "dvc.yaml", deployment.project / "config" / "config.yaml"
     text, configured = file.read_text(), config.read_text()

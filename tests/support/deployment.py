@@ -62,6 +62,12 @@ class Deployment:
         """What Airflow says is wrong with the DAG files, by file."""
         return self._in_airflow(airflow_fork.import_errors)
 
+    def airflow(self, *arguments: str) -> str:
+        """Run ``airflow ...``: what it prints. An error that it lets through is an `AirflowCallError`."""
+        before = self.log.stat().st_size if self.log.exists() else 0
+        self._in_airflow(airflow_fork.command, arguments)
+        return self.log.read_bytes()[before:].decode()
+
     def cli(self, *arguments: str, code: int = 0, **env: str) -> str:
         """Run ``python -m include``: what it prints to stdout, or to stderr where it has to fail."""
         done = self.python("-m", "include", *arguments, **env)

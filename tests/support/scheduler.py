@@ -25,7 +25,14 @@ class Airflow(AirflowApi):
 
 @contextmanager
 def running_airflow(
-    deployment: Deployment, *, source: str, start: date, max_active_runs: int, parallelism: int, **env: str
+    deployment: Deployment,
+    *,
+    source: str,
+    start: date,
+    max_active_runs: int,
+    parallelism: int,
+    triggerer: bool = False,
+    **env: str,
 ) -> Iterator[Airflow]:
     """Run API server, scheduler and DAG processor; the DAG is daily from ``start``, on ``source``, and not paused."""
     deployment.edit_config("source: sklearn:iris", f'source: "{source}"')
@@ -45,7 +52,9 @@ def running_airflow(
     }
     processes = []
     try:
-        commands = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+        commands = [["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"]]
+        if triggerer:
+            commands.append(["triggerer", "--skip-serve-logs"])
         processes.extend(_start(deployment, command) for command in commands)
         wait_for(lambda: answers(f"{url}/api/v2/monitor/health"), 180)
         there = Airflow(deployment, url, processes[1])

@@ -48,6 +48,9 @@ def test_the_file_of_the_project_is_valid(config_document):
         ("registry.model_name", "a/b", "registry.model_name"),
         ("schedule.max_active_runs", 0, "schedule.max_active_runs"),
         ("schedule.start_date", "soon", "schedule.start_date"),
+        ("schedule.date", "yesterday", "schedule.date: Input should be 'logical_date' or 'data_interval_start'"),
+        ("schedule.date", "data_interval_start", "schedule.date: Value error, schedule.cron: null has no intervals"),
+        ("schedule.wait_minutes", -1, "schedule.wait_minutes: Input should be greater than or equal to 0"),
         ("paths.model", "/etc/passwd", "paths.model"),
         ("paths.model", "../model.pkl", "paths.model"),
         ("paths.model", "models/$(id).pkl", "paths.model"),
@@ -73,6 +76,14 @@ def test_a_bucket_name_that_s3_forbids_is_refused(config_document, bucket):
 @pytest.mark.parametrize("bucket", ["abc", "my-bucket", "a.b-c.1", "0" * 63])
 def test_a_bucket_name_that_s3_allows_is_accepted(config_document, bucket):
     assert validate_config(changed(config_document, "storage.bucket", bucket)).storage.bucket == bucket
+
+
+def test_the_start_of_the_interval_needs_a_schedule_with_intervals(config_document):
+    with_date = changed(config_document, "schedule.date", "data_interval_start")
+    assert validate_config(changed(with_date, "schedule.cron", "0 6 * * *")).schedule.date == "data_interval_start"
+    for preset in ("@once", "@continuous"):
+        with pytest.raises(ConfigError, match=f"schedule.cron: {preset} has no intervals; set a cron expression there"):
+            validate_config(changed(with_date, "schedule.cron", preset))
 
 
 def test_an_unknown_key_is_refused_and_the_nearest_one_named(config_document):
