@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
@@ -148,10 +149,39 @@ def _get(
         raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri))) from None
 
 
+def versions_of_model(client: "MlflowClient", name: str) -> list[str]:
+    """All versions of a registered model, the first one first."""
+    # MLflow's filter finds no name with a quote or a backslash, however it is escaped: `_` stands for any character.
+    pattern = re.sub(r"[^A-Za-z0-9 .-]", "_", name)
+    return _versions(client, f"name LIKE '{pattern}'", name)
+
+
+def versions_of_run(client: "MlflowClient", name: str, mlflow_run_id: str) -> list[str]:
+    """The versions of a registered model that belong to an MLflow run, the first one first."""
+    return _versions(client, f"run_id = '{mlflow_run_id}'", name)
+
+
+def _versions(client: "MlflowClient", condition: str, name: str) -> list[str]:
+    # Oldest first: a version that is registered meanwhile comes on the last page.
+    search = partial(client.search_model_versions, condition, order_by=["creation_timestamp ASC"])
+    return sorted((str(one.version) for one in _all_pages(search) if one.name == name), key=int)
+
+
 def running_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "list[Run]":
     """The MLflow runs of an experiment that are RUNNING and have these tags."""
-    found = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    return [run for run in found if all(run.data.tags.get(name) == value for name, value in tags.items())]
+    search = partial(client.search_runs, [experiment_id], "attributes.status = 'RUNNING'")
+    return [run for run in _all_pages(search) if all(run.data.tags.get(name) == value for name, value in tags.items())]
+
+
+def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """What a search of MLflow's client finds, on all pages."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def close_runs(client: "MlflowClient", run_ids: Iterable[str]) -> None:

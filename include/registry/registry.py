@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from include.errors import DataError
-from include.mlflow_client import CHAMPION, require_run, version_of_alias
+from include.mlflow_client import CHAMPION, require_run, version_of_alias, versions_of_model, versions_of_run
 from include.registry.gate import Verdict, evaluate
 from include.registry.history import ChampionChange, champion_changes, promotion_chain, rolled_back
 from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
+SHOWN = 20  # versions that a message lists, the newest ones
 
 # Values of a version by metric (None: it does not fit the test rows), and how they were obtained
 Scores = tuple[Mapping[str, float] | None, str]
@@ -242,16 +243,14 @@ class Registry:
             raise DataError(f"version {version} of model {self.name} is already the champion. Nothing was changed.")
 
     def _known(self) -> str:
-        found = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}'", max_results=20)
-        return ", ".join(sorted((str(one.version) for one in found), key=int)) or "none"
+        return ", ".join(versions_of_model(self.mlflow, self.name)[-SHOWN:]) or "none"
 
     def _version(self, version: str) -> "ModelVersion":
         return self.mlflow.get_model_version(self.name, version)
 
     def _versions_of(self, mlflow_run_id: str) -> list[str]:
         """Those of an MLflow run, the first one first."""
-        known = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}' and run_id = '{mlflow_run_id}'")
-        return sorted((str(version.version) for version in known), key=int)
+        return versions_of_run(self.mlflow, self.name, mlflow_run_id)
 
     def _set_alias(self, alias: str, version: str) -> None:
         if self.version_of(alias) != version:
@@ -280,7 +279,3 @@ def _why_not(version: str, back: ChampionChange) -> str:
         f"version {version} was rolled back on {back.at[:10]} by {back.by} ({back.reason}): only "
         f"`rollback {version}` makes it champion again"
     )
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

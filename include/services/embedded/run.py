@@ -9,7 +9,7 @@ from include.checkout import materialise
 from include.errors import ConfigError, PipelineError
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
-from include.mlflow_client import CHAMPION, connect
+from include.mlflow_client import CHAMPION, connect, versions_of_run
 from include.services.embedded.dag_run import DagRun, brief, run_dag
 from include.services.embedded.deployment import running
 from include.services.embedded.environment import process_environment
@@ -105,11 +105,9 @@ def _summary(
 
 def _model(config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str) -> str:
     mlflow, name = connect(runtime), config.registry.model_name
-    for version in mlflow.search_model_versions(f"run_id = '{mlflow_run_id}'"):
-        aliases = mlflow.get_model_version(name, version.version).aliases
-        return f"{name} version {version.version}" + (
-            f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}"
-        )
+    for version in versions_of_run(mlflow, name, mlflow_run_id):
+        aliases = mlflow.get_model_version(name, version).aliases
+        return f"{name} version {version}" + (f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}")
     raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
 
 
