@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 TEST_DATA_TAG = "md5.test_data"
+SHOWN = 5  # columns that a message names
 
 
 class Comparison:
@@ -62,10 +63,8 @@ class Comparison:
         features, target = self._test_rows()
         wanted = [str(name) for name in getattr(pipeline, "feature_names_in_", features.columns)]
         if absent := [name for name in wanted if name not in features.columns]:
-            return None, (
-                f"{what} cannot be compared: the test rows lack its columns {', '.join(absent)}. If this model is to "
-                "replace it, make it champion with `rollback VERSION`"
-            )
+            more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+            return None, f"{what} cannot be compared: the test rows lack its columns {', '.join(absent[:SHOWN])}{more}"
         return metrics_by_name({"test": score(pipeline, features[wanted], target)}), note
 
     def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
@@ -80,8 +79,8 @@ class Comparison:
 
 
 REMEDY = (
-    "Make another version champion (`rollback VERSION`), or remove the alias in MLflow, so that the next model needs "
-    "no comparison. No alias was changed."
+    "Make another version champion (`python -m include rollback` for the one before it, or `python -m include promote "
+    "VERSION`), or remove the alias in MLflow, so that the next model needs no comparison. No alias was changed."
 )
 
 

@@ -1,18 +1,16 @@
 """The registry under retries and parallel runs, with a real MLflow and a real store."""
 
 import hashlib
-import re
 import time
-from functools import partial
 
 import mlflow
 import pytest
 
 from include.errors import DataError, ServiceError
-from include.mlflow_client import champion_version, translated_errors, versions_of_model
-from include.registry.comparison import load_model
+from include.mlflow_client import champion_version, translated_errors
+from include.registry.champion import CHALLENGER, CHAMPION, Actor
 from include.registry.history import promotion_chain
-from include.registry.registry import CHALLENGER, CHAMPION, Actor, Registry
+from include.registry.registry import Registry
 from tests.support.concurrency import at_once
 from tests.support.proxy import proxy_to
 from tests.support.registries import registries_of
@@ -34,41 +32,6 @@ def test_twenty_tries_at_once_make_one_version(registries):
     assert registries.versions("tries") == {"1": run["run_id"]}
     registered = registries.mlflow.get_model_version("tries", "1")
     assert (registered.tags["git_sha"], registered.description) == ("x", "*text*")
-
-
-NAMES = ["o'brien", 'a "quoted" name', "back\\slash\\", "50%_off", "two words.v2", "模型-é😀", "[x];*~`$&="]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_whatever_the_name_a_run_that_is_tried_again_has_one_version_and_mlflow_loads_it(registries, name):
-    registry = registries.registry(name)
-    twin = registries.registry(re.sub(r"[^a-z]", "x", name))  # fits any pattern that the name fits
-    runs = [registries.trained(number) for number in range(2)]
-    for _ in range(2):
-        twin.register(runs[0], {}, "")
-
-    found = [registry.register(run, {}, "") for run in runs for _ in range(3)]
-
-    assert found == [("1", True), ("1", False), ("1", False), ("2", True), ("2", False), ("2", False)]
-    assert versions_of_model(registries.mlflow, name) == ["1", "2"]
-    assert registries.promote(registry, "2", {"2": 0.9}).alias == CHAMPION
-    assert champion_version(registries.runtime, name) == "2"
-    with pytest.raises(DataError, match=r"has no version 9: it was deleted or never existed\. Available: 1, 2\."):
-        registry.roll_back("9", "x", Actor("a person", "one"))
-    load_model(name, "2", "it")
-    mlflow.sklearn.load_model(f"models:/{name}@champion")
-
-
-def test_all_versions_are_found_on_however_many_pages_they_come(registries, monkeypatch):
-    registry = registries.registry("pages")
-    for number in range(4):
-        registry.register(registries.trained(number), {}, "")
-    monkeypatch.setattr(
-        registries.mlflow, "search_model_versions", partial(registries.mlflow.search_model_versions, max_results=1)
-    )
-
-    assert versions_of_model(registries.mlflow, "pages") == ["1", "2", "3", "4"]
-    assert registry.register(registries.trained(2), {}, "") == ("3", False)
 
 
 def test_runs_that_promote_at_once_leave_one_champion_the_best(registries):
@@ -200,6 +163,17 @@ def test_a_roll_back_to_a_deleted_version_is_refused(registries, three):
     with pytest.raises(DataError, match=r"has no version 2: it was deleted or never existed\. Available: 1, 3"):
         three.roll_back("previous", "x", Actor("a person", "one"))
     assert three.version_of(CHAMPION) == "3"
+
+
+def test_a_change_that_was_planned_before_another_one_is_not_made(three):
+    plan = three.plan("roll-back", "previous", "bad", Actor("a person", "slow"))
+    three.roll_back("1", "worse", Actor("a person", "fast"))
+    history = three.history()
+
+    with pytest.raises(DataError, match=r"is version 1 now: it was changed meanwhile\. Nothing was changed"):
+        three.carry_out(plan)
+
+    assert (three.version_of(CHAMPION), three.history()) == ("1", history)
 
 
 def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_alone(registries, three, monkeypatch):
