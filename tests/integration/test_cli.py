@@ -49,6 +49,8 @@ def test_runs_are_listed_newest_first_with_metrics_outcome_and_the_champion(depl
     assert [run["version"] for run in listed] == ["1", "2", "1"]
     assert [run["champion"] for run in listed] == [True, False, True]
     assert [run["gate"] for run in listed] == ["passed", "not passed", "passed"]
+    assert [run["why_not_champion"] is None for run in listed] == [True, False, True]
+    assert "the champion's is " in listed[1]["why_not_champion"]
     assert listed[0]["metrics"]["test_accuracy"] >= 0.9
 
 
