@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.mlflow_client import close_runs, connect, running_runs, translated_errors
@@ -84,7 +86,11 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
             same_task = {name: tags[name] for name in AIRFLOW_TASK}
             left = running_runs(client, experiment.experiment_id, same_task)
             close_runs(client, [run.info.run_id for run in left])
-        with _ended_by_sigterm(), mlflow.start_run(run_name=tags.get("airflow.run_id"), tags=tags) as active:
+        with (
+            _ended_by_sigterm(),
+            _temporary_files_in_workspace(bool(tags)),
+            mlflow.start_run(run_name=tags.get("airflow.run_id"), tags=tags) as active,
+        ):
             identity = {
                 "run_id": active.info.run_id,
                 "experiment_id": experiment.experiment_id,
@@ -109,6 +115,20 @@ def _airflow_tags() -> dict[str, str]:
     names["airflow.run_id"] = "AIRFLOW_CTX_DAG_RUN_ID"
     found = {tag: os.environ.get(variable, "") for tag, variable in names.items()}
     return found if all(found.values()) else {}
+
+
+@contextmanager
+def _temporary_files_in_workspace(in_task: bool) -> Iterator[None]:
+    """Have MLflow put its temporary files into the task's workspace, with which they go if this process is killed."""
+    folder = Path(".dvc")
+    if not in_task or not folder.is_dir():
+        yield
+        return
+    before, tempfile.tempdir = tempfile.tempdir, str(folder.absolute())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The MLflow run of a training, and its experiment, with a real MLflow."""
 
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -27,9 +28,9 @@ def tracked(deployment, monkeypatch):
         monkeypatch.setenv(name, value)  # what the stage sets is unset after the test
     mlflow.set_tracking_uri(runtime.mlflow_tracking_uri)
 
-    def tracked():
+    def tracked(work=lambda: None):
         with tracking.run(config, runtime) as run:
-            pass
+            work()
         return deployment.mlflow.get_run(run.identity["run_id"]), run.identity["experiment_id"]
 
     return tracked
@@ -43,6 +44,19 @@ def test_in_a_task_the_run_has_the_name_of_the_airflow_run(tracked, monkeypatch)
 
     assert run.info.run_name == TASK["DAG_RUN_ID"]
     assert run.data.tags["airflow.try_number"] == "2"
+
+
+def test_in_a_task_temporary_files_go_with_the_workspace(tracked, monkeypatch, tmp_path):
+    for name, value in TASK.items():
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    seen, before = [], tempfile.gettempdir()
+
+    tracked(lambda: seen.append(tempfile.gettempdir()))
+
+    assert seen == [str(tmp_path / ".dvc")]
+    assert tempfile.gettempdir() == before
 
 
 def test_outside_airflow_the_run_has_the_name_that_mlflow_gives_it(tracked, monkeypatch):
