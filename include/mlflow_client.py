@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the alias of the version that is in use
 NO_MLFLOW = "the server at {} is not MLflow. Check MLFLOW_TRACKING_URI."
+WITHOUT_RESULT = "pipeline.without_result"  # the tag of an MLflow run that belongs to nothing; its value says why
 CONNECT_TIMEOUT = 5  # seconds at most, of those that a request may take
 
 
@@ -148,10 +150,63 @@ def _get(
         raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri))) from None
 
 
+def versions_of_model(client: "MlflowClient", name: str) -> list[str]:
+    """All versions of a registered model, the first one first."""
+    # MLflow's filter finds no name with a quote or a backslash, however it is escaped: `_` stands for any character.
+    pattern = re.sub(r"[^A-Za-z0-9 .-]", "_", name)
+    return _versions(client, f"name LIKE '{pattern}'", name)
+
+
+def versions_of_run(client: "MlflowClient", name: str, mlflow_run_id: str) -> list[str]:
+    """The versions of a registered model that belong to an MLflow run, the first one first."""
+    return _versions(client, f"run_id = '{mlflow_run_id}'", name)
+
+
+def has_version(client: "MlflowClient", mlflow_run_id: str) -> bool:
+    """Whether a version of any registered model belongs to an MLflow run."""
+    return bool(client.search_model_versions(f"run_id = '{mlflow_run_id}'", max_results=1))
+
+
+def _versions(client: "MlflowClient", condition: str, name: str) -> list[str]:
+    # Oldest first: a version that is registered meanwhile comes on the last page.
+    search = partial(client.search_model_versions, condition, order_by=["creation_timestamp ASC"])
+    return sorted((str(one.version) for one in _all_pages(search) if one.name == name), key=int)
+
+
 def running_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "list[Run]":
     """The MLflow runs of an experiment that are RUNNING and have these tags."""
-    found = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    return [run for run in found if all(run.data.tags.get(name) == value for name, value in tags.items())]
+    search = partial(client.search_runs, [experiment_id], "attributes.status = 'RUNNING'")
+    return [run for run in _all_pages(search) if all(run.data.tags.get(name) == value for name, value in tags.items())]
+
+
+def runs_without_lineage(client: "MlflowClient", experiment_id: str, dag_id: str) -> "list[Run]":
+    """The MLflow runs of an experiment that tasks of a DAG logged, and that no lineage was recorded of; without those
+    that `mark_without_result` has marked.
+    """
+    missing = f"tags.lock_sha256 IS NULL AND tags.`{WITHOUT_RESULT}` IS NULL"
+    search = partial(client.search_runs, [experiment_id], f"{missing} AND tags.`airflow.dag_id` = '{dag_id}'")
+    return list(_all_pages(search))
+
+
+def mark_without_result(client: "MlflowClient", run: "Run", reason: str) -> None:
+    """Tag an MLflow run that belongs to no result with the reason. A FINISHED or RUNNING one is then KILLED.
+
+    It is not deleted: what it logged stays to be seen.
+    """
+    client.set_tag(run.info.run_id, WITHOUT_RESULT, reason)
+    if run.info.status not in ("FAILED", "KILLED"):
+        client.set_terminated(run.info.run_id, status="KILLED", end_time=run.info.end_time)
+
+
+def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """What a search of MLflow's client finds, on all pages."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def close_runs(client: "MlflowClient", run_ids: Iterable[str]) -> None:

@@ -90,6 +90,7 @@ def application() -> typer.Typer:
         "restore": restoration.restore,
         "verify": restoration.verify,
         "rollback": champion.rollback,
+        "promote": champion.promote,
         "doctor": diagnosis.doctor,
     }
     for name, command in commands.items():

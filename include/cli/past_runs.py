@@ -11,6 +11,7 @@ from include.lineage.differences import differences
 from include.lineage.lineage_store import Entry
 from include.lineage.summary import summary
 from include.mlflow_client import champion_version
+from include.registry.gate import why_not_champion
 
 
 def runs(
@@ -38,6 +39,8 @@ def runs(
             for row in rows
         ]  # fmt: skip
         print_table(["run", "started", "model was", *metrics, "version", "gate"], shown)
+        if page == 1 and rows[0]["why_not_champion"] and not rows[0]["champion"]:
+            print(f"\nThe newest run's version {rows[0]['version']} is not champion: {rows[0]['why_not_champion']}.")
     else:
         print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
     if outage:  # the list is of the store and stands; which of them is champion only MLflow knows
@@ -94,7 +97,8 @@ def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
     manifest, run = entry.manifest, {"run": entry.run.run_id, "dag": entry.run.dag_id}
     if manifest is None:
         blank = dict.fromkeys(("started_at", "mlflow_run", "model", "version"))
-        return {**run, **blank, "outcome": entry.problem, "metrics": {}, "gate": None, "champion": False}
+        return {**run, **blank, "outcome": entry.problem, "metrics": {}, "gate": None, "champion": False,
+                "why_not_champion": None}  # fmt: skip
     version = manifest.model.version if manifest.model else None
     return {
         **run,
@@ -105,5 +109,6 @@ def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
         "outcome": manifest.outcome_of("model"),
         "metrics": manifest.metrics,
         "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
+        "why_not_champion": why_not_champion(entry.verdict) if entry.verdict else None,
         "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,
     }

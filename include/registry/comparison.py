@@ -66,10 +66,7 @@ class Comparison:
         try:
             inputs = inputs_of(pipeline, features, "the table of test rows")
         except DataError as error:
-            return None, (
-                f"{what} cannot be compared: {str(error).partition('. It has:')[0]}. If this model is to replace it, "
-                "make it champion with `rollback VERSION`"
-            )
+            return None, f"{what} cannot be compared: {str(error).partition('. It has:')[0].rstrip('.')}"
         return metrics_by_name({"test": score(pipeline, inputs, target)}), note
 
     def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
@@ -81,8 +78,8 @@ class Comparison:
 
 
 REMEDY = (
-    "Make another version champion (`rollback VERSION`), or remove the alias in MLflow, so that the next model needs "
-    "no comparison. No alias was changed."
+    "Make another version champion (`python -m include rollback` for the one before it, or `python -m include promote "
+    "VERSION`), or remove the alias in MLflow, so that the next model needs no comparison. No alias was changed."
 )
 
 

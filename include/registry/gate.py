@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from include.mlflow_client import CHAMPION
 from include.settings import LOWER_IS_BETTER, RegistryConfig
 
 # What two values may differ by and still count as equal: they are sums of floats (0.93 - 0.9 is not quite 0.03).
@@ -78,6 +79,23 @@ def verdict_table(verdict: Mapping[str, Any]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def why_not_champion(verdict: Mapping[str, Any]) -> str | None:
+    """Why the version of a verdict did not become champion, in a line; None if it did, or was it already."""
+    if verdict["alias"] == CHAMPION:
+        return None
+    if verdict["passed"]:
+        remedy = f"`python -m include promote {verdict.get('version', 'VERSION')}` makes it champion"
+        return f"it passes the gate, but nobody has approved it (registry.approval is manual); {remedy}"
+    failed = [check for check in verdict["checks"] if not check["passed"]]
+    compared = verdict.get("compared_with") is None or len(verdict["checks"]) > 1
+    return "; ".join([*map(_failure, failed), *([] if failed and compared else [verdict["note"]])])
+
+
+def _failure(check: Mapping[str, Any]) -> str:
+    champion = "" if check["champion"] is None else f", the champion's is {_number(check['champion'])}"
+    return f"{check['metric']} is {_number(check['challenger'])}{champion}; required: {check['rule']}"
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:

@@ -9,6 +9,8 @@ from typing import Literal
 
 PREFIX = "champion."
 TIME = "%Y-%m-%dT%H%M%S.%fZ"
+PREVIOUS = "previous"  # the version that was champion before
+Kind = Literal["promotion", "roll-back"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class ChampionChange:
     """
 
     at: str
-    kind: Literal["promotion", "roll-back"]
+    kind: Kind
     version: str
     before: str | None
     reason: str
@@ -27,9 +29,7 @@ class ChampionChange:
     token: str
 
     @classmethod
-    def now(
-        cls, kind: Literal["promotion", "roll-back"], version: str, before: str | None, reason: str, by: str, token: str
-    ) -> "ChampionChange":
+    def now(cls, kind: Kind, version: str, before: str | None, reason: str, by: str, token: str) -> "ChampionChange":
         """A change that happens now."""
         return cls(datetime.now(UTC).strftime(TIME), kind, version, before, reason, by, token)
 
@@ -39,6 +39,12 @@ class ChampionChange:
             return self
         at = datetime.strptime(history[-1].at, TIME).replace(tzinfo=UTC) + timedelta(microseconds=1)
         return replace(self, at=at.strftime(TIME))
+
+    def described(self) -> str:
+        """For people, such as ``roll-back from version 3 to 2 on 2026-11-27 08:15 UTC by anna (wrong labels)``."""
+        when = f"{datetime.strptime(self.at, TIME).replace(tzinfo=UTC):%Y-%m-%d %H:%M} UTC"
+        versions = f"from version {self.before} to {self.version}" if self.before else f"to version {self.version}"
+        return f"{self.kind} {versions} on {when} by {self.by} ({self.reason})"
 
     def tag(self) -> tuple[str, str]:
         """As a tag: name and value."""

@@ -1,61 +1,30 @@
-"""The model registry (MLflow): register a run's model, evaluate it by the gate, set and roll back the champion.
+"""The model registry (MLflow): register a run's model, and evaluate it by the gate before it becomes champion."""
 
-MLflow cannot compare and set an alias in one step. So a process that changes one holds a lock in the object store
-meanwhile.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from include.errors import DataError
-from include.mlflow_client import CHAMPION, require_run, version_of_alias
+from include.mlflow_client import CHAMPION, require_run, versions_of_run
+from include.registry.champion import CHALLENGER, Actor, Champion
 from include.registry.gate import Verdict, evaluate
-from include.registry.history import ChampionChange, champion_changes, promotion_chain, rolled_back
-from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
-from include.store.client import client as store_client
-from include.store.client import ensure_bucket, translated_errors
-from include.store.lock import Lease, leased
+from include.registry.history import ChampionChange
+from include.settings import RegistryConfig
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHALLENGER = "challenger"
-PREVIOUS = "previous"
+# What to do if the champion is a model for other columns
+OTHER_TABLE = (
+    "For a model of its own, set another registry.model_name; to replace the champion, run "
+    "`python -m include promote {}`"
+)
 
 # Values of a version by metric (None: it does not fit the test rows), and how they were obtained
 Scores = tuple[Mapping[str, float] | None, str]
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Who changes the champion: a person or a run, and the task, whose retry has the same ``token``."""
-
-    name: str
-    token: str
-
-
-class Registry:
-    """The versions and aliases of one registered model.
-
-    :param config: of a run, for its ``registry.model_name``.
-    :param mlflow: an MlflowClient.
-    :param lock_bucket: where the lock is, the same for all that change this model, whatever bucket a run uses;
-        default: that of ``config``.
-    """
-
-    def __init__(
-        self,
-        config: PipelineConfig,
-        runtime: RuntimeSettings,
-        mlflow: "MlflowClient",
-        lock_bucket: str | None = None,
-    ) -> None:
-        self.config, self.name, self.mlflow = config, config.registry.model_name, mlflow
-        self._runtime, self._bucket = runtime, lock_bucket or config.storage.bucket
+class Registry(Champion):
+    """The versions of one registered model, as runs make them. See `Champion` for the parameters."""
 
     def register(self, mlflow_run: Mapping[str, str], tags: Mapping[str, str], description: str) -> tuple[str, bool]:
         """Register the run's model, unless that was done before: one version per MLflow run.
@@ -147,11 +116,13 @@ class Registry:
             note = "there is no champion to compare with: only the minimum applies"
         else:
             scores, note = scores_of(self._version(champion))
+            if scores is None:
+                note = f"{note}. {OTHER_TABLE.format(version)}"
             newer = int(version) > int(champion)
         checks = evaluate(rule, metrics, scores, newer=newer)
         comparable = scores is not None or champion in (None, version)
         passed = comparable and all(check.passed for check in checks)
-        if back := rolled_back(self.history(), self.version_of(CHAMPION)).get(version):
+        if back := self.rolled_back().get(version):
             passed, note = False, f"{note}; {_why_not(version, back)}"
         keeps = passed or champion == version
         return Verdict(
@@ -164,98 +135,9 @@ class Registry:
             checks=checks,
         )
 
-    def roll_back(self, target: str, reason: str, actor: Actor) -> ChampionChange:
-        """Give the alias `champion` back to an earlier version. The one that loses it is not promoted again
-        automatically.
-
-        :param target: a version, or `PREVIOUS`: the one that was champion before.
-        :return: what was changed; the same as before when a task is tried again.
-        :raises DataError: there is no such version, or it is the champion; the aliases are as they were.
-        """
-        with self._locked() as lease:
-            champion, history = self.version_of(CHAMPION), self.history()
-            change = self._begun(actor, champion, history)
-            if change is None:
-                version = self._previous(champion, history) if target == PREVIOUS else target.removeprefix("v")
-                self._require(version, champion)
-                change = ChampionChange.now("roll-back", version, champion, reason, actor.name, actor.token).after(
-                    history
-                )
-            if champion != change.version:
-                lease.extend()
-                self._set_champion(change, lease)
-        return change
-
-    def _begun(self, actor: Actor, champion: str | None, history: list[ChampionChange]) -> ChampionChange | None:
-        """What an earlier try of the same task wrote down."""
-        begun = [change for change in history if change.token == actor.token]
-        if not begun:
-            return None
-        if champion != begun[-1].version and (champion != begun[-1].before or begun[-1] != history[-1]):
-            raise DataError(
-                f"this rollback, to version {begun[-1].version}, was made at {begun[-1].at}; since then version "
-                f"{champion} became champion. Trigger ml_rollback again to roll that one back. Nothing was changed."
-            )
-        return begun[-1]
-
-    def version_of(self, alias: str) -> str | None:
-        """The version that holds an alias, if one does."""
-        return version_of_alias(self.mlflow, self.name, alias)
-
-    def history(self) -> list[ChampionChange]:
-        """Every change of the champion, oldest first."""
-        return champion_changes(self.mlflow.get_registered_model(self.name).tags)
-
-    def _set_champion(self, change: ChampionChange, lease: Lease) -> None:
-        """Write the change down, then make it: a process may be killed in between, and its retry goes on."""
-        from mlflow.exceptions import MlflowException
-
-        self.mlflow.set_registered_model_tag(self.name, *change.tag())
-        lease.extend()
-        self._set_alias(CHAMPION, change.version)
-        with suppress(MlflowException):  # it is champion: a left-over alias does no harm
-            if self.version_of(CHALLENGER) == change.version:
-                self.mlflow.delete_registered_model_alias(self.name, CHALLENGER)
-
-    def _previous(self, champion: str | None, history: list[ChampionChange]) -> str:
-        versions = promotion_chain(history, champion)
-        if champion is None or len(versions) < 2:
-            raise DataError(
-                f"model {self.name}: no version is recorded as champion before {champion or 'now'}. "
-                f"Name one: {self._known()}."
-            )
-        return versions[-2]
-
-    def _require(self, version: str, champion: str | None) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._version(version)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise DataError(
-                f"model {self.name} has no version {version}: it was deleted or never existed. Available: "
-                f"{self._known()}."
-            ) from None
-        if version == champion:
-            raise DataError(f"version {version} of model {self.name} is already the champion. Nothing was changed.")
-
-    def _known(self) -> str:
-        found = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}'", max_results=20)
-        return ", ".join(sorted((str(one.version) for one in found), key=int)) or "none"
-
-    def _version(self, version: str) -> "ModelVersion":
-        return self.mlflow.get_model_version(self.name, version)
-
     def _versions_of(self, mlflow_run_id: str) -> list[str]:
         """Those of an MLflow run, the first one first."""
-        known = self.mlflow.search_model_versions(f"name = '{_quoted(self.name)}' and run_id = '{mlflow_run_id}'")
-        return sorted((str(version.version) for version in known), key=int)
-
-    def _set_alias(self, alias: str, version: str) -> None:
-        if self.version_of(alias) != version:
-            self.mlflow.set_registered_model_alias(self.name, alias, version)
+        return versions_of_run(self.mlflow, self.name, mlflow_run_id)
 
     def _make_model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -266,21 +148,9 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    @contextmanager
-    def _locked(self) -> Iterator[Lease]:
-        s3 = store_client(self._runtime)
-        with translated_errors(self._runtime, f"lock of model {self.name} in storage.bucket: {self._bucket}"):
-            ensure_bucket(s3, self._bucket, self._runtime)
-            with leased(s3, self._bucket, f"registry/{quote(self.name, safe='')}") as lease:
-                yield lease
-
 
 def _why_not(version: str, back: ChampionChange) -> str:
     return (
         f"version {version} was rolled back on {back.at[:10]} by {back.by} ({back.reason}): only "
-        f"`rollback {version}` makes it champion again"
+        f"`python -m include promote {version}` makes it champion again"
     )
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

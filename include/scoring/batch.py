@@ -103,7 +103,7 @@ def champion(mlflow: "MlflowClient", name: str) -> str:
     if version is None:
         raise DataError(
             f"no version of model {name} (registry.model_name) is {CHAMPION}. Run ml_pipeline, or choose one with "
-            "`python -m include rollback VERSION`."
+            "`python -m include promote VERSION`."
         )
     return version
 

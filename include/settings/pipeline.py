@@ -5,7 +5,7 @@ import datetime as dt
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -153,10 +153,29 @@ TestMetric = Literal[
 LOWER_IS_BETTER = frozenset({"test_log_loss"})
 
 
+NOT_IN_MODEL_NAMES = "/:?@#"  # of which MLflow's parser makes something else in models:/NAME@champion or models:/NAME/1
+KEY_PART = 255  # bytes: MinIO and file systems allow no more between two slashes of a key
+
+
+def _usable_model_name(value: str) -> str:
+    if found := [character for character in NOT_IN_MODEL_NAMES if character in value]:
+        raise ValueError(f"must not contain {' '.join(found)}, or MLflow could not load models:/NAME@champion")
+    if value.isspace() or value == "." or value.startswith(".."):
+        raise ValueError("must not be blank, or '.', or begin with '..': MLflow refuses such a name")
+    if (length := len(quote(value, safe=""))) > KEY_PART:
+        raise ValueError(
+            f"is too long: in keys of the object store it takes {length} bytes, and may take {KEY_PART} (one for a "
+            "letter a-z or a digit, three to twelve for other characters)"
+        )
+    return value
+
+
 class RegistryConfig(Section):
     """The model registry, and the gate before the alias `champion`."""
 
-    model_name: Annotated[Line, Field(pattern=r"^[^/:?]+$")] = Field(description="Name of the registered model")
+    model_name: Annotated[Line, AfterValidator(_usable_model_name)] = Field(
+        description="Name of the registered model", json_schema_extra={"pattern": f"^[^{NOT_IN_MODEL_NAMES}]+$"}
+    )
     metric: TestMetric = Field(description="Test metric that the gate compares")
     minimum: float = Field(ge=0, description="Minimum for a champion (maximum for metrics where lower is better)")
     min_gain: float = Field(0.0, ge=0, description="Required gain over the champion; 0: the newer model wins a tie")

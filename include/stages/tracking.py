@@ -5,10 +5,12 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.mlflow_client import close_runs, connect, running_runs, translated_errors
@@ -18,11 +20,14 @@ from include.stages.score import metrics_by_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
     from sklearn.pipeline import Pipeline
 
     Part = tuple[pd.DataFrame, pd.Series]
 
 AIRFLOW_TASK = ("airflow.dag_id", "airflow.run_id", "airflow.task_id")
+KIND, MACHINE_LEARNING = "mlflow.experimentKind", "custom_model_development"  # as MLflow's UI calls them
 # What a scorer needs to load the model. MLflow would otherwise find out in a process of its own (5 to 12 s).
 REQUIREMENTS = ("scikit-learn", "pandas", "numpy", "scipy", "joblib", "skops", "mlflow")
 SOME_ROWS = 1000  # by which MLflow tells the types of columns
@@ -82,12 +87,17 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
 
     with translated_errors(runtime):
         experiment = mlflow.set_experiment(config.mlflow.experiment)
+        _set_kind(client, experiment)
         tags = _airflow_tags()
         if tags:  # earlier tries of this task were killed, or they would not be tried again
             same_task = {name: tags[name] for name in AIRFLOW_TASK}
             left = running_runs(client, experiment.experiment_id, same_task)
             close_runs(client, [run.info.run_id for run in left])
-        with _ended_by_sigterm(), mlflow.start_run(tags=tags) as active:
+        with (
+            _ended_by_sigterm(),
+            _temporary_files_in_workspace(bool(tags)),
+            mlflow.start_run(run_name=tags.get("airflow.run_id"), tags=tags) as active,
+        ):
             identity = {
                 "run_id": active.info.run_id,
                 "experiment_id": experiment.experiment_id,
@@ -96,12 +106,36 @@ def run(config: PipelineConfig, runtime: RuntimeSettings) -> Iterator[TrackedRun
             yield TrackedRun(identity)
 
 
+def _set_kind(client: "MlflowClient", experiment: "Experiment") -> None:
+    """Have MLflow's UI open the experiment as one of machine learning, and not in its view for GenAI."""
+    from mlflow.exceptions import MlflowException
+
+    if KIND in experiment.tags:  # a user's choice
+        return
+    with suppress(MlflowException):  # no right to do that, say: the runs do not depend on it
+        client.set_experiment_tag(experiment.experiment_id, KIND, MACHINE_LEARNING)
+
+
 def _airflow_tags() -> dict[str, str]:
     """Which task logs here; empty outside Airflow."""
     names = {f"airflow.{name.lower()}": f"AIRFLOW_CTX_{name}" for name in ("DAG_ID", "TASK_ID", "TRY_NUMBER")}
     names["airflow.run_id"] = "AIRFLOW_CTX_DAG_RUN_ID"
     found = {tag: os.environ.get(variable, "") for tag, variable in names.items()}
     return found if all(found.values()) else {}
+
+
+@contextmanager
+def _temporary_files_in_workspace(in_task: bool) -> Iterator[None]:
+    """Have MLflow put its temporary files into the task's workspace, with which they go if this process is killed."""
+    folder = Path(".dvc")
+    if not in_task or not folder.is_dir():
+        yield
+        return
+    before, tempfile.tempdir = tempfile.tempdir, str(folder.absolute())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class ApprovePromotionOperator(ApprovalOperator):
             raise AirflowSkipException(
                 "`airflow dags test` has no web UI in which a person could approve, so the champion is unchanged. "
                 "Trigger the "
-                f"run in Airflow, or make it champion with `python -m include rollback {evaluated.version}`."
+                f"run in Airflow, or make it champion with `python -m include promote {evaluated.version}`."
             )
         self.subject = f"Make version {evaluated.version} of {evaluated.name} champion?"
         self.body = f"{evaluated.note}.\n\n```\n{evaluated.table}\n```"

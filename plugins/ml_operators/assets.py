@@ -7,6 +7,7 @@ outlet that is the Asset itself would emit an event each time the task succeeds.
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.listeners import hookimpl
 from airflow.sdk import Asset, AssetAlias
@@ -30,7 +31,7 @@ def raw_data_asset(config: PipelineConfig) -> Asset:
     # No s3:// address: DVC keeps the file under its hash, and Airflow would import boto3 for it at each parse. Nor the
     # bucket: an Asset that keeps its name and changes its address stays inactive where no scheduler runs.
     name = config.registry.model_name
-    return Asset(name=f"{name}:raw_data", uri=f"{DATA}data/{name}")
+    return Asset(name=f"{name}:raw_data", uri=f"{DATA}data/{_in_address(name)}")
 
 
 def model_asset(config: PipelineConfig) -> Asset:
@@ -68,7 +69,12 @@ def about_version(model: RegisteredModel) -> dict[str, Any]:
 
 def _registered(config: PipelineConfig, kind: str, alias: str) -> Asset:
     name = config.registry.model_name
-    return Asset(name=f"{name}:{kind}", uri=f"{MODELS}models/{name}{alias}")
+    return Asset(name=f"{name}:{kind}", uri=f"{MODELS}models/{_in_address(name)}{alias}")
+
+
+def _in_address(name: str) -> str:
+    """A model's name as Airflow's database takes it in an address: in ASCII. Most names stay as they are."""
+    return quote(name, safe="".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%"))
 
 
 class AliasListener:

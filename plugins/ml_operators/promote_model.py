@@ -10,9 +10,10 @@ from airflow.sdk import Asset, AssetAlias
 from include.lineage.lineage_store import REPORT, VERDICT, LineageStore, RunKey
 from include.lineage.on_mlflow import add_report
 from include.mlflow_client import connect, translated_errors
+from include.registry.champion import Actor
 from include.registry.comparison import Comparison
 from include.registry.gate import Verdict
-from include.registry.registry import Actor, Registry
+from include.registry.registry import Registry
 from include.report import render
 from ml_operators.assets import about_version, alias_of, champion_asset, emit
 from ml_operators.base import PipelineOperator, registry_of

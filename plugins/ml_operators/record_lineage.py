@@ -7,13 +7,15 @@ from airflow.sdk import Asset, AssetAlias
 
 from include.lineage.lineage_store import LineageStore
 from include.lineage.manifest import Manifest, ModelVersion, tags
+from include.lineage.mlflow_results import MlflowResults
 from include.lineage.on_mlflow import tag_run
 from include.mlflow_client import connect
 from include.mlflow_client import translated_errors as translated_mlflow_errors
 from ml_operators.assets import alias_of, emit, raw_data_asset
+from ml_operators.base import cache_dir
 from ml_operators.links import MlflowRunLink
 from ml_operators.manifest_operator import ManifestOperator
-from ml_operators.mlflow_runs import close_abandoned_runs
+from ml_operators.mlflow_runs import close_abandoned_runs, mark_runs_without_result
 from ml_operators.results import RecordedLineage, RegisteredModel
 
 if TYPE_CHECKING:
@@ -46,7 +48,17 @@ class RecordLineageOperator(ManifestOperator):
             tag_run(manifest, mlflow_client)
             for closed in close_abandoned_runs(mlflow_client, manifest.mlflow_run["experiment_id"], context):
                 self.log.warning("MLflow run %s was left open by a task that has ended; closed as KILLED", closed)
-        key = LineageStore(config, runtime).record(manifest)
+        lineage = LineageStore(config, runtime)
+        key = lineage.record(manifest)
+        results = MlflowResults(
+            mlflow_client, lineage, lineage.objects_of(manifest), cache_dir(), config.paths.mlflow_run
+        )
+        with translated_mlflow_errors(runtime):
+            experiment_id = manifest.mlflow_run["experiment_id"]
+            for marked in mark_runs_without_result(mlflow_client, experiment_id, context, results):
+                self.log.warning(
+                    "MLflow run %s belongs to no result; closed as KILLED and tagged with the reason", marked
+                )
         self.log.info("Lineage: s3://%s/%s", config.storage.bucket, key)
         self._tell_of_data(context, manifest)
         return RecordedLineage(

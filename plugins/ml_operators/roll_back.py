@@ -7,7 +7,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from include.errors import ConfigError
 from include.mlflow_client import connect, translated_errors
-from include.registry.registry import Actor, Registry
+from include.registry.champion import Actor, Champion
 from include.settings.config_file import load_config
 from ml_operators.assets import alias_of, champion_asset, emit
 from ml_operators.base import runtime_settings
@@ -42,16 +42,16 @@ class RollBackOperator(BaseOperator):
         mlflow = connect(runtime)
         by = run.triggering_user_name or f"run {ti.run_id} of DAG {ti.dag_id}"
         with translated_errors(runtime):
-            registry = Registry(config, runtime, mlflow)
-            change = registry.roll_back(target, reason, Actor(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
-            version = mlflow.get_model_version(registry.name, change.version)
+            champion = Champion(config, runtime, mlflow)
+            change = champion.roll_back(target, reason, Actor(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
+            version = mlflow.get_model_version(champion.name, change.version)
         self.log.info("Champion: version %s -> %s (%s)", change.before, change.version, reason)
         extra = {
-            "name": registry.name,
+            "name": champion.name,
             "version": change.version,
             "md5": version.tags.get("md5.model"),
             "mlflow_run_id": version.run_id,
             "rolled_back_from": change.before,
         }
         emit(context, champion_asset(config), extra)
-        return {**asdict(change), "name": registry.name}
+        return {**asdict(change), "name": champion.name}

@@ -49,6 +49,8 @@ def test_runs_are_listed_newest_first_with_metrics_outcome_and_the_champion(depl
     assert [run["version"] for run in listed] == ["1", "2", "1"]
     assert [run["champion"] for run in listed] == [True, False, True]
     assert [run["gate"] for run in listed] == ["passed", "not passed", "passed"]
+    assert [run["why_not_champion"] is None for run in listed] == [True, False, True]
+    assert "the champion's is " in listed[1]["why_not_champion"]
     assert listed[0]["metrics"]["test_accuracy"] >= 0.9
 
 
@@ -216,18 +218,6 @@ def test_a_changed_object_is_named_and_not_restored(deployment, runs, tmp_path):
         deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=content)
 
 
-def test_a_roll_back_and_its_undoing(deployment, runs):
-    assert aliases(deployment)["champion"] == "1"
-
-    there = deployment.cli_json("rollback", "2", "--reason", "to see")
-    assert (there["before"], there["version"], there["reason"]) == ("1", "2", "to see")
-    assert aliases(deployment)["champion"] == "2"
-    back = deployment.cli("rollback", "--reason", "seen")
-
-    assert back.strip() == f"Champion of {deployment.model}: version 2 -> 1 (seen)"
-    assert aliases(deployment)["champion"] == "1"
-
-
 def test_a_server_that_is_no_mlflow_is_called_so_and_hides_nothing_else(deployment, runs):
     with login_page() as place:
         variables = {"MLFLOW_TRACKING_URI": f"http://someone:hunter2@{place}"}
@@ -244,7 +234,15 @@ def test_a_server_that_is_no_mlflow_is_called_so_and_hides_nothing_else(deployme
 
 @pytest.mark.parametrize(
     "arguments",
-    [["show"], ["restore", "1", "--to"], ["runs", "--limit", "none"], ["rollback", "the-last"], ["publish"], []],
+    [
+        ["show"],
+        ["restore", "1", "--to"],
+        ["runs", "--limit", "none"],
+        ["rollback", "the-last"],
+        ["promote", "previous"],
+        ["publish"],
+        [],
+    ],
 )
 def test_wrong_usage_ends_with_2(deployment, arguments):
     done = deployment.python("-m", "include", *arguments)
@@ -262,20 +260,12 @@ def test_an_unknown_run_is_named_by_every_command(deployment, runs, command):
     assert md5s(deployment.project) == before
 
 
-def test_a_roll_back_to_a_version_that_is_not_there(deployment, runs):
-    before = aliases(deployment)
-
-    said = deployment.cli("rollback", "77", code=1)
-    assert "has no version 77: it was deleted or never existed. Available: 1, 2" in said
-    assert "version 1 of model" in deployment.cli("rollback", "1", code=1)
-    assert aliases(deployment) == before
-
-
 def test_a_store_that_is_away_is_named_by_every_command(deployment, runs, tmp_path):
     before, files = aliases(deployment), md5s(deployment.project)
 
     for command in (
-        ["runs"], ["show", "1"], ["diff", "1", "2"], ["restore", "1"], ["verify", "1"], ["rollback", "2"],
+        ["runs"], ["show", "1"], ["diff", "1", "2"], ["restore", "1"], ["verify", "1"],
+        ["rollback", "2", "--yes"],
     ):  # fmt: skip
         said = deployment.cli(*command, code=1, AWS_ENDPOINT_URL=NOWHERE)
         assert f"the object store at {NOWHERE} does not answer" in said
@@ -290,7 +280,7 @@ def test_mlflow_that_is_away_stops_what_needs_it_and_nothing_else(deployment, ru
     assert done.returncode == 1
     assert done.stdout.count("manual__") == len(runs)
     assert f"cannot find out which version is champion: MLflow at {NOWHERE} does not answer" in done.stderr
-    assert f"MLflow at {NOWHERE} does not answer" in deployment.cli("rollback", "2", code=1, **away)
+    assert f"MLflow at {NOWHERE} does not answer" in deployment.cli("promote", "2", "--yes", code=1, **away)
     deployment.cli("show", "1", **away)
     deployment.cli("verify", "1", **away)
     assert aliases(deployment) == before

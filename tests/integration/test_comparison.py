@@ -8,8 +8,9 @@ import mlflow
 import pytest
 
 from include.errors import DataError
+from include.registry.champion import Actor
 from include.registry.comparison import Comparison
-from include.registry.registry import Actor, Registry
+from include.registry.registry import Registry
 from include.stages.get_data import load_builtin
 from tests.support.registries import registries_of
 
@@ -67,7 +68,10 @@ def test_a_model_for_other_columns_is_not_compared_and_does_not_take_the_champio
     verdict = evaluate_on(registries, registry, put(registries, rows.to_csv(index=False).encode()))
 
     assert (verdict.passed, verdict.alias, verdict.champion) == (False, "challenger", "1")
-    assert "cannot be compared: the test rows lack its columns petal_width_cm" in verdict.note
+    assert verdict.note == (
+        "the champion, version 1 of columns, cannot be compared: the test rows lack its columns petal_width_cm. For a "
+        "model of its own, set another registry.model_name; to replace the champion, run `python -m include promote 2`"
+    )
     assert registries.mlflow.get_registered_model("columns").aliases == {"champion": "1", "challenger": "2"}
 
 
@@ -77,6 +81,6 @@ def test_a_champion_whose_model_is_gone_is_named_and_the_aliases_stay(registries
     (folder,) = (Path(registries.deployment.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(model_id)
     shutil.rmtree(folder)
 
-    with pytest.raises(DataError, match=r"the champion, version 1 of gone, cannot be loaded .*rollback VERSION"):
+    with pytest.raises(DataError, match=r"the champion, version 1 of gone, cannot be loaded .*promote VERSION`"):
         evaluate_on(registries, registry, other_rows)
     assert registries.mlflow.get_registered_model("gone").aliases == {"champion": "1"}

@@ -8,8 +8,9 @@ import pytest
 
 from include.errors import DataError, ServiceError
 from include.mlflow_client import champion_version, translated_errors
+from include.registry.champion import CHALLENGER, CHAMPION, Actor
 from include.registry.history import promotion_chain
-from include.registry.registry import CHALLENGER, CHAMPION, Actor, Registry
+from include.registry.registry import Registry
 from tests.support.concurrency import at_once
 from tests.support.proxy import proxy_to
 from tests.support.registries import registries_of
@@ -162,6 +163,17 @@ def test_a_roll_back_to_a_deleted_version_is_refused(registries, three):
     with pytest.raises(DataError, match=r"has no version 2: it was deleted or never existed\. Available: 1, 3"):
         three.roll_back("previous", "x", Actor("a person", "one"))
     assert three.version_of(CHAMPION) == "3"
+
+
+def test_a_change_that_was_planned_before_another_one_is_not_made(three):
+    plan = three.plan("roll-back", "previous", "bad", Actor("a person", "slow"))
+    three.roll_back("1", "worse", Actor("a person", "fast"))
+    history = three.history()
+
+    with pytest.raises(DataError, match=r"is version 1 now: it was changed meanwhile\. Nothing was changed"):
+        three.carry_out(plan)
+
+    assert (three.version_of(CHAMPION), three.history()) == ("1", history)
 
 
 def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_alone(registries, three, monkeypatch):

@@ -226,7 +226,7 @@ def test_a_champion_whose_files_are_gone_is_named(scoring):
     (folder,) = (Path(scoring.deployment.env["AIRFLOW_HOME"]).parent / "mlflow-artifacts").rglob(model_id)
     shutil.rmtree(folder)
 
-    with pytest.raises(DataError, match=r"the champion, version 1 of lost, cannot be loaded .*rollback VERSION"):
+    with pytest.raises(DataError, match=r"the champion, version 1 of lost, cannot be loaded .*promote VERSION`"):
         scoring.score("sklearn:iris", "lost")
     assert scoring.predictions() == []
     assert dict(scoring.mlflow.get_registered_model("lost").aliases) == {"champion": "1"}

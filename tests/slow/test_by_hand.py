@@ -1,7 +1,7 @@
 """The DVC project by hand: what the README promises of dvc repro, metrics, plots, push and status."""
 
-import hashlib
 import functools
+import hashlib
 import json
 import re
 

@@ -7,7 +7,8 @@ import mlflow
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from include.registry.registry import Actor, Registry
+from include.registry.champion import Actor
+from include.registry.registry import Registry
 from include.settings import RuntimeSettings
 from include.settings.config_file import load_config
 from include.stages.get_data import load_builtin

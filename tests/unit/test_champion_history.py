@@ -26,6 +26,7 @@ def history(*steps: tuple[str, str]) -> list[ChampionChange]:
         ([("p", "1"), ("p", "2"), ("p", "3")], "2", ["1", "2"]),  # killed before the alias moved
         ([("p", "1")], "7", ["1", "7"]),  # given by hand, in MLflow
         ([("p", "1"), ("p", "2"), ("p", "1"), ("p", "3")], "3", ["1", "2", "1", "3"]),
+        ([("p", "1"), ("p", "2"), ("r", "1"), ("p", "2")], "2", ["1", "2"]),  # promoted by hand after a roll-back
         ([], "7", ["7"]),
         ([], None, []),
     ],
@@ -60,3 +61,9 @@ def test_changes_are_read_back_from_tags_in_their_order():
     tags = {"team": "iris", **dict(change.tag() for change in reversed(made))}
 
     assert champion_changes(tags) == made
+
+
+def test_a_change_is_described_with_versions_time_person_and_reason():
+    change = ChampionChange("2026-11-27T081530.5Z", "roll-back", "2", "3", "wrong labels", "anna", "t")
+
+    assert change.described() == "roll-back from version 3 to 2 on 2026-11-27 08:15 UTC by anna (wrong labels)"

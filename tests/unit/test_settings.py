@@ -86,6 +86,37 @@ def test_the_start_of_the_interval_needs_a_schedule_with_intervals(config_docume
             validate_config(changed(with_date, "schedule.cron", preset))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", r"must not contain /, or MLflow could not load models:/NAME@champion"),
+        ("a:b?", r"must not contain : \?,"),
+        ("me@work", "must not contain @,"),
+        ("model #1", "must not contain #,"),
+        (" ", "must not be blank"),
+        (".", "must not be blank, or '.'"),
+        ("..", r"or begin with '\.\.'"),
+        ("..m", r"or begin with '\.\.'"),
+        ("m" * 256, "is too long: in keys of the object store it takes 256 bytes, and may take 255"),
+        ("é" * 43, "takes 258 bytes"),
+        ("a\x00b", "must not contain control characters"),
+    ],
+)
+def test_a_model_name_that_another_service_cannot_take_is_refused_with_the_reason(config_document, name, said):
+    with pytest.raises(ConfigError, match=rf"config\.yaml: registry\.model_name: .*{said}"):
+        validate_config(changed(config_document, "registry.model_name", name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["o'brien", 'say "hi"', "back\\slash", "50%_off", ".m", "m..", "two words", "日本", "[x];&=+$,!*()~", "m" * 255],
+)
+def test_any_other_model_name_is_accepted(config_document, name):
+    config = validate_config(changed(config_document, "registry.model_name", name))
+
+    assert config.registry.model_name == name
+
+
 def test_an_unknown_key_is_refused_and_the_nearest_one_named(config_document):
     with pytest.raises(ConfigError, match=r"split\.test_sise: unknown key \(did you mean 'split\.test_size'\?\)"):
         validate_config(changed(config_document, "split.test_sise", 0.2))

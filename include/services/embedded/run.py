@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from include.checkout import materialise
 from include.errors import ConfigError, PipelineError
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
-from include.mlflow_client import CHAMPION, connect
+from include.mlflow_client import CHAMPION, connect, versions_of_run
+from include.registry.gate import why_not_champion
 from include.services.embedded.dag_run import DagRun, brief, run_dag
 from include.services.embedded.deployment import running
 from include.services.embedded.environment import process_environment
@@ -41,9 +43,10 @@ def run(state: State) -> int:
         if not result.succeeded or not result.run_id:
             _explain_failure(result, log)
             return 1
-        manifest = LineageStore(config, load_runtime_settings()).read(RunKey(DAG_ID, result.run_id))
+        lineage, key = LineageStore(config, load_runtime_settings()), RunKey(DAG_ID, result.run_id)
+        manifest = lineage.read(key)
         changed = materialise(PROJECT_DIR, manifest.lock, environment)
-        print(_summary(config, load_runtime_settings(), manifest, list(changed)))
+        print(_summary(config, load_runtime_settings(), manifest, lineage.verdict(key), list(changed)))
     return 0
 
 
@@ -80,6 +83,7 @@ def _summary(
     config: PipelineConfig,
     runtime: RuntimeSettings,
     manifest: Manifest,
+    verdict: Mapping[str, Any] | None,
     changed: list[str],
 ) -> str:
     mlflow_run, metrics = manifest.mlflow_run, manifest.metrics
@@ -94,7 +98,7 @@ def _summary(
         "metrics": ", ".join(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
         ),
-        "model": _model(config, runtime, mlflow_run["run_id"]),
+        "model": _model(config, runtime, mlflow_run["run_id"], verdict),
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
         "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
@@ -103,14 +107,18 @@ def _summary(
     return "\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items())
 
 
-def _model(config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str) -> str:
+def _model(
+    config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str, verdict: Mapping[str, Any] | None
+) -> str:
+    """The version, its alias, and why that is not `champion`."""
     mlflow, name = connect(runtime), config.registry.model_name
-    for version in mlflow.search_model_versions(f"run_id = '{mlflow_run_id}'"):
-        aliases = mlflow.get_model_version(name, version.version).aliases
-        return f"{name} version {version.version}" + (
-            f", alias {', '.join(aliases)}" if aliases else f", not {CHAMPION}"
-        )
-    raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
+    versions = versions_of_run(mlflow, name, mlflow_run_id)
+    if not versions:
+        raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
+    aliases = mlflow.get_model_version(name, versions[0]).aliases
+    shown = f"{name} version {versions[0]}, " + (f"alias {', '.join(aliases)}" if aliases else f"not {CHAMPION}")
+    why = why_not_champion(verdict) if verdict and CHAMPION not in aliases else None
+    return f"{shown}: {why}" if why else shown
 
 
 def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:
