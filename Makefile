@@ -86,10 +86,14 @@ clean: ## remove the environment and the state of the embedded services
 # Everything goes to stderr: stdout belongs to the command (`eval "$$(make -s env-vars)"`).
 $(VENV)/.installed: requirements.txt
 	@set -e; exec >&2; $(FIND_PYTHON); \
-	  echo "Making the environment with $$($$python --version) ..."; \
+	  begun=$$(date +%s); step() { echo "$$(($$(date +%s) - begun)) s: $$*"; }; \
+	  step "making the environment in $(VENV) with $$($$python --version)"; \
 	  $$python -m venv $(VENV) || { echo "error: $$python has no venv; install it (Debian: apt install python3-venv)"; exit 1; }; \
+	  step "installing uv, which installs the rest"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt)"; \
+	  step "installing and compiling $$(grep -cE '^[a-z0-9]' requirements.txt) packages: half a minute, and a minute or more to download them"; \
 	  $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.txt; \
+	  step "the environment is ready"; \
 	  touch $@
 
 $(VENV)/.linters: $(VENV)/.installed requirements-dev.txt

@@ -16,7 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from include.services.embedded.state import free_ports
+from tests.support.airflow_api import AirflowApi
 from tests.support.home import PATIENCE, Home, descendants_with
+
+MISSING = "s3://ml-pipeline/missing.csv"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,27 @@ def second(home: Home, first: str) -> str:
     return output
 
 
+@pytest.fixture(scope="module")
+def beside(home: Home, second: str) -> dict[str, Any]:
+    """Runs beside `make serve`: one as soon as its services answer, one that fails; and what its Airflow knows."""
+    airflow_port, mlflow_port = free_ports(2)
+    front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
+    try:
+        descendants_with(front, "airflow scheduler", detail=home.logs)
+        good = home.run("run", CONF=json.dumps({"model.C": 3.0}))
+        bad = home.run("run", CONF=json.dumps({"data": {"source": MISSING}}))
+        _, status = home.run("status")
+        password = json.loads((home.project / ".embedded" / "airflow" / "passwords.json").read_text())["admin"]
+        airflow = AirflowApi(f"http://127.0.0.1:{airflow_port}", "admin", password)
+        runs = airflow.runs("manual__")
+        logs = {run_id: airflow.log(run_id, "resolve_config", 1) for run_id in (line(second, "run"), *runs)}
+    finally:
+        front.send_signal(signal.SIGINT)
+        said, _ = front.communicate(timeout=PATIENCE)
+    assert (front.returncode, home.wait_until_gone()) == (0, []), said
+    return {"good": good, "bad": bad, "status": status, "url": airflow.url, "runs": runs, "logs": logs}
+
+
 def line(output: str, name: str) -> str:
     (found,) = re.findall(rf"^ *{name}  (.*)$", output, re.MULTILINE)
     return found
@@ -91,6 +116,30 @@ def test_the_second_run_executes_nothing_and_makes_no_second_version(first, seco
     assert line(second, "model") == line(first, "model")
     assert line(second, "MLflow run") == line(first, "MLflow run")
     assert line(second, "dvc status") == "clean"
+
+
+def test_beside_make_serve_its_scheduler_does_the_work_and_the_output_is_the_same(beside):
+    code, output = beside["good"]
+
+    assert code == 0, output
+    assert "✔ pipeline.train_and_evaluate   executed: model.C 1.0 -> 3.0" in output
+    assert [text[4:].split()[0] for text in output.splitlines() if text.startswith("  ✔")][-1] == "promote_model"
+    assert line(output, "stages").startswith("executed: train_and_evaluate; skipped")
+    assert beside["runs"][line(output, "run")]["triggered_by"] == "rest_api"
+
+
+def test_a_run_beside_make_serve_that_fails_says_why_and_where_its_log_is(beside):
+    code, output = beside["bad"]
+
+    assert code == 1
+    assert re.search(rf"✘ resolve_config +data\.source: .*{re.escape(MISSING)}", output), output
+    (run_id,) = [run_id for run_id, run in beside["runs"].items() if run["state"] == "failed"][:1]
+    assert f"Full log: {beside['url']}/dags/ml_pipeline/runs/manual__" in output
+    assert MISSING in beside["logs"][run_id]
+
+
+def test_the_web_ui_shows_the_logs_of_a_run_without_it(beside, second):
+    assert "Source sklearn:iris, version built-in" in beside["logs"][line(second, "run")]
 
 
 def test_a_run_leaves_no_process(home, first):
