@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from include.services.embedded.state import free_ports
-from tests.support.airflow_api import AirflowApi
+from tests.support.airflow_api import AirflowApi, wait_for
 from tests.support.home import PATIENCE, Home, descendants_with
 
 MISSING = "s3://ml-pipeline/missing.csv"
@@ -74,7 +74,10 @@ def beside(home: Home, second: str) -> dict[str, Any]:
     front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
     try:
         descendants_with(front, "airflow scheduler", detail=home.logs)
-        good = home.run("run", CONF=json.dumps({"model.C": 3.0}))
+        front_of_run = home.start("run", CONF=json.dumps({"model.C": 3.0}))
+        going = wait_for(lambda: "run     make run works beside it" in (said := home.run("status")[1]) and said, 60)
+        output, _ = front_of_run.communicate(timeout=PATIENCE)
+        good = (front_of_run.returncode, output)
         bad = home.run("run", CONF=json.dumps({"data": {"source": MISSING}}))
         _, status = home.run("status")
         password = json.loads((home.project / ".embedded" / "airflow" / "passwords.json").read_text())["admin"]
@@ -85,7 +88,7 @@ def beside(home: Home, second: str) -> dict[str, Any]:
         front.send_signal(signal.SIGINT)
         said, _ = front.communicate(timeout=PATIENCE)
     assert (front.returncode, home.wait_until_gone()) == (0, []), said
-    return {"good": good, "bad": bad, "status": status, "url": airflow.url, "runs": runs, "logs": logs}
+    return {"good": good, "bad": bad, "going": going, "status": status, "url": airflow.url, "runs": runs, "logs": logs}
 
 
 def line(output: str, name: str) -> str:
@@ -136,6 +139,12 @@ def test_a_run_beside_make_serve_that_fails_says_why_and_where_its_log_is(beside
     (run_id,) = [run_id for run_id, run in beside["runs"].items() if run["state"] == "failed"][:1]
     assert f"Full log: {beside['url']}/dags/ml_pipeline/runs/manual__" in output
     assert MISSING in beside["logs"][run_id]
+
+
+def test_the_status_tells_of_airflow_and_of_a_run_that_is_going(beside):
+    assert f"  airflow {beside['url']}" in beside["going"]
+    assert f"  airflow {beside['url']} (user admin)\n" in beside["status"]
+    assert "make run" not in beside["status"]
 
 
 def test_the_web_ui_shows_the_logs_of_a_run_without_it(beside, second):

@@ -43,6 +43,16 @@ def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
     assert state.running() is None
 
 
+def test_runs_that_are_going_can_be_seen_several_at_a_time_also_beside_the_lock(tmp_path):
+    state = State(tmp_path)
+    holder = state.lock("serve")
+    with state.run_is_going(), state.run_is_going():
+        assert state.a_run_is_going()
+
+    assert not state.a_run_is_going()
+    holder.close()
+
+
 def test_a_lock_ends_with_its_process(tmp_path):
     code = (
         "import os; from pathlib import Path; from include.services.embedded.state import State\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from include.errors import ServiceError, exit_with_message
 from include.services.embedded.guard import Interrupted, guarded
-from include.services.embedded.state import State
+from include.services.embedded.state import HOST, State
 from include.settings import PROJECT_DIR
 
 KEEP_TIMEOUT = 120  # seconds
@@ -105,10 +105,22 @@ def _status(state: State) -> int:
         print(f"nothing is running (state: {state.root})")
         return 0
     print(f"{there['mode']} runs, process {there.get('pid', '?')} (state: {state.root})")
+    addresses = there.get("addresses", {})
     for name in ("store", "mlflow"):
-        if name in there.get("addresses", {}):
-            print(f"  {name:<8}{there['addresses'][name]}")
+        if name in addresses:
+            print(f"  {name:<8}{addresses[name]}")
+    if there["mode"] == "serve" and addresses:
+        print(f"  airflow {_airflow(addresses['airflow_port'])}")
+    if there["mode"] != "run" and state.a_run_is_going():
+        print("  run     make run works beside it")
     return 0
+
+
+def _airflow(port: int) -> str:
+    from include.services.embedded.services import http_ok
+
+    url = f"http://{HOST}:{port}"
+    return f"{url} (user admin)" if http_ok(f"{url}/api/v2/monitor/health") else f"{url} (is starting)"
 
 
 def _stop(state: State) -> int:

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from include.checkout import materialise
+from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
@@ -34,7 +35,7 @@ def run(state: State) -> int:
     there = state.running()
     if there is None:
         print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
-    with running(state, "run") as addresses:
+    with state.run_is_going(), running(state, "run") as addresses:
         environment = process_environment(state, addresses)
         os.environ.update(environment)
         if there and there["mode"] == "serve":
@@ -124,4 +125,4 @@ def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:
         for page in pages:
             count += page["KeyCount"]
             size += sum(item["Size"] for item in page.get("Contents", []))
-    return f"s3://{config.storage.bucket}: {count} objects, {size / 1024:.0f} KiB"
+    return f"s3://{config.storage.bucket}: {count} objects, {shown_size(size)}"

@@ -154,12 +154,12 @@ def mlflow_server(state: State, database: str, default_port: int | None) -> Iter
 
 def wait_for_mlflow(state: State, address: str) -> None:
     """Wait until the MLflow server answers."""
-    _wait("MLflow", None, state.log("mlflow"), lambda: _http_ok(f"{address}/health"))
+    _wait("MLflow", None, state.log("mlflow"), lambda: http_ok(f"{address}/health"))
 
 
 def wait_for_http(what: str, address: str, log: Path) -> None:
     """Wait until a server answers with success."""
-    _wait(what, None, log, lambda: _http_ok(address))
+    _wait(what, None, log, lambda: http_ok(address))
 
 
 @contextmanager
@@ -211,7 +211,8 @@ def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
         return False
 
 
-def _http_ok(address: str) -> bool:
+def http_ok(address: str) -> bool:
+    """Whether a server answers with success."""
     import requests
 
     try:

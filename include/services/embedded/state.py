@@ -7,7 +7,8 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -83,6 +84,19 @@ class State:
                 return dict(json.loads(lock.read()))
             except ValueError:  # it is being written
                 return {"mode": "starting"}
+
+    @contextmanager
+    def run_is_going(self) -> Iterator[None]:
+        """Let others see that ``make run`` works, also where another process runs the services."""
+        self.make()
+        with open(self.root / "run", "w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH)  # there may be several
+            yield
+
+    def a_run_is_going(self) -> bool:
+        """Whether ``make run`` works."""
+        with open(self.root / "run", "a") as mark:
+            return not _try_lock(mark)
 
     def lock(self, mode: str) -> "StateLock":
         """Take the lock for as long as this process runs the services.
