@@ -35,10 +35,10 @@ class Api:
         :raises ConfigError: it is refused, with Airflow's reason.
         :raises ServiceError: Airflow does not answer.
         """
-        answer = self._request(method, path, arguments)
+        answer = self._request(method, f"api/v2/{path}", arguments)
         if answer.status_code == 401:  # no token yet, or one that has expired
             self._log_in()
-            answer = self._request(method, path, arguments)
+            answer = self._request(method, f"api/v2/{path}", arguments)
         if answer.status_code == 404:
             return None
         if answer.status_code >= 500:
@@ -51,14 +51,14 @@ class Api:
         import requests
 
         try:
-            return self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **arguments)
+            return self._session.request(method, f"{self.url}/{path}", timeout=60, **arguments)
         except requests.RequestException:
-            raise ServiceError(f"Airflow at {self.url} does not answer; is `make serve` still running?") from None
+            raise ServiceError(
+                f"Airflow at {self.url} does not answer. If `make serve` has ended, start it again: the run goes on."
+            ) from None
 
     def _log_in(self) -> None:
-        answer = self._session.post(
-            f"{self.url}/auth/token", json={"username": "admin", "password": self._password}, timeout=60
-        )
+        answer = self._request("POST", "auth/token", {"json": {"username": "admin", "password": self._password}})
         if not answer.ok:
             raise ServiceError(f"Airflow at {self.url} refuses the password of its admin. Restart `make serve`.")
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -139,8 +139,8 @@ class ServedRun:
             "up_for_retry": self._show_failure,
             "awaiting_input": self._show_question,
         }
-        tasks = self._api.ask("GET", f"{self.path}/taskInstances?limit=1000")["task_instances"]
-        for task in sorted(tasks, key=lambda task: str(task["end_date"])):
+        answer = self._api.ask("GET", f"{self.path}/taskInstances?limit=1000")
+        for task in sorted(answer["task_instances"] if answer else (), key=lambda task: str(task["end_date"])):
             seen = (task["task_id"], task["try_number"], task["state"])
             if task["state"] in show and seen not in self._shown:
                 self._shown.add(seen)
