@@ -79,7 +79,7 @@ lock: $(VENV)/.installed ## compile requirements*.in into requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove the environment and the state of the embedded services
-	@if [ -x $(BIN)/python ]; then $(EMBEDDED) stop; fi
+	@if [ -x $(BIN)/python ]; then $(EMBEDDED) forget; fi
 	rm -rf $(VENV) .embedded build dvc_plots
 
 # pip itself would take minutes to resolve and install all this; uv, inside the environment, takes seconds.

@@ -32,14 +32,16 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def interrupted(home: Home) -> dict[str, Any]:
     """Ctrl-C in the first stage of the very first run, beside which another one was tried."""
     front = home.start("run")
-    services = ("postgres -D", "weed mini", "mlflow server")
+    services = ("postgres -D", "bin/weed -", "mlflow server")
     descendants_with(front, *services, detail=home.logs)
     refused = home.run("run")
     below = descendants_with(front, *services, "-m include.stages.get_data", detail=home.logs)
+    home.see_sockets(below)
     front.send_signal(signal.SIGINT)
     front.communicate(timeout=PATIENCE)
     _, left = psutil.wait_procs(below, timeout=120)
-    return {"refused": refused, "code": front.returncode, "left": [*left, *home.wait_until_gone()]}
+    left = [*left, *home.wait_until_gone()]
+    return {"refused": refused, "code": front.returncode, "left": left, "files": home.left()}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def beside(home: Home, second: str) -> dict[str, Any]:
     finally:
         front.send_signal(signal.SIGINT)
         said, _ = front.communicate(timeout=PATIENCE)
-    assert (front.returncode, home.wait_until_gone()) == (0, []), said
+    assert (front.returncode, home.wait_until_gone(), home.left()) == (0, [], []), said
     return {"good": good, "bad": bad, "going": going, "status": status, "url": airflow.url, "runs": runs, "logs": logs}
 
 
@@ -151,14 +153,16 @@ def test_the_web_ui_shows_the_logs_of_a_run_without_it(beside, second):
     assert "Source sklearn:iris, version built-in" in beside["logs"][line(second, "run")]
 
 
-def test_a_run_leaves_no_process(home, first):
+def test_a_run_leaves_no_process_and_nothing_in_the_temporary_folder(home, first):
     assert home.processes() == []
+    assert home.left() == []
 
 
 def test_all_state_is_for_its_owner_or_holds_no_secret(home, first):
     state = home.project / ".embedded"
     secrets = json.loads((state / "secrets.json").read_text())
-    private = {state / "secrets.json", state / "airflow" / "passwords.json"}
+    # The store logs its access key.
+    private = {state / "secrets.json", state / "airflow" / "passwords.json", state / "logs" / "store.log"}
 
     files = [*state.rglob("*.log"), *(state / "airflow").rglob("*"), *(home.project / ".dvc").rglob("*")]
     open_to_all = [file for file in files if file.is_file() and file not in private]
@@ -206,6 +210,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left(home):
 def test_a_run_that_is_interrupted_leaves_no_process(interrupted):
     assert interrupted["code"] != 0
     assert interrupted["left"] == []
+    assert interrupted["files"] == []
 
 
 def test_only_one_run_at_a_time(interrupted):

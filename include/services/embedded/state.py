@@ -123,6 +123,29 @@ class State:
             )
         return StateLock(lock, mode)
 
+    def will_leave(self, *paths: Path) -> None:
+        """Note what the services make outside this folder, for `remove_left`: a killed one does not remove it."""
+        known = self._left()
+        write_bytes(self.root / "left", json.dumps([*known, *map(str, paths)]).encode())
+
+    def remove_left(self) -> None:
+        """Remove what services that are gone left outside this folder; nothing while another process runs some."""
+        there = self.running()
+        if there is not None and there.get("pid") != os.getpid():
+            return
+        for path in map(Path, self._left()):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        (self.root / "left").unlink(missing_ok=True)
+
+    def _left(self) -> list[str]:
+        try:
+            return list(json.loads((self.root / "left").read_text()))
+        except (OSError, ValueError):
+            return []
+
     def _open_lock(self) -> TextIO:
         self.root.mkdir(parents=True, exist_ok=True)
         return open(os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
