@@ -56,8 +56,8 @@ logs: ## follow the logs of the containers (SERVICE=mlflow for one)
 test: $(VENV)/.installed ## all tests but the slow ones: ten to fifteen minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-unit: $(VENV)/.installed ## the tests that need no server: seconds
-	@$(PYTEST) tests/unit $(ARGS)
+test-unit: $(VENV)/.installed ## the tests that need no server: some minutes, most of them for DVC (ARGS='-k name' for some)
+	@$(PYTEST) $(PARALLEL) tests/unit $(ARGS)
 
 test-slow: $(VENV)/.installed ## the web UI, outages, bad disks, kills of every kind, fifty runs at once: half an hour
 	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
@@ -79,17 +79,21 @@ lock: $(VENV)/.installed ## compile requirements*.in into requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove the environment and the state of the embedded services
-	@if [ -x $(BIN)/python ]; then $(EMBEDDED) stop; fi
+	@if [ -x $(BIN)/python ]; then $(EMBEDDED) forget; fi
 	rm -rf $(VENV) .embedded build dvc_plots
 
 # pip itself would take minutes to resolve and install all this; uv, inside the environment, takes seconds.
 # Everything goes to stderr: stdout belongs to the command (`eval "$$(make -s env-vars)"`).
 $(VENV)/.installed: requirements.txt
 	@set -e; exec >&2; $(FIND_PYTHON); \
-	  echo "Making the environment with $$($$python --version) ..."; \
+	  begun=$$(date +%s); step() { echo "$$(($$(date +%s) - begun)) s: $$*"; }; \
+	  step "making the environment in $(VENV) with $$($$python --version)"; \
 	  $$python -m venv $(VENV) || { echo "error: $$python has no venv; install it (Debian: apt install python3-venv)"; exit 1; }; \
+	  step "installing uv, which installs the rest"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt)"; \
+	  step "installing and compiling $$(grep -cE '^[a-z0-9]' requirements.txt) packages: half a minute, and a minute or more to download them"; \
 	  $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.txt; \
+	  step "the environment is ready"; \
 	  touch $@
 
 $(VENV)/.linters: $(VENV)/.installed requirements-dev.txt

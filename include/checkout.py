@@ -40,6 +40,29 @@ def configure(project_dir: Path, config: PipelineConfig, runtime: RuntimeSetting
     write_bytes(file, content.getvalue())
 
 
+def unconfigure(project_dir: Path, cache: Path) -> bool:
+    """Take back what `configure` wrote into .dvc/config.local, if it names this cache; what else stands there stays.
+
+    :return: whether anything was taken back.
+    """
+    file = project_dir / ".dvc" / "config.local"
+    local = ConfigObj(str(file), encoding="utf-8")
+    if local.get("cache", {}).get("dir") != str(cache):
+        return False
+    for section, names in {"cache": ("dir",), REMOTE: ("url", "verify"), "core": ("no_scm",)}.items():
+        for name in names:
+            local.get(section, {}).pop(name, None)
+        if not local.get(section, True):
+            del local[section]
+    if local:
+        content = io.BytesIO()
+        local.write(content)
+        write_bytes(file, content.getvalue())
+    else:
+        file.unlink()
+    return True
+
+
 def make_bucket(config: PipelineConfig, runtime: RuntimeSettings) -> None:
     """Make the bucket if there is none.
 

@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(BUILD)
     os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="services-", dir=BUILD)
+    # Before anything imports Airflow, which writes into its home then.
+    os.environ["AIRFLOW_HOME"] = f"{os.environ[FOLDER_VARIABLE]}/airflow-home"
     os.environ[OWNER_VARIABLE] = str(os.getpid())
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 WIDE = 4096  # columns: in a pipe nothing is wrapped or cut
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def print_json(document: Any) -> None:
@@ -49,6 +50,14 @@ def shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes for people: ``812 B``, ``143 KiB``, ``2.4 MiB``."""
+    number, power = float(size), 0
+    while number >= 1023.5 and power < len(UNITS) - 1:  # more would be shown as 1024
+        number, power = number / 1024, power + 1
+    return f"{number:.1f} {UNITS[power]}" if power and number < 9.95 else f"{number:.0f} {UNITS[power]}"
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """``runs``, ``show`` and ``diff``: list, show and compare runs."""
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from include.cli.app import AsJson, Run, Session
-from include.cli.output import print_fields, print_json, print_table
+from include.cli.output import print_fields, print_json, print_table, shown_size
 from include.errors import PipelineError
-from include.lineage.differences import differences
+from include.lineage.differences import differences, own_values
 from include.lineage.lineage_store import Entry
 from include.lineage.summary import summary
 from include.mlflow_client import champion_version
 from include.registry.gate import why_not_champion
+
+SHOWN_VALUES = 3  # of a run's configuration, in a line
 
 
 def runs(
@@ -19,7 +23,11 @@ def runs(
     page: Annotated[int, typer.Option(min=1, help="Page number; the newest runs are on page 1.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, newest first, with metrics, outcome and the champion."""
+    """List the recorded runs, newest first.
+
+    With metrics, outcome, the champion, and the values that differ from config/config.yaml as it is now. A run that
+    failed before record_lineage is in Airflow alone.
+    """
     session = Session()
     entries = session.lineage.read_all(session.lineage.newest(limit, skip=(page - 1) * limit))
     model, outage = session.config.registry.model_name, None
@@ -28,17 +36,18 @@ def runs(
     except PipelineError as error:
         champion, outage = None, error
     metric = session.config.registry.metric
-    rows = [_row(entry, champion, model) for entry in entries]
+    config = session.config.model_dump(mode="json")
+    rows = [_row(entry, champion, model, config) for entry in entries]
     if as_json:
         print_json(rows)
     elif rows:
         metrics = list(dict.fromkeys([metric, "test_accuracy", "test_f1_macro"]))
         shown = [
             [row["run"], row["started_at"], row["outcome"], *(row["metrics"].get(name) for name in metrics),
-             row["version"], "champion" if row["champion"] else row["gate"]]
+             row["version"], "champion" if row["champion"] else row["gate"], _in_short(row["config"])]
             for row in rows
         ]  # fmt: skip
-        print_table(["run", "started", "model was", *metrics, "version", "gate"], shown)
+        print_table(["run", "started", "model was", *metrics, "version", "gate", "config"], shown)
         if page == 1 and rows[0]["why_not_champion"] and not rows[0]["champion"]:
             print(f"\nThe newest run's version {rows[0]['version']} is not champion: {rows[0]['why_not_champion']}.")
     else:
@@ -63,8 +72,8 @@ def show(run: Run, as_json: AsJson = False) -> None:
     )
     print()
     print_table(
-        ["file", "md5", "bytes", "of stage"],
-        [[file.path, file.md5, file.size, f"{file.stage} ({file.role})"] for file in manifest.files],
+        ["file", "md5", "size", "of stage"],
+        [[file.path, file.md5, _size(file.size), f"{file.stage} ({file.role})"] for file in manifest.files],
     )
     print()
     print_table(["metric", "value"], [[name, value] for name, value in manifest.metrics.items()])
@@ -88,17 +97,27 @@ def diff(one: Run, other: Run, as_json: AsJson = False) -> None:
         print(f"{ids[0]} and {ids[1]} do not differ.")
 
 
+def _size(size: int | None) -> str | None:
+    return None if size is None else shown_size(size)
+
+
 def _change(values: tuple[Any, Any]) -> str:
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return f"{values[1] - values[0]:+.4g}" if numbers else ""
 
 
-def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
+def _in_short(values: dict[str, Any]) -> str:
+    said = [f"{name}={json.dumps(value)}".replace('"', "") for name, value in values.items()]
+    rest = [f"and {len(said) - SHOWN_VALUES} more"] if len(said) > SHOWN_VALUES else []
+    return ", ".join([*said[:SHOWN_VALUES], *rest])
+
+
+def _row(entry: Entry, champion: str | None, model: str, config: Mapping[str, Any]) -> dict[str, Any]:
     manifest, run = entry.manifest, {"run": entry.run.run_id, "dag": entry.run.dag_id}
     if manifest is None:
         blank = dict.fromkeys(("started_at", "mlflow_run", "model", "version"))
         return {**run, **blank, "outcome": entry.problem, "metrics": {}, "gate": None, "champion": False,
-                "why_not_champion": None}  # fmt: skip
+                "why_not_champion": None, "config": {}}  # fmt: skip
     version = manifest.model.version if manifest.model else None
     return {
         **run,
@@ -111,4 +130,5 @@ def _row(entry: Entry, champion: str | None, model: str) -> dict[str, Any]:
         "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
         "why_not_champion": why_not_champion(entry.verdict) if entry.verdict else None,
         "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,
+        "config": own_values(manifest.config, config),
     }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.lineage.manifest import DATA, Manifest
+from include.settings.config_file import PIPELINE, is_fixed
 
 Pair = tuple[Any, Any]
 
@@ -30,6 +31,24 @@ def flat(document: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def own_values(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a run's configuration that config/config.yaml now has otherwise, by key.
+
+    Without those that are the same for all runs, that belong to another DAG, and the date and version of the source
+    that each run fills in where the file leaves them open.
+    """
+    run, file = flat({name: config[name] for name in PIPELINE if name in config}), flat(now)
+    left_open = {
+        "data.version": file.get("data.version") is None,
+        "data.source": "{date" in str(file.get("data.source")),
+    }
+    return {
+        name: value
+        for name, value in run.items()
+        if value != file.get(name) and not is_fixed(name) and not left_open.get(name)
+    }
 
 
 def _code_files(manifest: Manifest) -> dict[str, str | None]:

@@ -19,7 +19,11 @@ from include.store.stored_objects import StoredFile, StoredObjects, md5_of_file,
 
 @dataclass(frozen=True)
 class Restored:
-    """``files`` are paths below ``folder``; ``changed`` is what ``dvc status`` still reports as changed."""
+    """What was written.
+
+    :param files: the paths of all of it, below ``folder``.
+    :param changed: what ``dvc status`` still reports as changed.
+    """
 
     folder: Path
     files: list[str]
@@ -46,6 +50,7 @@ def restore(
         raise ConfigError(f"{folder} is not a folder. Choose another with --to DIR")
     files, damages = objects.files(manifest.outputs)
     refuse(damages)
+    texts = list(manifest.lock)
     with tempfile.TemporaryDirectory(prefix="restore-") as temporary:
         refuse(objects.fetch(files, Path(temporary), on_progress))
         if (folder / "dvc.yaml").is_file():
@@ -56,7 +61,8 @@ def restore(
         else:
             changed = {}
             _into_folder(manifest, files, Path(temporary), folder, force)
-    return Restored(folder, [*(file.path for file in files), *manifest.lock], changed)
+            texts.append(str(CONFIG_FILE))
+    return Restored(folder, [*(file.path for file in files), *texts], changed)
 
 
 def _into_checkout(manifest: Manifest, fetched: Path, folder: Path, force: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.bases.xcom import BaseXCom
@@ -13,6 +13,8 @@ from include.store.stored_objects import object_path
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
+
+AWS_CONSOLE = "https://s3.console.aws.amazon.com/s3"
 
 
 def _returned(ti_key: "TaskInstanceKey") -> dict[str, Any]:
@@ -64,19 +66,19 @@ class ReportLink(BaseOperatorLink):
 
 
 class StoreLink(BaseOperatorLink):
-    """To the bucket: in the store's console where there is one, else the address of the bucket itself."""
+    """To the bucket in the store's console, where there is one."""
 
     name = "Object store"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task returned nothing."""
+        """The address, or an empty text if the task returned nothing or the store has no console."""
         result = _returned(ti_key)
         bucket = result.get("bucket") or str(result.get("remote_url", "")).removeprefix("s3://").partition("/")[0]
         return object_url(load_runtime_settings(), bucket, "") if bucket else ""
 
 
 class ObjectLink(BaseOperatorLink):
-    """To the object that holds one output of a stage, also where the stage was restored.
+    """To the object that holds one output of a stage, in the store's console; also where the stage was restored.
 
     :param path: of the output.
     """
@@ -95,7 +97,7 @@ class ObjectLink(BaseOperatorLink):
         return f"_link_ObjectLink_{self.path}"
 
     def get_link(self, operator: Any, *, ti_key: "TaskInstanceKey") -> str:
-        """The address, or an empty text if the task returned nothing."""
+        """The address, or an empty text if the task returned nothing or the store has no console."""
         locks = _returned(ti_key).get("lock", {})
         outs = [out for stages in locks.values() for entry in stages.values() for out in entry.get("outs", [])]
         for out in outs:
@@ -107,7 +109,18 @@ class ObjectLink(BaseOperatorLink):
 
 
 def object_url(runtime: RuntimeSettings, bucket: str, key: str) -> str:
-    """Where a browser sees an object, or a bucket: in the console, or at the store's own address."""
+    """The page for a person who wants to see an object, or a bucket: in the store's console, or in that of AWS.
+
+    :return: an empty text if there is neither, for which Airflow shows no button: the store's own address would refuse
+        a browser, which has no credentials.
+    """
     if runtime.store_console_url:
         return f"{runtime.store_console_url.rstrip('/')}/browser/{bucket}/{quote(key)}".rstrip("/")
-    return f"{(runtime.aws_endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket}/{quote(key)}".rstrip("/")
+    if not _is_aws(runtime.aws_endpoint_url):
+        return ""
+    query = {"region": runtime.aws_default_region, **({"prefix": key} if key else {})}
+    return f"{AWS_CONSOLE}/{'object' if key else 'buckets'}/{bucket}?{urlencode(query)}"
+
+
+def _is_aws(endpoint: str) -> bool:
+    return not endpoint or (urlsplit(endpoint).hostname or "").endswith(".amazonaws.com")

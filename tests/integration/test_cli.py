@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_runs_are_listed_newest_first_with_metrics_outcome_and_the_champion(depl
     assert [run["why_not_champion"] is None for run in listed] == [True, False, True]
     assert "the champion's is " in listed[1]["why_not_champion"]
     assert listed[0]["metrics"]["test_accuracy"] >= 0.9
+    assert [run["config"] for run in listed] == [{}, {"model.C": 0.01}, {}]
 
 
 def test_piped_output_is_plain_and_whole(deployment, runs):
@@ -59,6 +61,7 @@ def test_piped_output_is_plain_and_whole(deployment, runs):
 
     assert [line.split()[0] for line in lines] == ["run", *runs[::-1]]
     assert "champion" in lines[1]
+    assert lines[2].endswith(" model.C=0.01")
     assert not any(char in "".join(lines) for char in "\x1b─│┃…")
 
 
@@ -77,7 +80,10 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
     assert all(stage["started_at"] for stage in shown["stages"])
     assert shown["verdict"]["compared_with"] == "1"
     assert "scored on the same test rows" in shown["verdict"]["note"]
-    assert shown["verdict"]["table"] in deployment.cli("show", "2")
+    text = deployment.cli("show", "2")
+    assert shown["verdict"]["table"] in text
+    size = {file["path"]: file["size"] for file in shown["files"]}["data/raw/dataset.csv"]
+    assert re.search(rf"data/raw/dataset\.csv .* {size / 1024:.1f} KiB  ", text), text
 
 
 def test_two_runs_are_compared(deployment, runs):
@@ -94,7 +100,8 @@ def test_a_run_is_restored_without_airflow_and_without_mlflow(deployment, runs, 
     without = {"MLFLOW_TRACKING_URI": NOWHERE, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://127.0.0.1:9/x"}
     for run, name in zip(runs, "abc", strict=True):
         done = deployment.cli_json("restore", run, "--to", str(tmp_path / name), **without)
-        assert set(OUTPUTS) <= set(done["files"])
+        written = {str(file.relative_to(tmp_path / name)) for file in (tmp_path / name).rglob("*") if file.is_file()}
+        assert set(done["files"]) == written >= {*OUTPUTS, "dvc.lock", "config/config.yaml"}
         wanted = {file["path"]: file["md5"] for file in deployment.cli_json("show", run, **without)["files"]}
         assert md5s(tmp_path / name) == {path: wanted[path] for path in OUTPUTS}
 

@@ -14,7 +14,9 @@ OTHER_MODEL = "model-dag-run-other"
 
 @pytest.fixture(scope="module")
 def deployment(make_deployment):
-    return make_deployment("dag-run")
+    deployment = make_deployment("dag-run")
+    deployment.env["STORE_CONSOLE_URL"] = "http://console.example"  # the store itself has none, and so no buttons
+    return deployment
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +264,7 @@ def test_each_run_has_a_lineage_of_its_own(runs, left):
 
 def test_links_lead_to_mlflow_and_to_the_store_also_where_the_stage_was_skipped(runs, deployment):
     identity = runs["first"]["returned"]["record_lineage"]["mlflow_run"]
-    store, mlflow = deployment.env["AWS_ENDPOINT_URL"], deployment.env["MLFLOW_TRACKING_URI"]
+    store, mlflow = f"{deployment.env['STORE_CONSOLE_URL']}/browser", deployment.env["MLFLOW_TRACKING_URI"]
     page = f"{mlflow}/#/experiments/{identity['experiment_id']}/runs/{identity['run_id']}"
 
     for name in ("first", "second"):

@@ -16,7 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from include.services.embedded.state import free_ports
+from tests.support.airflow_api import AirflowApi, wait_for
 from tests.support.home import PATIENCE, Home, descendants_with
+
+MISSING = "s3://ml-pipeline/missing.csv"
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +32,16 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def interrupted(home: Home) -> dict[str, Any]:
     """Ctrl-C in the first stage of the very first run, beside which another one was tried."""
     front = home.start("run")
-    services = ("postgres -D", "weed mini", "mlflow server")
+    services = ("postgres -D", "bin/weed -", "mlflow server")
     descendants_with(front, *services, detail=home.logs)
     refused = home.run("run")
     below = descendants_with(front, *services, "-m include.stages.get_data", detail=home.logs)
+    home.see_sockets(below)
     front.send_signal(signal.SIGINT)
     front.communicate(timeout=PATIENCE)
     _, left = psutil.wait_procs(below, timeout=120)
-    return {"refused": refused, "code": front.returncode, "left": [*left, *home.wait_until_gone()]}
+    left = [*left, *home.wait_until_gone()]
+    return {"refused": refused, "code": front.returncode, "left": left, "files": home.left()}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,30 @@ def second(home: Home, first: str) -> str:
     assert stopped.startswith("stopped keep")
     assert home.wait_until_gone() == []
     return output
+
+
+@pytest.fixture(scope="module")
+def beside(home: Home, second: str) -> dict[str, Any]:
+    """Runs beside `make serve`: one as soon as its services answer, one that fails; and what its Airflow knows."""
+    airflow_port, mlflow_port = free_ports(2)
+    front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
+    try:
+        descendants_with(front, "airflow scheduler", detail=home.logs)
+        front_of_run = home.start("run", CONF=json.dumps({"model.C": 3.0}))
+        going = wait_for(lambda: "run     make run works beside it" in (said := home.run("status")[1]) and said, 60)
+        output, _ = front_of_run.communicate(timeout=PATIENCE)
+        good = (front_of_run.returncode, output)
+        bad = home.run("run", CONF=json.dumps({"data": {"source": MISSING}}))
+        _, status = home.run("status")
+        password = json.loads((home.project / ".embedded" / "airflow" / "passwords.json").read_text())["admin"]
+        airflow = AirflowApi(f"http://127.0.0.1:{airflow_port}", "admin", password)
+        runs = airflow.runs("manual__")
+        logs = {run_id: airflow.log(run_id, "resolve_config", 1) for run_id in (line(second, "run"), *runs)}
+    finally:
+        front.send_signal(signal.SIGINT)
+        said, _ = front.communicate(timeout=PATIENCE)
+    assert (front.returncode, home.wait_until_gone(), home.left()) == (0, [], []), said
+    return {"good": good, "bad": bad, "going": going, "status": status, "url": airflow.url, "runs": runs, "logs": logs}
 
 
 def line(output: str, name: str) -> str:
@@ -93,14 +123,46 @@ def test_the_second_run_executes_nothing_and_makes_no_second_version(first, seco
     assert line(second, "dvc status") == "clean"
 
 
-def test_a_run_leaves_no_process(home, first):
+def test_beside_make_serve_its_scheduler_does_the_work_and_the_output_is_the_same(beside):
+    code, output = beside["good"]
+
+    assert code == 0, output
+    assert "✔ pipeline.train_and_evaluate   executed: model.C 1.0 -> 3.0" in output
+    assert [text[4:].split()[0] for text in output.splitlines() if text.startswith("  ✔")][-1] == "promote_model"
+    assert line(output, "stages").startswith("executed: train_and_evaluate; skipped")
+    assert beside["runs"][line(output, "run")]["triggered_by"] == "rest_api"
+
+
+def test_a_run_beside_make_serve_that_fails_says_why_and_where_its_log_is(beside):
+    code, output = beside["bad"]
+
+    assert code == 1
+    assert re.search(rf"✘ resolve_config +data\.source: .*{re.escape(MISSING)}", output), output
+    (run_id,) = [run_id for run_id, run in beside["runs"].items() if run["state"] == "failed"][:1]
+    assert f"Full log: {beside['url']}/dags/ml_pipeline/runs/manual__" in output
+    assert MISSING in beside["logs"][run_id]
+
+
+def test_the_status_tells_of_airflow_and_of_a_run_that_is_going(beside):
+    assert f"  airflow {beside['url']}" in beside["going"]
+    assert f"  airflow {beside['url']} (user admin)\n" in beside["status"]
+    assert "make run" not in beside["status"]
+
+
+def test_the_web_ui_shows_the_logs_of_a_run_without_it(beside, second):
+    assert "Source sklearn:iris, version built-in" in beside["logs"][line(second, "run")]
+
+
+def test_a_run_leaves_no_process_and_nothing_in_the_temporary_folder(home, first):
     assert home.processes() == []
+    assert home.left() == []
 
 
 def test_all_state_is_for_its_owner_or_holds_no_secret(home, first):
     state = home.project / ".embedded"
     secrets = json.loads((state / "secrets.json").read_text())
-    private = {state / "secrets.json", state / "airflow" / "passwords.json"}
+    # The store logs its access key.
+    private = {state / "secrets.json", state / "airflow" / "passwords.json", state / "logs" / "store.log"}
 
     files = [*state.rglob("*.log"), *(state / "airflow").rglob("*"), *(home.project / ".dvc").rglob("*")]
     open_to_all = [file for file in files if file.is_file() and file not in private]
@@ -148,6 +210,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left(home):
 def test_a_run_that_is_interrupted_leaves_no_process(interrupted):
     assert interrupted["code"] != 0
     assert interrupted["left"] == []
+    assert interrupted["files"] == []
 
 
 def test_only_one_run_at_a_time(interrupted):

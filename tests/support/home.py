@@ -14,15 +14,20 @@ from tests.support.copies import clean_environment
 
 PATIENCE = 900  # seconds: a hang is meant, not a slow machine, on which the first run reads everything from a cold disk
 
+WORKSPACE = "dvc-task-"  # of a killed task; the next task of that machine removes it
+
 
 class Home:
     """Where ``python -m include.services.embedded`` is called, as the Makefile does."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self.env = {**clean_environment(), "PYTHONPATH": str(project)}
+        self.temporary = project.parent / "tmp"
+        self.sockets: list[Path] = []
+        self.env = {**clean_environment(), "PYTHONPATH": str(project), "TMPDIR": str(self.temporary)}
 
     def start(self, command: str, **env: str) -> "subprocess.Popen[str]":
+        self.temporary.mkdir(exist_ok=True)
         return subprocess.Popen(
             [sys.executable, "-m", "include.services.embedded", command],
             cwd=self.project,
@@ -58,6 +63,20 @@ class Home:
         """The ends of the logs of the services."""
         files = sorted((self.project / ".embedded" / "logs").glob("*.log"))
         return "\n".join(f"--- {file.name}:\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+
+    def left(self) -> list[str]:
+        """What the services left outside the state folder: sockets, logs and the like."""
+        noted = self.project / ".embedded" / "left"
+        sockets = [path for path in self.sockets if path.exists()]
+        files = [file for file in self.temporary.iterdir() if not file.name.startswith(WORKSPACE)]
+        return [str(path) for path in (*files, *sockets, *([noted] if noted.exists() else []))]
+
+    def see_sockets(self, processes: list[psutil.Process]) -> None:
+        """Note which sockets the store among these processes has made."""
+        (line,) = [found for process in processes if "mini" in (found := process.cmdline())]
+        ports = [one.partition("=")[2] for one in line if ".grpc=" in one]
+        self.sockets = [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
+        assert len(self.sockets) >= 5
 
     def processes(self) -> list[str]:
         """Command lines of all processes that work for this copy."""

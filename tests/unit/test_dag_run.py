@@ -1,20 +1,44 @@
 """The log of ``airflow dags test``, shown as progress."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
-from include.services.embedded.dag_run import DagRun, _note, brief
+from include.services.embedded.dag_run import DagRun, Follower, brief
+from include.services.embedded.task_logs import TaskLogs
 
 
-def shown(capsys, *events: dict) -> tuple[DagRun, str]:
-    run, task = DagRun(), ""
-    for event in events:
-        task = _note(run, event, task)
-    return run, capsys.readouterr().out
+@pytest.fixture
+def follower(tmp_path) -> Follower:
+    return Follower("ml_pipeline", TaskLogs(tmp_path / "logs"))
 
 
-def test_a_stage_is_shown_when_it_has_ended_with_its_outcome_and_reason(capsys):
+@pytest.fixture
+def shown(follower, capsys):
+    """Have these events come: what is known of the run then, and what was printed."""
+
+    def shown(*events: dict) -> tuple[DagRun, str]:
+        for event in events:
+            follower.note(event)
+        return follower.run, capsys.readouterr().out
+
+    return shown
+
+
+def tried(task: str, *events: dict) -> list[dict]:
+    """A try of a task, as it is logged."""
+    running = f"[DAG TEST] running task <TaskInstance: ml_pipeline.{task} manual__1 [TaskInstanceState.SCHEDULED]>"
+    return [
+        {"event": f"[DAG TEST] starting task_id={task} map_index=-1"},
+        {"event": running},
+        *events,
+        {"event": f"[DAG TEST] end task task_id={task} map_index=-1"},
+    ]
+
+
+def test_a_stage_is_shown_when_it_has_ended_with_its_outcome_and_reason(shown):
     run, said = shown(
-        capsys,
         {"event": "[DAG TEST] starting task_id=pipeline.train map_index=-1"},
         {"event": "Stage train: executed (model.C 1.0 -> 2.5)"},
         {"event": "[DAG TEST] end task task_id=pipeline.train map_index=-1"},
@@ -25,10 +49,9 @@ def test_a_stage_is_shown_when_it_has_ended_with_its_outcome_and_reason(capsys):
     assert (run.run_id, run.failures) == ("manual__1", {})
 
 
-def test_a_failed_task_is_shown_in_one_line_and_its_whole_message_is_kept(capsys):
+def test_a_failed_task_is_shown_in_one_line_and_its_whole_message_is_kept(shown):
     cause = "dvc repro failed:\n> python -m x\nerror: a.csv: no column 'y'.\nERROR: failed"
     run, said = shown(
-        capsys,
         {"event": "[DAG TEST] starting task_id=pipeline.train map_index=-1"},
         {"event": "Task failed with exception", "exception": [{"exc_value": cause}]},
         {"event": "[DAG TEST] end task task_id=pipeline.train map_index=-1"},
@@ -38,9 +61,8 @@ def test_a_failed_task_is_shown_in_one_line_and_its_whole_message_is_kept(capsys
     assert run.failures == {"pipeline.train": cause}
 
 
-def test_a_task_that_succeeds_when_it_is_tried_again_is_no_failure(capsys):
+def test_a_task_that_succeeds_when_it_is_tried_again_is_no_failure(shown):
     run, _ = shown(
-        capsys,
         {"event": "[DAG TEST] starting task_id=push map_index=-1"},
         {"event": "Task failed with exception", "exception": [{"exc_value": "away"}]},
         {"event": "[DAG TEST] end task task_id=push map_index=-1"},
@@ -54,3 +76,32 @@ def test_a_task_that_succeeds_when_it_is_tried_again_is_no_failure(capsys):
 @pytest.mark.parametrize(("cause", "line"), [("one", "one"), ("one\ntwo", "one"), ("x\nerror: y\nz", "y"), ("", "")])
 def test_the_line_that_says_what_is_wrong(cause, line):
     assert brief(cause) == line
+
+
+FAILED = {"level": "error", "event": "Task failed with exception", "exception": [{"exc_value": "away"}]}
+
+
+def test_each_try_of_a_task_has_its_log_where_airflow_looks_for_it(shown, tmp_path):
+    from airflow.configuration import conf
+    from airflow.utils.helpers import parse_template_string
+
+    _, template = parse_template_string(conf.get("logging", "log_filename_template"))
+    shown({"event": "before"}, *tried("push", FAILED), *tried("push", {"event": "pushed"}), {"event": "after"})
+
+    def logged(attempt: int) -> list[dict]:
+        ti = SimpleNamespace(dag_id="ml_pipeline", run_id="manual__1", task_id="push", map_index=-1)
+        file = tmp_path / "logs" / template.render(ti=ti, try_number=attempt)
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    first, second = logged(1), logged(2)
+    assert [entry["event"] for entry in first] == ["Task failed with exception"]
+    assert first[0]["error_detail"] == FAILED["exception"]
+    assert [entry["event"] for entry in second] == ["pushed"]
+    assert all(entry["timestamp"] for entry in (*first, *second))
+
+
+def test_what_airflow_itself_does_for_a_task_is_not_in_the_log_of_the_task(shown, tmp_path):
+    logger = "airflow.api_fastapi.execution_api.routes.task_instances"
+    shown(*tried("push", {"event": "Task started", "logger": logger}))
+
+    assert list((tmp_path / "logs").rglob("*.log")) == []

@@ -5,11 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from include.errors import ConfigError, PipelineError
 from include.services.embedded.state import HOST, State, choose_port, free_ports
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_secrets_are_made_once_and_are_for_their_owner_alone(tmp_path):
@@ -41,6 +44,39 @@ def test_one_holder_at_a_time_and_others_can_see_it(tmp_path):
     assert state.running()["addresses"] == {"store": "here"}
     holder.close()
     assert state.running() is None
+
+
+def test_runs_that_are_going_can_be_seen_several_at_a_time_also_beside_the_lock(tmp_path):
+    state = State(tmp_path)
+    holder = state.lock("serve")
+    with state.run_is_going(), state.run_is_going():
+        assert state.a_run_is_going()
+
+    assert not state.a_run_is_going()
+    holder.close()
+
+
+def test_what_services_leave_elsewhere_is_removed_but_not_while_another_process_runs_them(tmp_path):
+    state, socket_file, folder = State(tmp_path / "state"), tmp_path / "socket", tmp_path / "folder"
+    socket_file.touch()
+    folder.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from include.services.embedded.state import State\n"
+        f"state = State(Path({str(state.root)!r})); lock = state.lock('serve'); print('locked', flush=True)\n"
+        f"state.will_leave(Path({str(socket_file)!r})); state.will_leave(Path({str(folder)!r}))\n"
+        "print('noted', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        other.stdout.readline(), other.stdout.readline()
+        state.remove_left()
+        assert socket_file.exists()
+        other.kill()
+
+    state.remove_left()
+    assert not socket_file.exists()
+    assert not folder.exists()
+    state.remove_left()
 
 
 def test_a_lock_ends_with_its_process(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from include.errors import DataError
 from include.lineage.code_state import Code
-from include.lineage.differences import differences
+from include.lineage.differences import differences, own_values
 from include.lineage.manifest import AirflowRun, Manifest, build, parse
 
 
@@ -97,3 +97,22 @@ def test_two_runs_differ_in_what_differs_and_in_nothing_else(config):
         "code": {},
         "packages": {},
     }
+
+
+def test_the_values_of_a_run_are_those_that_the_file_has_otherwise(config_document):
+    run = json.loads(json.dumps(config_document))
+    run["model"]["C"] = 0.5
+    run["schedule"]["retries"] = 9  # the same for all runs
+    run["scoring"]["prefix"] = "elsewhere"  # another DAG's
+
+    assert own_values(config_document, config_document) == {}
+    assert own_values(run, config_document) == {"model.C": 0.5}
+
+
+def test_the_date_and_the_version_of_the_source_that_a_run_filled_in_are_not_values_of_its_own(config_document):
+    config_document["data"] |= {"source": "s3://b/{date:%Y}.csv", "version": None}
+    run = {**config_document, "data": {**config_document["data"], "source": "s3://b/2026.csv", "version": "1"}}
+
+    assert own_values(run, config_document) == {}
+    config_document["data"] |= {"source": "other.csv", "version": "2"}
+    assert own_values(run, config_document) == {"data.source": "s3://b/2026.csv", "data.version": "1"}

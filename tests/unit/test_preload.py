@@ -1,6 +1,7 @@
 """The scheduler, which forks tasks, imports for them what they need; other processes do not."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "PYTHONPATH": f"{ROOT}:{ROOT}/plugins",
+    "PATH": "/usr/bin:/bin",
+    "AIRFLOW_HOME": os.environ["AIRFLOW_HOME"],
+}
 NAMES = ("mlflow", "dvc.repo", "s3fs", "include", "include.settings", "ml_operators", "dvc_airflow")
 
 
@@ -22,7 +28,7 @@ def test_only_the_scheduler_imports_what_tasks_need_and_nothing_of_the_project(c
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PATH": "/usr/bin:/bin"},
+        env=ENVIRONMENT,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
@@ -41,7 +47,7 @@ def test_a_celery_worker_imports_them_when_it_starts_and_not_when_it_is_configur
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PATH": "/usr/bin:/bin"},
+        env=ENVIRONMENT,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``python -m include.services.embedded setup|run|serve|env|status|stop``: what the Makefile calls."""
+"""``python -m include.services.embedded setup|run|serve|env|status|stop|forget``: what the Makefile calls."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 from include.errors import ServiceError, exit_with_message
 from include.services.embedded.guard import Interrupted, guarded
-from include.services.embedded.state import State
+from include.services.embedded.state import HOST, State
 from include.settings import PROJECT_DIR
 
 KEEP_TIMEOUT = 120  # seconds
@@ -22,13 +22,14 @@ def main() -> int:
     :return: the exit code.
     """
     parser = argparse.ArgumentParser(prog="python -m include.services.embedded")
-    parser.add_argument("command", choices=["setup", "run", "serve", "env", "keep", "status", "stop"])
+    parser.add_argument("command", choices=["setup", "run", "serve", "env", "keep", "status", "stop", "forget"])
     command = parser.parse_args().command
     os.chdir(PROJECT_DIR)
     state = State.default()
-    if command in ("env", "status", "stop"):
-        return {"env": _env, "status": _status, "stop": _stop}[command](state)
-    return guarded(lambda: _work(command, state))
+    at_once = {"env": _env, "status": _status, "stop": _stop, "forget": _forget}
+    if command in at_once:
+        return at_once[command](state)
+    return guarded(lambda: _work(command, state), state.remove_left)
 
 
 def _work(command: str, state: State) -> int:
@@ -105,10 +106,22 @@ def _status(state: State) -> int:
         print(f"nothing is running (state: {state.root})")
         return 0
     print(f"{there['mode']} runs, process {there.get('pid', '?')} (state: {state.root})")
+    addresses = there.get("addresses", {})
     for name in ("store", "mlflow"):
-        if name in there.get("addresses", {}):
-            print(f"  {name:<8}{there['addresses'][name]}")
+        if name in addresses:
+            print(f"  {name:<8}{addresses[name]}")
+    if there["mode"] == "serve" and addresses:
+        print(f"  airflow {_airflow(addresses['airflow_port'])}")
+    if there["mode"] != "run" and state.a_run_is_going():
+        print("  run     make run works beside it")
     return 0
+
+
+def _airflow(port: int) -> str:
+    from include.services.embedded.services import http_ok
+
+    url = f"http://{HOST}:{port}"
+    return f"{url} (user admin)" if http_ok(f"{url}/api/v2/monitor/health") else f"{url} (is starting)"
 
 
 def _stop(state: State) -> int:
@@ -120,6 +133,18 @@ def _stop(state: State) -> int:
     while state.running() is not None:
         time.sleep(0.1)
     print(f"stopped {there['mode']} (process {there['pid']})")
+    return 0
+
+
+def _forget(state: State) -> int:
+    """Before the state is removed: stop what uses it, and let the checkout's DVC not look for it any more."""
+    from include.checkout import unconfigure
+
+    with exit_with_message():
+        _stop(state)
+        state.remove_left()
+        if unconfigure(PROJECT_DIR, state.dvc_cache):
+            print("removed cache and remote from .dvc/config.local")
     return 0
 
 

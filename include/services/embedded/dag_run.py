@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from include.services.embedded.task_logs import TaskLogs
+
+RUN_ID = re.compile(r"\[DAG TEST\] running task <TaskInstance: \S+ (\S+) |DagRun Finished:.*?\brun_id=([^,]+),")
 MARKS = {"executed": "✔", "restored": "↺", "unchanged": "=", "failed": "✘"}
 
 
 @dataclass
 class DagRun:
-    """What the log said of the run: by task, why it failed, and outcome and reason of a stage."""
+    """What is known of a run: by task, why it failed, and outcome and reason of a stage; and where its log is."""
 
+    log: str = ""
     run_id: str | None = None
     succeeded: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    last_lines: list[str] = field(default_factory=list)
 
 
 def run_dag(dag_id: str, conf: str | None, environment: dict[str, str], log: Path) -> DagRun:
@@ -28,43 +33,65 @@ def run_dag(dag_id: str, conf: str | None, environment: dict[str, str], log: Pat
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    run = DagRun()
+    follower = Follower(dag_id, TaskLogs(Path(environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])))
+    run = follower.run
+    run.log = str(log)
     with open(log, "w", encoding="utf-8") as whole:
-        task = ""
-        for event in _events(process, whole):
-            task = _note(run, event, task)
+        for event in _events(process, whole, run):
+            follower.note(event)
     run.succeeded = process.wait() == 0
     return run
 
 
-def _events(process: "subprocess.Popen[str]", whole: IO[str]) -> Iterator[dict[str, Any]]:
+def _events(process: "subprocess.Popen[str]", whole: IO[str], run: DagRun) -> Iterator[dict[str, Any]]:
+    """Each line of the log; one that is not JSON, as of ``print``, is an event too."""
     for line in process.stdout or ():
         whole.write(line)
         try:
             event = json.loads(line)
         except ValueError:
-            continue
+            event = {"event": line.rstrip("\n")}
+            run.last_lines = [*run.last_lines[-14:], event["event"]]
         if isinstance(event, dict) and "event" in event:
             yield event
 
 
-def _note(run: DagRun, event: dict[str, Any], task: str) -> str:
-    """Update ``run`` and print what a person wants to see; return the task that is running now."""
-    text = str(event["event"])
-    if match := re.match(r"\[DAG TEST\] starting task_id=(\S+)", text):
-        task = match[1]
-        run.failures.pop(task, None)
-    elif match := re.match(r"Stage (\S+): (\w+) \((.*)\)$", text, re.DOTALL):
-        run.outcomes[task] = (match[2], match[3])
-    elif text.startswith("Task failed with exception"):
-        run.failures[task] = _cause(event)
-        _print_progress(MARKS["failed"], task, brief(run.failures[task]))
-    elif text.startswith("[DAG TEST] end task") and task not in run.failures:
-        outcome, reason = run.outcomes.get(task, ("executed", ""))
-        _print_progress(MARKS.get(outcome, " "), task, f"{outcome}: {reason}" if reason else "")
-    elif match := re.search(r"DagRun Finished:.*\brun_id=([^,]+),", text):
-        run.run_id = match[1]
-    return task
+class Follower:
+    """Reads the log of ``airflow dags test``: updates ``run``, prints what a person wants to see, keeps tasks' logs."""
+
+    def __init__(self, dag_id: str, logs: TaskLogs) -> None:
+        self.run = DagRun()
+        self._dag_id, self._logs = dag_id, logs
+        self._task = ""  # which one is running now
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Take the next event."""
+        text = str(event["event"])
+        if match := re.match(r"\[DAG TEST\] starting task_id=(\S+)", text):
+            self._task = match[1]
+            self.run.failures.pop(self._task, None)
+        elif match := RUN_ID.match(text):
+            self.run.run_id = match[1] or match[2]
+        elif text.startswith("[DAG TEST] end task"):
+            self._end()
+        elif self._task:
+            self._note_of_task(event, text)
+
+    def _note_of_task(self, event: dict[str, Any], text: str) -> None:
+        if self.run.run_id and not str(event.get("logger", "")).startswith("airflow.api_fastapi."):
+            self._logs.write(self._dag_id, self.run.run_id, self._task, event)
+        if match := re.match(r"Stage (\S+): (\w+) \((.*)\)$", text, re.DOTALL):
+            self.run.outcomes[self._task] = (match[2], match[3])
+        elif text.startswith("Task failed with exception"):
+            self.run.failures[self._task] = cause_of(event, "exception")
+            print_failure(self._task, self.run.failures[self._task])
+
+    def _end(self) -> None:
+        if self._task in self.run.failures:
+            self._logs.next_try(self._task)
+        else:
+            print_success(self._task, *self.run.outcomes.get(self._task, ("executed", "")))
+        self._task = ""
 
 
 def brief(cause: str) -> str:
@@ -73,11 +100,25 @@ def brief(cause: str) -> str:
     return next((line for line in reversed(lines) if line.startswith("error: ")), lines[0]).removeprefix("error: ")
 
 
-def _cause(event: dict[str, Any]) -> str:
-    """The message of the exception that ended a task."""
-    exceptions = event.get("exception")
+def cause_of(event: dict[str, Any], key: str) -> str:
+    """The message of the exception that ended a task.
+
+    :param key: the field of the event that has it.
+    """
+    exceptions = event.get(key)
     return str(exceptions[0]["exc_value"]) if isinstance(exceptions, list) and exceptions else str(event["event"])
 
 
-def _print_progress(mark: str, task: str, text: str) -> None:
+def print_success(task: str, outcome: str, reason: str) -> None:
+    """A line for a task that has ended well, or was skipped."""
+    print_progress(MARKS.get(outcome, " "), task, f"{outcome}: {reason}" if reason else "")
+
+
+def print_failure(task: str, cause: str) -> None:
+    """A line for a try that has failed."""
+    print_progress(MARKS["failed"], task, brief(cause))
+
+
+def print_progress(mark: str, task: str, text: str) -> None:
+    """A line of the progress."""
     print(f"  {mark} {task:<30}{text}".rstrip(), flush=True)

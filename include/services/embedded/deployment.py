@@ -31,9 +31,11 @@ def running(
     if there and there["mode"] in ("serve", "keep") and there.get("addresses") and mode != "serve":
         yield there["addresses"]
         return
-    with closing(state.lock(mode)) as lock, _started(state, mode, mlflow_port, airflow_port) as addresses:
-        lock.publish(addresses)
-        yield addresses
+    with closing(state.lock(mode)) as lock:
+        state.remove_left()  # of services that were killed with their guard
+        with _started(state, mode, mlflow_port, airflow_port) as addresses:
+            lock.publish(addresses)
+            yield addresses
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def _airflow(state: State, addresses: Mapping[str, Any], secrets: Mapping[str, s
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow_url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(state.passwords_file()),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(state.airflow_home / "logs"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": addresses["postgres"]["airflow"],
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(addresses["airflow_port"]),

@@ -20,9 +20,10 @@ class Interrupted(BaseException):
     """We were asked to end (Ctrl-C, SIGTERM). Not an Exception, so that nothing on the way swallows it."""
 
 
-def guarded(work: Callable[[], int]) -> int:
+def guarded(work: Callable[[], int], clean_up: Callable[[], None]) -> int:
     """Run ``work`` in a child process, and end all that it started when either of the two processes ends.
 
+    :param clean_up: removes what is left then; called in whichever process is still there, or in both.
     :return: what ``work`` returned, or 130 if it was interrupted.
     """
     sys.stdout.flush()
@@ -31,12 +32,13 @@ def guarded(work: Callable[[], int]) -> int:
     child = os.fork()
     if child == 0:
         os.close(held)
-        os._exit(_child(work, alive))
+        os._exit(_child(work, clean_up, alive))
     os.close(alive)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: _pass_on_to(child))
     _, status = os.waitpid(child, 0)
     end_descendants()
+    clean_up()
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
@@ -70,12 +72,12 @@ def end_descendants(root: int | None = None) -> None:
     psutil.wait_procs(left, timeout=GRACE)
 
 
-def _child(work: Callable[[], int], alive: int) -> int:
+def _child(work: Callable[[], int], clean_up: Callable[[], None], alive: int) -> int:
     os.setsid()  # Ctrl-C reaches the parent alone, which passes it on: so the services are stopped in order
     _adopt_orphans()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(alive, clean_up), daemon=True).start()
     try:
         return work()
     except Interrupted:
@@ -97,9 +99,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _end_with_parent(alive: int) -> None:
+def _end_with_parent(alive: int, clean_up: Callable[[], None]) -> None:
     os.read(alive, 1)  # returns only when the parent is gone, however it ended
     end_descendants()
+    clean_up()
     os._exit(1)
 
 

@@ -3,15 +3,16 @@
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from include.checkout import materialise
+from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
 from include.mlflow_client import CHAMPION, connect, versions_of_run
 from include.registry.gate import why_not_champion
+from include.services.embedded import served_run
 from include.services.embedded.dag_run import DagRun, brief, run_dag
 from include.services.embedded.deployment import running
 from include.services.embedded.environment import process_environment
@@ -33,15 +34,20 @@ def run(state: State) -> int:
     # First of all: nothing need be started to see that this is wrong.
     conf = os.environ.get("CONF") or None
     config = load_config_with(_overrides(conf), "CONF")
-    print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
-    with running(state, "run") as addresses:
+    there = state.running()
+    if there is None:
+        print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
+    with state.run_is_going(), running(state, "run") as addresses:
         environment = process_environment(state, addresses)
         os.environ.update(environment)
-        print(f"Running the DAG {DAG_ID}:", flush=True)
-        log = state.log(DAG_ID)
-        result = run_dag(DAG_ID, conf, environment, log)
+        if there and there["mode"] == "serve":
+            print(f"Running the DAG {DAG_ID} in the Airflow of `make serve`:", flush=True)
+            result = served_run.run_dag(DAG_ID, conf, state, addresses)
+        else:
+            print(f"Running the DAG {DAG_ID}:", flush=True)
+            result = run_dag(DAG_ID, conf, environment, state.log(DAG_ID))
         if not result.succeeded or not result.run_id:
-            _explain_failure(result, log)
+            _explain_failure(result)
             return 1
         lineage, key = LineageStore(config, load_runtime_settings()), RunKey(DAG_ID, result.run_id)
         manifest = lineage.read(key)
@@ -68,15 +74,14 @@ def _parse(conf: str) -> dict[str, Any]:
     return document
 
 
-def _explain_failure(result: DagRun, log: Path) -> None:
+def _explain_failure(result: DagRun) -> None:
     print("\nThe run failed. The results of the last successful run are unchanged.")
     for task, cause in result.failures.items():
         if cause != brief(cause):  # else it has been printed already
             print(f"\n{task}: {cause}")
     if not result.failures:
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("{")]
-        print("\n".join(lines[-15:]))
-    print(f"\nFull log: {log}")
+        print("\n".join(result.last_lines) or "No task failed: the run was ended by hand, or by its time-out.")
+    print(f"\nFull log: {result.log}")
 
 
 def _summary(
@@ -128,4 +133,4 @@ def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:
         for page in pages:
             count += page["KeyCount"]
             size += sum(item["Size"] for item in page.get("Contents", []))
-    return f"s3://{config.storage.bucket}: {count} objects, {size / 1024:.0f} KiB"
+    return f"s3://{config.storage.bucket}: {count} objects, {shown_size(size)}"

