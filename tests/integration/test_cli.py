@@ -53,7 +53,7 @@ def test_runs_are_listed_newest_first_with_metrics_outcome_and_the_champion(depl
     assert [run["why_not_champion"] is None for run in listed] == [True, False, True]
     assert "the champion's is " in listed[1]["why_not_champion"]
     assert listed[0]["metrics"]["test_accuracy"] >= 0.9
-    assert [run["config"] for run in listed] == [{}, {"model.C": 0.01}, {}]
+    assert [run["config"] for run in listed] == [{}, {"model.logistic_regression.C": 0.01}, {}]
 
 
 def test_piped_output_is_plain_and_whole(deployment, runs):
@@ -61,7 +61,7 @@ def test_piped_output_is_plain_and_whole(deployment, runs):
 
     assert [line.split()[0] for line in lines] == ["run", *runs[::-1]]
     assert "champion" in lines[1]
-    assert lines[2].endswith(" model.C=0.01")
+    assert lines[2].endswith(" model.logistic_regression.C=0.01")
     assert not any(char in "".join(lines) for char in "\x1b─│┃…")
 
 
@@ -82,8 +82,8 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
     assert "scored on the same test rows" in shown["verdict"]["note"]
     text = deployment.cli("show", "2")
     assert shown["verdict"]["table"] in text
-    size = {file["path"]: file["size"] for file in shown["files"]}["data/raw/dataset.csv"]
-    assert re.search(rf"data/raw/dataset\.csv .* {size / 1024:.1f} KiB  ", text), text
+    size = {file["path"]: file["size"] for file in shown["files"]}["data/raw/dataset.parquet"]
+    assert re.search(rf"data/raw/dataset\.parquet .* {size / 1024:.1f} KiB  ", text), text
 
 
 def test_two_runs_are_compared(deployment, runs):

@@ -13,6 +13,7 @@ from include.registry.comparison import Comparison
 from include.registry.registry import Registry
 from include.stages.get_data import load_builtin
 from tests.support.registries import registries_of
+from tests.support.tables import parquet
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def registries(make_deployment):
 @pytest.fixture(scope="module")
 def other_rows(registries):
     """Test rows that no version was scored on, in the store; their md5."""
-    rows = load_builtin("iris", "target")[::3].to_csv(index=False).encode()
+    rows = parquet(load_builtin("iris", "target")[::3])
     return put(registries, rows)
 
 
@@ -65,11 +66,11 @@ def test_a_model_for_other_columns_is_not_compared_and_does_not_take_the_champio
     registry = two(registries, "columns", 9)
     rows = load_builtin("iris", "target")[::3].rename(columns={"petal_width_cm": "width"})
 
-    verdict = evaluate_on(registries, registry, put(registries, rows.to_csv(index=False).encode()))
+    verdict = evaluate_on(registries, registry, put(registries, parquet(rows)))
 
     assert (verdict.passed, verdict.alias, verdict.champion) == (False, "challenger", "1")
     assert verdict.note == (
-        "the champion, version 1 of columns, cannot be compared: the test rows lack its columns petal_width_cm. For a "
+        "the champion, version 1 of columns, cannot be compared: the table of test rows lacks columns that the model needs: 'petal_width_cm'. For a "
         "model of its own, set another registry.model_name; to replace the champion, run `python -m include promote 2`"
     )
     assert registries.mlflow.get_registered_model("columns").aliases == {"champion": "1", "challenger": "2"}

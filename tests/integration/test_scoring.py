@@ -174,20 +174,23 @@ def test_missing_values_are_imputed_as_in_the_training(scoring):
     [
         (
             lambda table: table.rename(columns={"petal_width_cm": "petal_width"}),
-            r"lacks columns that the model needs: petal_width_cm \(is it petal_width\?\)\. It has: sepal_length_cm",
+            r"columns that the model needs: 'petal_width_cm' \(is it 'petal_width'\?\)\. It has: 'sepal_length_cm'",
         ),
-        (lambda table: table.drop(columns=["sepal_width_cm"]), r"lacks columns that the model needs: sepal_width_cm\."),
+        (
+            lambda table: table.drop(columns=["sepal_width_cm"]),
+            r"lacks columns that the model needs: 'sepal_width_cm'\.",
+        ),
         (
             lambda table: table.assign(petal_width_cm="wide"),
-            r"column petal_width_cm is not numeric \(contains 'wide'\)",
+            r"column 'petal_width_cm' is not numeric \(contains 'wide'\)",
         ),
         (
             lambda table: table.astype({"petal_width_cm": object}).replace({"petal_width_cm": {0.4: "wide"}}),
-            r"column petal_width_cm is not numeric \(contains 'wide'\)",
+            r"column 'petal_width_cm' is not numeric \(contains 'wide'\)",
         ),
-        (lambda table: table.assign(petal_width_cm=float("inf")), "column petal_width_cm contains infinite values"),
-        (lambda table: table.rename(columns=str.upper), r"petal_width_cm \(is it PETAL_WIDTH_CM\?\)"),
-        (lambda table: table.assign(prediction=1), "has columns prediction, which the results need"),
+        (lambda table: table.assign(petal_width_cm=float("inf")), "column 'petal_width_cm' contains infinite values"),
+        (lambda table: table.rename(columns=str.upper), r"'petal_width_cm' \(is it 'PETAL_WIDTH_CM'\?\)"),
+        (lambda table: table.assign(prediction=1), "has columns 'prediction', which the results need"),
         (lambda table: table.head(0), "scoring.input: .* has no rows"),
     ],
 )
@@ -206,7 +209,7 @@ def test_a_table_that_does_not_fit_is_refused_with_the_column_and_nothing_is_wri
         ("s3://ml-scoring/nowhere.csv", {}, DataError, r"scoring\.input: .*nowhere\.csv"),
         ("sklearn:tulips", {}, ConfigError, r"scoring\.input: no built-in data set is named 'tulips'"),
         ("config/config.yaml", {}, ConfigError, r"scoring\.format: cannot tell the format"),
-        ("README.md", {"format": "parquet"}, DataError, r"scoring\.input: README\.md is not a parquet table"),
+        ("README.md", {"format": "parquet"}, DataError, r"scoring\.input: README\.md is not a Parquet file"),
     ],
 )
 def test_a_source_that_is_not_there_is_named_by_its_key(scoring, source, values, kind, message):
@@ -255,4 +258,4 @@ def test_the_dag_scores_what_its_conf_says_and_refuses_what_is_for_the_pipeline(
     assert json.dumps(good).count(deployment.env["AWS_SECRET_ACCESS_KEY"]) == 0
     assert good["xcoms"]["score:_link_ModelVersionLink"].endswith("/#/models/flowers/versions/1")
     assert (bad["state"], bad["tries"]["score"]) == ("failed", 1)
-    assert "model.C belongs to another DAG; this one uses: scoring." in bad["failures"]["score"]
+    assert "model.logistic_regression.C belongs to another DAG; this one uses: scoring." in bad["failures"]["score"]

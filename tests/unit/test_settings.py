@@ -49,7 +49,7 @@ def test_the_file_of_the_project_is_valid(config_document):
         ("schedule.max_active_runs", 0, "schedule.max_active_runs"),
         ("schedule.start_date", "soon", "schedule.start_date"),
         ("schedule.date", "yesterday", "schedule.date: Input should be 'logical_date' or 'data_interval_start'"),
-        ("schedule.date", "data_interval_start", "schedule.date: Value error, schedule.cron: null has no intervals"),
+        ("schedule.date", "data_interval_start", "schedule.date: schedule.cron: null has no intervals"),
         ("schedule.wait_minutes", -1, "schedule.wait_minutes: Input should be greater than or equal to 0"),
         ("paths.model", "/etc/passwd", "paths.model"),
         ("paths.model", "../model.pkl", "paths.model"),

@@ -72,6 +72,7 @@ def test_the_last_lines_of_make_run_say_it(monkeypatch, config_document, aliases
 @pytest.mark.parametrize(("champion", "wanted"), [("1", True), ("2", False)])
 def test_the_list_of_runs_says_it_of_the_newest_one(monkeypatch, capsys, config_document, champion, wanted):
     manifest = SimpleNamespace(
+        config={},
         airflow=SimpleNamespace(started_at="2026-11-27T08:00:00"),
         mlflow_run={"run_id": "0" * 32},
         model=SimpleNamespace(name="m", version="2"),
