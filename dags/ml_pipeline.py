@@ -60,7 +60,7 @@ def links(*names: str) -> list[ObjectLink]:
 
 with DAG(
     "ml_pipeline",
-    description="Iris, logistic regression: DVC stages on Airflow",
+    description="From raw data to a champion: DVC stages on Airflow",
     doc_md=DOC,
     params=trigger_form(config),
     schedule=timetable(config.schedule),

@@ -10,7 +10,7 @@ from include.lineage.summary import summary
 from include.stages.plots import PLOTS, read_table, svg
 from include.store.stored_objects import StoredObjects
 
-SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages")  # in the template: heading, link, table
+SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages", "warnings")  # in the template: heading, link, table, list
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 

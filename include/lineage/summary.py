@@ -19,6 +19,7 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "data": f"{data['source']} (version {data['version'] or 'built-in'})",
         "MLflow run": manifest.mlflow_run["run_id"],
         "model": f"{model.name} version {model.version}" if model else None,
+        "warnings": "; ".join(manifest.warnings),
         "dvc.lock (SHA-256)": manifest.lock_sha256,
         "packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
     }

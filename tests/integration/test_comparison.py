@@ -70,7 +70,8 @@ def test_a_model_for_other_columns_is_not_compared_and_does_not_take_the_champio
 
     assert (verdict.passed, verdict.alias, verdict.champion) == (False, "challenger", "1")
     assert verdict.note == (
-        "the champion, version 1 of columns, cannot be compared: the table of test rows lacks columns that the model needs: 'petal_width_cm'. For a "
+        "the champion, version 1 of columns, cannot be compared: the table of test rows lacks columns "
+        "that the model needs: 'petal_width_cm'. For a "
         "model of its own, set another registry.model_name; to replace the champion, run `python -m include promote 2`"
     )
     assert registries.mlflow.get_registered_model("columns").aliases == {"champion": "1", "challenger": "2"}

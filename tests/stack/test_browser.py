@@ -27,7 +27,7 @@ def page(stack, browser):
 def test_a_run_is_triggered_in_the_browser_with_a_value_of_the_form_and_ends_with_a_champion(stack, first_run, page):
     page.goto(f"{stack.airflow}/dags/ml_pipeline/runs")
     page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_role("button", name="Model", exact=True).click()
+    page.get_by_role("button", name="Model: logistic_regression", exact=True).click()
     field = page.locator('[name="element_model.logistic_regression.C"]')
     field.wait_for()
     page.screenshot(path=picture("trigger_form"))

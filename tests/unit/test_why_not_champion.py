@@ -13,7 +13,7 @@ from include.settings import RegistryConfig
 from include.settings.config_file import validate_config
 
 OTHER_COLUMNS = (
-    "the champion, version 1 of m, cannot be compared: the test rows lack its columns petal_width_cm. For ..."
+    "the champion, version 1 of m, cannot be compared: the table of test rows lacks columns petal_width_cm. For ..."
 )
 APPROVAL = (
     "it passes the gate, but nobody has approved it (registry.approval is manual); `python -m include promote 2` makes "
