@@ -1,11 +1,13 @@
 """The columns that a fitted pipeline needs, from a table that may have others, in another order, of other types."""
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from include.errors import DataError
-from include.models.pipeline import categorical_columns
+from include.models.pipeline import known_categories
 from include.tables.columns import as_categories, as_numbers
+from include.tables.numbers import BOOLEANS
 from include.tables.words import quoted, some
 
 if TYPE_CHECKING:
@@ -32,12 +34,32 @@ def inputs_of(pipeline: "Pipeline", table: "pd.DataFrame", source: str) -> "pd.D
             f"{source} lacks columns that the model needs: {', '.join(near)}{more}. It has: {some(have)}. "
             "Rename or add them."
         )
-    categories = set(categorical_columns(pipeline))
+    categories = known_categories(pipeline)
     table = table.set_axis(have, axis=1)
     columns = {
-        name: as_categories(table[name]) if name in categories else _numbers(table[name], source) for name in wanted
+        name: _known(as_categories(table[name]), categories[name])
+        if name in categories
+        else _numbers(table[name], source)
+        for name in wanted
     }
     return pd.DataFrame(columns, index=table.index)
+
+
+def _known(texts: "pd.Series", known: Collection[str]) -> "pd.Series":
+    """The categories as the training has them: 1, 1.0 and 1.50 may stand for the same number, True and true too."""
+    spelled = {found: name for name in known if (found := _value_of(name)) is not None}
+    others = [text for text in texts.dropna().unique() if text not in known]
+    return texts.replace({text: spelled[value] for text in others if (value := _value_of(text)) in spelled})
+
+
+def _value_of(text: str) -> float | str | None:
+    """The number or boolean that a text may stand for."""
+    if text.casefold() in BOOLEANS:
+        return text.casefold()
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _nearest(name: str, have: list[str], wanted: list[str]) -> str:

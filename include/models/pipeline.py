@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-COLUMNS, IMPUTE, SCALE, CLASSIFY = "columns", "impute", "scale", "classify"  # the steps of the pipeline
+COLUMNS, IMPUTE, SCALE, ENCODE, CLASSIFY = (
+    "columns",
+    "impute",
+    "scale",
+    "encode",
+    "classify",
+)  # the steps of the pipeline
 NUMERIC, CATEGORICAL = "numeric", "categorical"  # the parts of the first step
 MISSING = "(missing)"  # the category of an empty cell
 RARE = "(rare)"  # the categories that are grouped; a category that the training did not see is one of them
@@ -63,7 +69,7 @@ def _categories(model: ModelSettings) -> Any:
         max_categories=MAX_CATEGORIES,
         sparse_output=model.takes_sparse,
     )
-    return Pipeline([(IMPUTE, SimpleImputer(strategy="constant", fill_value=MISSING)), ("encode", encoder)])
+    return Pipeline([(IMPUTE, SimpleImputer(strategy="constant", fill_value=MISSING)), (ENCODE, encoder)])
 
 
 def fit(features: "pd.DataFrame", target: "pd.Series", model: ModelConfig) -> "Pipeline":
@@ -106,12 +112,15 @@ def _fit_numbers(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Ser
     return pipeline
 
 
-def categorical_columns(pipeline: "Pipeline") -> list[str]:
-    """The columns that a fitted pipeline encodes; none of a model that takes numbers alone."""
+def known_categories(pipeline: "Pipeline") -> dict[str, set[str]]:
+    """The columns that a fitted pipeline encodes, and the categories that it knows; none if it takes numbers alone."""
     columns = getattr(pipeline, "named_steps", {}).get(COLUMNS)
-    return [
-        str(name) for part, _, names in getattr(columns, "transformers_", ()) if part == CATEGORICAL for name in names
-    ]
+    return {
+        str(name): {str(category) for category in categories}
+        for part, encoder, names in getattr(columns, "transformers_", ())
+        if part == CATEGORICAL
+        for name, categories in zip(names, encoder[ENCODE].categories_, strict=True)
+    }
 
 
 def encoded_names(pipeline: "Pipeline") -> list[str]:
@@ -123,7 +132,7 @@ def encoded_names(pipeline: "Pipeline") -> list[str]:
         if part == NUMERIC:
             names += map(str, columns)
         elif part == CATEGORICAL:
-            encoder = transformer["encode"]
+            encoder = transformer[ENCODE]
             rare = encoder.infrequent_categories_
             for column, categories, grouped in zip(columns, encoder.categories_, rare, strict=True):
                 few = set() if grouped is None else set(grouped)

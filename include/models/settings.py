@@ -63,7 +63,7 @@ class _Model(Section):
     def _has_the_block_of_its_kind(cls, values: Any) -> Any:
         """DVC tracks that block (dvc.yaml), so it has to be there, even if it is empty."""
         kind = values.get("kind") if isinstance(values, dict) else None
-        if kind in KINDS_BY_NAME and kind not in values:
+        if isinstance(kind, str) and kind in KINDS_BY_NAME and kind not in values:
             raise ValueError(f"has no block {kind!r}, the hyperparameters of model.kind; add it: `{kind}: {{}}`")
         return values
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from urllib.parse import quote
 
 from include.errors import DataError, PipelineError
 from include.mlflow_client import CHAMPION, version_of_alias
-from include.models.pipeline import categorical_columns
+from include.models.pipeline import known_categories
 from include.registry.comparison import load_model
 from include.scoring.predictions import PREDICTION, Batch, predict
 from include.settings import PipelineConfig, RuntimeSettings
+from include.stages.files import csv_of
 from include.stages.get_data import load_builtin
 from include.store.client import client, ensure_bucket, translated_errors
 from include.store.sources import builtin_name, fill_date, kind, local_file
@@ -58,7 +60,7 @@ def score_batch(
     """
     name, version = config.registry.model_name, champion(mlflow, config.registry.model_name)
     pipeline = load_model(name, version, f"the champion, version {version} of {name},")
-    batch = read(config, runtime, moment, base_dir, categorical_columns(pipeline))
+    batch = read(config, runtime, moment, base_dir, list(known_categories(pipeline)))
     scored = predict(pipeline, batch, version)
     key = f"{config.scoring.prefix}/{quote(run_id, safe='')}/predictions.{batch.format}"
     with translated_errors(runtime, f"s3://{config.storage.bucket}/{key}"):
@@ -91,7 +93,7 @@ def read(
             if origin.kind == "csv":
                 return Batch(source, file.md5, "csv", table, read_cells(file.path, origin))
             with unpacked(file.path, source) as content:
-                return Batch(source, file.md5, "parquet", table, pd.read_parquet(content))
+                return Batch(source, file.md5, "parquet", table, pd.read_parquet(content, dtype_backend="pyarrow"))
 
 
 def champion(mlflow: "MlflowClient", name: str) -> str:
@@ -110,7 +112,7 @@ def champion(mlflow: "MlflowClient", name: str) -> str:
 
 def _bytes(table: "pd.DataFrame", file_format: str) -> bytes:
     if file_format == "csv":
-        return table.to_csv(index=False, lineterminator="\n").encode()
+        return csv_of(table)
     stream = io.BytesIO()
     table.to_parquet(stream)  # with the index, where it is more than the row's number
     return stream.getvalue()
@@ -126,5 +128,5 @@ def _about_scoring() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        text = str(error).replace("data.source", "scoring.input").replace("data.format", "scoring.format")
+        text = re.sub(r"\bdata\.source(?![\w-])", "scoring.input", str(error))
         raise type(error)(text) from None

@@ -154,7 +154,7 @@ def _with_kind(key: str, kind: Any, where: str) -> str:
     if section != "model" or "." in name or f"model.{name}" in _known_keys():
         return key
     kinds = [other for other, settings in KINDS_BY_NAME.items() if name in settings.model_fields]
-    if kinds and kind in KINDS_BY_NAME and kind not in kinds:
+    if kinds and isinstance(kind, str) and kind in KINDS_BY_NAME and kind not in kinds:
         raise ConfigError(
             f"{where}: model.{name} is a hyperparameter of {' and '.join(kinds)}, but model.kind is {kind!r}; it has: "
             f"{', '.join(KINDS_BY_NAME[kind].model_fields)}."

@@ -1,5 +1,6 @@
 """Atomic writes, so that a killed stage leaves no half-written file."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -48,4 +49,12 @@ def write_json(path: str | Path, document: Mapping[str, Any]) -> None:
 
 def write_csv(path: str | Path, frame: "pd.DataFrame") -> None:
     """Write a table without its index; floats in the shortest form that reads back as the same number."""
-    write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(path, csv_of(frame))
+
+
+def csv_of(frame: "pd.DataFrame") -> bytes:
+    """The same as bytes; a carriage return within a cell is quoted, which pandas forgets."""
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode()

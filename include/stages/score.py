@@ -53,10 +53,13 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
 
 
 def as_text(labels: "pd.Series | np.ndarray") -> "np.ndarray":
-    """Classes as text, of whatever type they are."""
+    """Classes as text, of whatever type they are; 1.0 is 1, for a gap in a column makes floats of its integers."""
     import numpy as np
 
-    return np.asarray(labels).astype(str)
+    values = np.asarray(labels)
+    if values.dtype.kind == "f" and (values % 1 == 0).all():
+        values = values.astype("int64")
+    return values.astype(str)
 
 
 def predictions(pipeline: "Pipeline", features: "pd.DataFrame") -> tuple["np.ndarray", "np.ndarray"]:

@@ -37,17 +37,19 @@ def as_numbers(column: "pd.Series") -> "pd.Series | None":
 
 
 def as_categories(column: "pd.Series") -> "pd.Series":
-    """The values as text, None where one is missing; a whole number has no point, whatever type it has."""
+    """The values as text, NaN where one is missing; a whole number has no point, whatever type it has."""
     import pandas as pd
 
-    if is_text(column):
-        return column.astype(object).where(column.notna(), None)
     if isinstance(column.dtype, pd.CategoricalDtype):
         return as_categories(column.astype(column.cat.categories.dtype))
-    numbers = as_numbers(column)
-    if numbers is not None and not _is_boolean(column) and (numbers.dropna() % 1 == 0).all():
-        column = numbers.astype("Int64")
-    return column.astype(object).map(str, na_action="ignore").where(column.notna(), None)
+    values = column.astype(object)
+    # NaN and not None, here as after a stay in a file: scikit-learn's imputer takes nothing else for a gap.
+    return values.map(value_as_text, na_action="ignore").where(column.notna(), float("nan")).astype(object)
+
+
+def value_as_text(value: Any) -> str:
+    """A category or class as text: 1 and 1.0 are the same."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def as_labels(column: "pd.Series") -> "pd.Series":
@@ -65,6 +67,8 @@ def as_labels(column: "pd.Series") -> "pd.Series":
         return column.astype("int64" if column.dtype.kind == "i" else "uint64")
     if column.dtype.kind == "f" and (column % 1 == 0).all():
         return column.astype("float64")
+    if column.dtype == "float32":  # 0.1 as it is written, not as a longer number is nearest to it
+        return pd.Series(column.to_numpy().astype(str), index=column.index, name=column.name)
     return column.map(str).astype(str)
 
 
@@ -87,6 +91,8 @@ def what_else(column: "pd.Series") -> str:
         return "dates" if column.dtype.kind == "M" else "durations"
     values = column.dropna()
     kind = type(values.iloc[0]) if len(values) else type(None)
+    if kind.__name__ == "ndarray":  # of Parquet's lists
+        return "lists"
     return next((what for one, what in OTHERS.items() if issubclass(kind, one)), f"values of type {kind.__name__}")
 
 

@@ -12,7 +12,7 @@ from include.errors import DataError
 from include.settings.pipeline import CsvConfig
 from include.tables.dialect import Dialect, find_dialect, likely_encoding
 from include.tables.numbers import BOOLEANS, GAPS, Marks, distinct_cells, find_marks, is_padded, plain_numbers
-from include.tables.words import require_names
+from include.tables.words import require_names, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,14 +60,20 @@ class _Reading:
                 sep=self.dialect.pandas_separator,
                 encoding=self.dialect.encoding,
                 decimal=self.marks.decimal,
-                thousands=self.marks.thousands,
                 dtype={name: str for name in names if name in text},
                 keep_default_na=False,
                 na_values={name: list(self.missing if name in text else (*GAPS, *self.missing)) for name in names},
                 **arguments,
             )
         if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first field for an index: all has shifted
-            raise DataError("has rows with more fields than its header line")
+            raise DataError(
+                "has rows with more fields than its first line. Remove what stands before the line with the names, or "
+                "the separator at the end of the rows"
+            )
+        if "usecols" not in arguments and list(frame.columns) != names:  # what is said of a column would be lost
+            raise DataError(
+                f"has names of columns that may be read in two ways: {some(names)}. Put them in plain quotes"
+            )
         return frame
 
 
@@ -82,13 +88,15 @@ def read_csv(path: Path, rules: CsvConfig, key: str, text: Collection[str]) -> "
     import pandas as pd
 
     dialect = find_dialect(path, rules, key)
-    require_names([name for name in dialect.header if name])
+    require_names(dialect.header_names)
     whole = _Reading(path, dialect, Marks(), ("", *(rules.missing or ())))
     try:
         sample = whole.sample()
         if sample.empty:
             raise DataError("has no rows")
-        marks = find_marks(sample.drop(columns=[name for name in text if name in sample]), rules, key)
+        marks = find_marks(
+            sample.drop(columns=[name for name in text if name in sample]), rules, dialect.separator, key
+        )
         reading = _Reading(path, dialect, marks, whole.missing)
         worded = {str(name) for name in sample.columns if name in text or not _is_numeric(sample[name], marks)}
         frame = reading.read(worded)
@@ -129,9 +137,9 @@ def _not_parsed(error: str) -> str:
 
 
 def _is_numeric(column: "pd.Series", marks: Marks) -> bool:
-    """Whether a column of the sample holds numbers alone."""
+    """Whether pandas can read a column of the sample as numbers: it would not look where marks of thousands stand."""
     cells = distinct_cells(column)
-    if is_padded(cells):
+    if is_padded(cells) or (marks.thousands and any(marks.thousands in cell for cell in cells)):
         return False
     import pandas as pd
 
@@ -142,7 +150,7 @@ def _typed(column: "pd.Series", is_text: bool, reading: _Reading) -> "pd.Series"
     """A column as it is, or read once more where what pandas made of it is neither numbers nor text."""
     import pandas as pd
 
-    if column.dtype.kind in "iuf":
+    if column.dtype.kind in "iuf" and not is_text:
         return column
     if not isinstance(column.dtype, pd.StringDtype):
         # Words that pandas takes for booleans, or numbers until far below in the file

@@ -65,6 +65,8 @@ def find_dialect(path: Path, rules: CsvConfig, key: str) -> Dialect:
     text = codecs.getincrementaldecoder(encoding)("replace").decode(beginning)
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+    if text.lower().startswith("sep="):
+        raise DataError(f"begins with a line for Excel, {quoted(text.splitlines()[0])}. Remove that line")
     separator = rules.separator if rules.separator != "auto" else _separator(text)
     rows = _split(text, separator)
     if not rows:
@@ -85,7 +87,7 @@ def _encoding(beginning: bytes, wanted: str, key: str) -> str:
     is_ascii = beginning.isascii()
     if not is_ascii and name not in ("utf-8", "utf-8-sig") and not name.startswith("utf-16") and _is_utf8(beginning):
         raise DataError(f"is valid UTF-8, but {key}.encoding is {wanted}: set it to utf-8")
-    return "utf-8-sig" if name == "utf-8" and marked == "utf-8-sig" else wanted
+    return marked if marked and name.startswith(("utf-8", "utf-16")) else wanted
 
 
 def _what_has_zero_bytes(beginning: bytes, key: str) -> str:
@@ -125,7 +127,8 @@ def _fits(rows: Sequence[Sequence[str]]) -> bool:
 def _split(text: str, separator: str) -> list[list[str]]:
     """The lines as fields; blank lines are left out, as pandas does."""
     if separator == "whitespace":
-        return [line.split() for line in text.splitlines() if line.strip()]
+        lines = "\n".join(line.strip() for line in text.replace("\t", " ").splitlines())
+        return [row for row in csv.reader(io.StringIO(lines), delimiter=" ", skipinitialspace=True) if row]
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error:  # a field of more than 128 KiB

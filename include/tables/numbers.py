@@ -29,28 +29,51 @@ class Marks:
     thousands: str | None = None
 
 
-def find_marks(sample: "pd.DataFrame", rules: CsvConfig, key: str) -> Marks:
+OTHER_MARKS = (Marks(), Marks(","), Marks(".", ","), Marks(",", "."), *(Marks(".", mark) for mark in "' _"))
+
+
+def find_marks(sample: "pd.DataFrame", rules: CsvConfig, separator: str, key: str) -> Marks:
     """What the columns leave no doubt about, where the configuration says auto.
 
+    A column that does not go with the others stays text; `include.tables.traps` names it.
+
     :param sample: some rows, every cell as text.
-    :raises DataError: a column may be read in two ways, or contradicts what is configured.
+    :raises DataError: a column may be read in two ways, or contradicts what is configured, and no other decides.
     """
     columns = {str(name): distinct_cells(sample[name]) for name in sample.columns}
     decimal: str = rules.decimal
-    thousands: str = rules.thousands
     if decimal == "auto":
         has_comma = rules.thousands != "," and any(_needs_comma(cells) for cells in columns.values())
         decimal = "," if has_comma else "."
+    is_proven = any(_all(_pattern(Marks(decimal)), cells) and _has(decimal, cells) for cells in columns.values())
+    doubtful = rules.decimal == rules.thousands == "auto" and separator == ";" and decimal == "."
+    if doubtful and (found := [name for name, cells in columns.items() if _may_be_thousands(cells)]):
+        raise DataError(_two_ways(found[0], next(cell for cell in columns[found[0]] if "." in cell), ".", key))
+    thousands: str = rules.thousands
     if thousands == "auto":
-        is_sure = decimal == "," or rules.decimal == "."
-        found = (
-            mark for mark in THOUSANDS[decimal] for cells in columns.values() if _grouped(cells, mark, decimal, is_sure)
-        )
-        thousands = next(found, "none")
+        thousands = _mark_of_groups(columns.values(), decimal, is_proven or rules.decimal != "auto")
     marks = Marks(decimal, None if thousands == "none" else thousands)
-    for name, cells in columns.items():
+    for name, cells in columns.items() if not is_proven else ():
         _refuse_other_marks(name, cells, marks, rules, key)
     return marks
+
+
+def _has(mark: str, cells: Collection[str]) -> bool:
+    return any(mark in cell for cell in cells)
+
+
+def _may_be_thousands(cells: Collection[str]) -> bool:
+    """Whether these may be thousands with a point, as in 900, 1.234 and 12.500: decimals would have as many places."""
+    group = GROUPS.format("[.]")
+    return _all(rf"[+-]?\d{{1,3}}|{group}", cells) and len({"." in cell for cell in cells}) == 2
+
+
+def _two_ways(name: str, example: str, mark: str, key: str) -> str:
+    other = "," if mark == "." else "."
+    return (
+        f"column {quoted(name)} has numbers like {quoted(example)}, which may be thousands or decimals: set "
+        f"{key}.thousands to {mark!r} (and decimal to {other!r}), or {key}.decimal to {mark!r}"
+    )
 
 
 def distinct_cells(column: "pd.Series") -> list[str]:
@@ -91,29 +114,18 @@ def _grouped(cells: Collection[str], mark: str, decimal: str, is_sure: bool) -> 
 def _refuse_other_marks(name: str, cells: Collection[str], marks: Marks, rules: CsvConfig, key: str) -> None:
     if not cells or _all(_pattern(marks), cells):
         return
-    example = next((cell for cell in cells if not re.fullmatch(_pattern(marks), cell)), "")
-    where = f"column {quoted(name)} has numbers like {quoted(example)}"
-    if _all(rf"[+-]?\d+|{GROUPS.format(',')}", cells) and rules.decimal == "auto" and rules.thousands == "auto":
-        raise DataError(
-            f"{where}, which may be thousands or decimals: set {key}.thousands to ',' (and decimal to '.'), or "
-            f"{key}.decimal to ','"
-        )
-    for other in (
-        Marks(),
-        Marks(","),
-        Marks(".", ","),
-        Marks(",", "."),
-        Marks(".", "'"),
-        Marks(".", " "),
-        Marks(".", "_"),
-    ):
+    example = next(cell for cell in cells if not re.fullmatch(_pattern(marks), cell))
+    if _all(rf"[+-]?\d+|{GROUPS.format(',')}", cells) and rules.decimal == rules.thousands == "auto":
+        raise DataError(_two_ways(name, example, ",", key))
+    for other in OTHER_MARKS:
         if _all(_pattern(other), cells):
             advice = f"{key}.decimal to {other.decimal!r}"
             if other.thousands or marks.thousands:
                 advice += f" and {key}.thousands to {other.thousands or 'none'!r}"
+            thousands = repr(marks.thousands) if marks.thousands else "none"
             raise DataError(
-                f"{where}, but the decimal mark is {marks.decimal!r} and the thousands mark "
-                f"{repr(marks.thousands) if marks.thousands else 'none'}: set {advice}"
+                f"column {quoted(name)} has numbers like {quoted(example)}, but the decimal mark is {marks.decimal!r} "
+                f"and the thousands mark {thousands}: set {advice}"
             )
 
 
@@ -125,13 +137,15 @@ def _pattern(marks: Marks) -> str:
 
 
 def plain_numbers(column: "pd.Series", marks: Marks) -> "pd.Series":
-    """Text as floats; NaN where it is no number.
+    """Text as floats; NaN where it is no number with these marks: ``1.2.3`` is none.
 
     :param column: of text.
     """
     import pandas as pd
 
     text = column.str.strip()
+    if marks != Marks():
+        text = text.where(text.str.fullmatch(f"({_pattern(marks)})").fillna(False).astype(bool))
     if marks.thousands:
         text = text.str.replace(marks.thousands, "", regex=False)
     if marks.decimal != ".":
@@ -141,4 +155,4 @@ def plain_numbers(column: "pd.Series", marks: Marks) -> "pd.Series":
 
 def is_padded(cells: Collection[str]) -> bool:
     """Whether digits have leading zeros that a number would lose: ``007``, ``01234``."""
-    return any(re.fullmatch(r"0\d+", cell) for cell in cells)
+    return any(re.fullmatch(r"[+-]?0\d+([.,]\d+)?", cell) for cell in cells)

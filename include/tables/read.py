@@ -59,13 +59,13 @@ class Origin:
         try:
             yield
         except DataError as error:
-            text = str(error)
-            start = "" if text.startswith(self.source) else f"{self.source} " if _is_verb(text) else f"{self.source}: "
+            text, shown = str(error), self.source.partition("?")[0]  # what follows may hold a token
+            start = "" if text.startswith(shown) else f"{shown} " if _is_verb(text) else f"{shown}: "
             raise DataError(f"{self.key}: {start}{text.rstrip('.')}.") from None
 
 
 def _is_verb(text: str) -> bool:
-    return text.startswith(("is ", "has ", "contains ", "cannot "))
+    return text.startswith(("is ", "has ", "contains ", "cannot ", "begins "))
 
 
 def read_table(path: Path, origin: Origin, text: Collection[str]) -> "pd.DataFrame":

@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from include.tables.columns import are_dates, number_like
+from include.tables.columns import are_dates, number_like, what_else
+from include.tables.numbers import is_padded
 from include.tables.words import quoted, some
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ ALMOST_ALL = 0.5  # of the rows with a value have one of their own
 LARGEST = 1e30  # of a number; its square has to be a float, and a float of 32 bits has to hold it
 LONGEST = 1000  # characters of a category
 BAD_CELLS = 0.5  # at most so many of a column of numbers are text; with more it is text
-LOOKS_LIKE_ID = re.compile(
-    r"(^|[_ .-])(id|key|nr|no|number|uuid|guid|index|idx)$|[a-z](Id|ID|Key|Nr|No|Index)$|^(ID|Id)$"
-)
+LOOKS_LIKE_ID = re.compile(r"(?i:(^|[_ .-])(id|key|nr|no|number|uuid|guid|index|idx)$)|[a-z](Id|ID|Key|Nr|No)$")
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,13 @@ def _bad_cells(filled: "pd.Series") -> Trap | None:
     """That most cells are numbers, and some are not: they are slips, or mean that a value is missing."""
     is_number = number_like(filled)
     bad = filled[~is_number]
+    if bad.empty and filled.str.contains("[.,]").any() and not is_padded(filled.unique()):
+        return Trap(
+            str(filled.name),
+            f"has numbers that are text ({some(filled.unique()[:4])})",
+            advice="make them numbers in the source, in a CSV file with the marks of the other columns; or name the "
+            "column in data.categorical",
+        )
     few_names = filled.nunique() <= ENOUGH and bad.nunique() > 1  # 1, 2, 3A, 3B: names, some of which are digits
     if bad.empty or len(bad) > BAD_CELLS * len(filled) or few_names:
         return None
@@ -167,6 +173,8 @@ def target_traps(target: "pd.Series", rows: int) -> list[str]:
     name = quoted(target.name)
     if missing := int(target.isna().sum()):
         return [f"the target {name} is missing in {missing} of {rows} rows; fill it in, or remove these rows"]
+    if (target.dtype.kind == "O" and not isinstance(target.iloc[0], Hashable)) or isinstance(target.iloc[0], bytes):
+        return [f"the target {name} has {what_else(target)}, which are no classes. Name another column in data.target"]
     classes = target.unique()
     if len(classes) < 2:
         return [f"the target {name} has {len(classes)} class; a classifier needs at least 2"]

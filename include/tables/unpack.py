@@ -38,6 +38,7 @@ def unpacked(path: Path, name: str) -> Iterator[Path]:
     :param name: the source as the user wrote it; its ending says how it is packed.
     :raises DataError: it cannot be unpacked, or is far larger than it looks.
     """
+    name = name.partition("?")[0]
     ending = packed_as(name)
     if not ending:
         yield path

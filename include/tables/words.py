@@ -25,6 +25,8 @@ def require_names(names: Sequence[str]) -> None:
     """
     if len(names) > MOST_COLUMNS:
         raise DataError(f"has {len(names)} columns, more than {MOST_COLUMNS}. Choose some in the source")
+    if unusable := [name for name in names if not name.strip() or not name.isprintable()]:
+        raise DataError(f"has blank or unprintable names of columns: {some(unusable)}. Rename them in the source")
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"has two columns of the same name: {some(twice)}. Rename one of them in the source")

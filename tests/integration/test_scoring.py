@@ -134,7 +134,7 @@ def test_a_csvs_other_columns_come_back_as_the_text_that_they_were(scoring):
 def test_rows_longer_than_the_header_are_refused_not_shifted(scoring):
     header = ",".join(FEATURES.columns)
 
-    with pytest.raises(DataError, match=r"scoring\.input: .* has rows with more fields than its header line"):
+    with pytest.raises(DataError, match=r"scoring\.input: .* has rows with more fields than its first line"):
         scoring.score(put(scoring, "long.csv", f"{header}\n5.1,3.5,1.4,0.2,9.9\n".encode()))
     assert scoring.predictions() == []
 

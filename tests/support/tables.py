@@ -37,6 +37,11 @@ def csv(frame: pd.DataFrame, **arguments: Any) -> str:
     return frame.to_csv(index=False, **arguments)
 
 
+def whole() -> pd.DataFrame:
+    """The same without a point in any number."""
+    return plain().assign(**{name: (features()[name] * 10).astype(int) for name in features()})
+
+
 def mixed(values: list[Any]) -> list[Any]:
     """Values over and over, in an order that has nothing to do with the classes."""
     return [values[row * 7 % len(values)] for row in range(ROWS)]
@@ -103,6 +108,17 @@ GOOD = [
     Good("mixed_ends.csv", lambda: csv(plain()).replace("\n", "\r\n", 40), COLOURS),
     Good("euros.csv", lambda: csv(plain().assign(price=mixed(["1.234,50", "99,90", "12.000,00"])), sep=";", decimal=","),
          COLOURS),
+    Good("apostrophes.csv", lambda: csv(plain().assign(price=mixed(["1'234", "12'500", "900"]))), COLOURS),
+    Good("thousands.csv", lambda: csv(plain().assign(price=mixed(["1,234", "12,500", "900"]))), COLOURS),
+    Good("versions.csv", lambda: csv(plain().assign(price=mixed(["1.234,50", "99,90"]), version=mixed(["1.2.3", "1.2.4"])),
+         sep=";", decimal=","), COLOURS),
+    Good("r.txt", lambda: plain_in_quotes("01", "1", "10"), ["01", "1", "10"]),
+    Good("spaced.txt", lambda: csv(labelled("dark red", "red", "blue"), sep=" "), ["blue", "dark red", "red"]),
+    Good("marked_utf16.csv", lambda: csv(labelled("01", "1", "10")[["target", "height", "width"]]).encode("utf-16"),
+         ["01", "1", "10"], {"data.csv.encoding": "utf-16-le"}),
+    Good("large.parquet", lambda: parquet(plain().assign(code=mixed([2**53, 2**53 + 1, 2**63]))), COLOURS,
+         {"data.categorical": ["code"]}),
+    Good("small_floats.parquet", lambda: parquet(labelled(0.1, 0.2, 0.3).astype({"target": "float32"})), ["0.1", "0.2", "0.3"]),
     Good("dollars.csv", lambda: csv(plain().assign(price=mixed(["1,234.50", "99.90", "1,000,000"]))), COLOURS),
     Good("gaps.csv", lambda: csv(plain().assign(visits=mixed([1, 2, None, "NA", 5]))), COLOURS),
     Good("members.csv", lambda: csv(plain().assign(member=mixed(["True", "", "False", "true"]))), COLOURS),
@@ -136,6 +152,13 @@ def bomb() -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     piece = b"0,0,red\n" * (1 << 17)
     return packer.compress(b"a,b,target\n") + b"".join(packer.compress(piece) for _ in range(300)) + packer.flush()
+
+
+def plain_in_quotes(*names: str) -> str:
+    """As R's write.table has it."""
+    frame = labelled(*names)
+    head = " ".join(f'"{name}"' for name in frame)
+    return "\n".join([head, *(f'{a} {b} {c} "{name}"' for a, b, c, name in frame.to_numpy())])
 
 
 class Bad(NamedTuple):
@@ -239,9 +262,26 @@ BAD = [
         {"data.drop": ["width"]}),
     Bad("unnamed_text.csv", lambda: csv(plain().assign(a=mixed(["x", "y"]), b=mixed(["u", "v", "w"]))),
         r"'b' is text, and data\.categorical does not name it", {"data.categorical": ["a", "b"]}, {"data.categorical": ["a"]}),
-    Bad("thousands.csv", lambda: csv(plain().assign(price=mixed(["1,234", "12,500", "900"]))),
+    Bad("thousands.csv", lambda: csv(whole().assign(price=mixed(["1,234", "12,500", "900"]))),
         r"'price' has numbers like '1,234', which may be thousands or decimals: set data\.csv\.thousands to ','",
         {"data.csv.thousands": ",", "data.csv.decimal": "."}),
+    Bad("decimals.csv", lambda: csv(whole().assign(price=mixed(["1,234", "12,500", "900"]))),
+        r"or data\.csv\.decimal to ','", {"data.csv.decimal": ","}),
+    Bad("points_or_thousands.csv", lambda: csv(whole().assign(price=mixed(["1.234", "12.500", "900"])), sep=";"),
+        r"'price' has numbers like '1\.234', which may be thousands or decimals: set data\.csv\.thousands to '\.'",
+        {"data.csv.thousands": ".", "data.csv.decimal": ","}),
+    Bad("two_marks.csv", lambda: csv(whole().assign(price=mixed(["0,20", "1,5"]), lat=mixed(["1.324", "47.11"])), sep=";"),
+        r"'lat' has numbers that are text \('1\.324'.*data\.drop: \[lat\]", {"data.drop": ["lat"]}),
+    Bad("dates_and_prices.csv", lambda: csv(plain().assign(price=mixed(["1.234,50", "2,50"]), day=mixed(["31.12.2025", "1.1.2026"])),
+        sep=";", decimal=","), r"'day' has dates or times", {"data.drop": ["day"]}),
+    Bad("numbers_as_text.parquet", lambda: parquet(plain().astype({"width": str})),
+        r"'width' has numbers that are text", {"data.drop": ["width"]}),
+    Bad("for_excel.csv", lambda: "sep=;\n" + csv(plain(), sep=";"), r"begins with a line for Excel, 'sep=;'\. Remove that line"),
+    Bad("blank_name.parquet", lambda: parquet(plain().rename(columns={"width": ""})), r"has blank or unprintable names of columns"),
+    Bad("lists.parquet", lambda: table({"a": [1.0] * 30, "target": [["x"]] * 30}), r"the target 'target' has lists, which are no"),
+    Bad("bytes.parquet", lambda: table({"a": [1.0] * 30, "target": [b"x"] * 30}), r"the target 'target' has binary data, which"),
+    Bad("upper.csv", lambda: csv(plain().assign(CUSTOMER_ID=[n * n + 10**6 for n in range(ROWS)])),
+        r"'CUSTOMER_ID' has a different value in each row", {"data.drop": ["CUSTOMER_ID"]}),
     Bad("separator.csv", lambda: csv(plain(), sep=";"), r"the header is one column, 'height;width;depth;target': set "
         r"data\.csv\.separator to ';'", {"data.csv.separator": ";"}, {"data.csv.separator": ","}),
     Bad("blanks.csv", lambda: csv(plain(), sep=" "), r"set data\.csv\.separator to whitespace",
@@ -268,7 +308,7 @@ BAD = [
     Bad("quote.csv", lambda: csv(plain()).replace("\n", '\n"', 1), r"has a quote in line 2 that is never closed"),
     Bad("ragged.csv", lambda: csv(plain()) + "1,2,3,red,5\n", r"has 5 fields in line 152, but 4 in the lines before"),
     Bad("shifted.csv", lambda: "\n".join(line + ",9" if n else line for n, line in enumerate(csv(plain()).splitlines())),
-        r"has rows with more fields than its header line"),
+        r"has rows with more fields than its first line"),
     Bad("cut.csv.gz", lambda: gzip.compress(csv(plain()).encode())[:-400], r"cut\.csv\.gz is cut short, or not packed"),
     Bad("not_packed.csv.gz", lambda: csv(plain()), r"is damaged, or not packed as its ending \.gz says"),
     Bad("cut.csv.zst", lambda: zstd(csv(plain()).encode())[:-400], r"cut\.csv\.zst is (cut short|damaged), or not packed"),

@@ -84,6 +84,7 @@ def test_an_override_changes_its_value_and_nothing_else(config_document, overrid
         ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
         ({"model": 3}, "conf: model must be a mapping"),
         ({"": 1}, "conf: unknown key ''"),
+        ({"model.kind": ["random_forest"], "model.C": 1.0}, "conf: unknown key 'model.C'"),
         ({"data.csv.seperator": ";"}, "conf: unknown key 'data.csv.seperator' (did you mean 'data.csv.separator'?)."),
         ({"data.csv": ";"}, "conf: data.csv must be a mapping"),
         (
