@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 
-from tests.support.tables import titanic
+from tests.support.refused_tables import titanic
 
 DROPPED = ["PassengerId", "Name", "Ticket", "Cabin"]
 SHIP = {"data.source": "incoming/passengers.csv", "data.target": "Survived", "registry.minimum": 0.6}

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from include.errors import ConfigError, DataError
-from tests.support.tables import BAD, GOOD, GROUP, ROWS, csv, features, labelled, parquet, plain
+from tests.support.refused_tables import BAD
+from tests.support.tables import GOOD, GROUP, ROWS, csv, features, labelled, parquet, plain
 from tests.support.trained import train
 
 
