@@ -88,7 +88,7 @@ $(VENV)/.installed: requirements.txt
 	@set -e; exec >&2; $(FIND_PYTHON); \
 	  begun=$$(date +%s); step() { echo "$$(($$(date +%s) - begun)) s: $$*"; }; \
 	  step "making the environment in $(VENV) with $$($$python --version)"; \
-	  $$python -m venv $(VENV) || { echo "error: $$python has no venv; install it (Debian: apt install python3-venv)"; exit 1; }; \
+	  $$python -m venv $(VENV) || { echo "error: $$python could not make $(VENV) (see above). If it has no venv, install that (Debian: apt install python3-venv)"; exit 1; }; \
 	  step "installing uv, which installs the rest"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt)"; \
 	  step "installing and compiling $$(grep -cE '^[a-z0-9]' requirements.txt) packages: half a minute, and a minute or more to download them"; \

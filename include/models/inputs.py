@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from include.errors import DataError
 from include.models.pipeline import known_categories
-from include.tables.columns import as_categories, as_numbers
+from include.tables.columns import as_categories, as_numbers, number_like
 from include.tables.numbers import BOOLEANS
 from include.tables.words import quoted, some
 
@@ -82,7 +82,13 @@ def _numbers(column: "pd.Series", source: str) -> "pd.Series":
         numbers = pd.to_numeric(values, errors="coerce").astype(float)
     lost = column[(column.notna() & numbers.isna()).to_numpy()]
     if len(lost):
-        raise DataError(f"{source}: column {quoted(column.name)} is not numeric (contains {quoted(lost.iloc[0])}).")
+        texts = lost.astype(str)
+        odd = texts[~number_like(texts)]  # with decimal commas, the one text that is no number makes text of all
+        example = quoted((odd if len(odd) else texts).iloc[0])
+        raise DataError(
+            f"{source}: column {quoted(column.name)} is not numeric (contains {example}). Correct that, or add it to "
+            "scoring.csv.missing if it means that the value is missing."
+        )
     if np.isinf(numbers.to_numpy()).any():
         raise DataError(f"{source}: column {quoted(column.name)} contains infinite values.")
     return numbers

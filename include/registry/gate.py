@@ -95,7 +95,8 @@ def why_not_champion(verdict: Mapping[str, Any]) -> str | None:
 
 def _failure(check: Mapping[str, Any]) -> str:
     champion = "" if check["champion"] is None else f", the champion's is {_number(check['champion'])}"
-    return f"{check['metric']} is {_number(check['challenger'])}{champion}; required: {check['rule']}"
+    key = " (registry.minimum)" if check["champion"] is None else ""
+    return f"{check['metric']} is {_number(check['challenger'])}{champion}; required: {check['rule']}{key}"
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:

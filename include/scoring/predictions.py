@@ -41,7 +41,7 @@ def predict(pipeline: "Pipeline", batch: Batch, version: str) -> "pd.DataFrame":
             f"the champion, version {version}, is not a classifier with named columns and probabilities. "
             "Choose a champion that ml_pipeline trained."
         )
-    predicted, probabilities = predictions(pipeline, inputs_of(pipeline, batch.table, batch.source))
+    predicted, probabilities = predictions(pipeline, inputs_of(pipeline, batch.table, f"scoring.input: {batch.source}"))
     columns = {PREDICTION: predicted}
     columns |= {f"probability_{name}": probabilities[:, number] for number, name in enumerate(pipeline.classes_)}
     taken = [name for name in (*columns, VERSION, MD5) if name in {*batch.carried.columns, *batch.carried.index.names}]

@@ -51,6 +51,18 @@ def dump_yaml(document: Any) -> str:
     return stream.getvalue()
 
 
+def as_written(config: PipelineConfig) -> dict[str, Any]:
+    """The configuration as a document, without defaults in sections within sections.
+
+    DVC tracks such a block as a whole (``model.random_forest``): with a default that config.yaml does not have, a run
+    would seem to have another value than the checkout.
+    """
+    document, given = config.model_dump(mode="json"), config.model_dump(mode="json", exclude_unset=True)
+    for section, values in given.items():
+        document[section] |= {name: value for name, value in values.items() if isinstance(value, dict)}
+    return document
+
+
 def read_config_document(project_dir: Path = PROJECT_DIR) -> dict[str, Any]:
     """Read config/config.yaml as it stands, unchecked.
 

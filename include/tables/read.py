@@ -61,7 +61,8 @@ class Origin:
         except DataError as error:
             text, shown = str(error), self.source.partition("?")[0]  # what follows may hold a token
             start = "" if text.startswith(shown) else f"{shown} " if _is_verb(text) else f"{shown}: "
-            raise DataError(f"{self.key}: {start}{text.rstrip('.')}.") from None
+            end = "" if text.endswith(("?", ".")) else "."
+            raise DataError(f"{self.key}: {start}{text}{end}") from None
 
 
 def _is_verb(text: str) -> bool:

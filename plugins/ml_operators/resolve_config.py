@@ -7,7 +7,7 @@ from airflow.sdk import BaseOperator
 from include.errors import ConfigError
 from include.lineage.code_state import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
-from include.settings.config_file import dump_yaml, load_config_with
+from include.settings.config_file import as_written, dump_yaml, load_config_with
 from include.store.sources import current_version, fill_date
 from ml_operators.base import runtime_settings
 from ml_operators.params import FORCE
@@ -43,7 +43,7 @@ class ResolveConfigOperator(BaseOperator):
         resolved = config.model_dump(mode="json")
         return ResolvedRun(
             config=resolved,
-            files={str(CONFIG_FILE): dump_yaml(resolved)},
+            files={str(CONFIG_FILE): dump_yaml(as_written(config))},
             remote_url=config.remote_url,
             code=code_state(PROJECT_DIR),
             force=force,

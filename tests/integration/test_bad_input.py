@@ -56,7 +56,7 @@ def bad_data(deployment):
     folder = deployment.project / "incoming"
     folder.mkdir()
     iris[iris["target"] == "setosa"].to_csv(folder / "one_class.csv", index=False)
-    (folder / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (folder / "binary.csv").write_bytes(b"\x7f\xfe\x00\x01")
     names = ("absent", "binary", "one_class")
     results = deployment.dag(*({"conf": {"data.source": f"incoming/{name}.csv"}} for name in names))
     return dict(zip(names, results, strict=True))
@@ -109,7 +109,7 @@ def test_wrong_credentials_fail_at_once_and_are_not_shown(deployment):
 
 def test_a_wrong_conf_fails_at_once(deployment):
     confs = {
-        "unknown key 'split.test_sise'; did you mean 'split.test_size'": {"split": {"test_sise": 0.2}},
+        "unknown key 'split.test_sise' (did you mean 'split.test_size'?)": {"split": {"test_sise": 0.2}},
         "model.logistic_regression.C: Input should be greater than 0 (got -1)": {"model": {"C": -1}},
     }
     for said, run in zip(confs, deployment.dag(*({"conf": conf} for conf in confs.values())), strict=True):
@@ -134,7 +134,7 @@ def test_hyperparameters_that_do_not_fit_the_data_fail_at_once_and_leave_no_mlfl
 
     task = "pipeline.train_and_evaluate"
     assert (run["tasks"][task], run["tries"][task]) == ("failed", 1)
-    assert "error: config/config.yaml, model: " in run["failures"][task]
+    assert "error: model.logistic_regression: " in run["failures"][task]
     assert [run.info.status for run in deployment.mlflow_runs()] == ["FINISHED"]
 
 

@@ -79,6 +79,13 @@ def test_any_kind_of_model_becomes_champion_by_one_value(deployment, runs, kind)
     assert deployment.mlflow.get_model_version(name, "1").description.startswith(f"{kind} (")
 
 
+def test_a_block_of_hyperparameters_reaches_the_stage_as_it_is_written(deployment, runs):
+    """With the defaults filled in, `dvc status` would find another value in config.yaml than in the run's lock."""
+    lock = runs["naive_bayes"]["returned"]["pipeline.train_and_evaluate"]["lock"]["dvc.lock"]["train_and_evaluate"]
+
+    assert lock["params"]["config/config.yaml"]["model.naive_bayes"] == {}
+
+
 def test_the_encoded_columns_are_in_plot_signature_and_summary(deployment, runs):
     run_id = runs["logistic_regression"]["returned"]["register_model"]["run_id"]
     version = deployment.mlflow.get_model_version("ship", "1")

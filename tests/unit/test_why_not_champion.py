@@ -33,9 +33,12 @@ def verdict(accuracy: float, champion: float | None, note: str = "scored on the 
     ("given", "said"),
     [
         (verdict(0.95, 0.95), "test_accuracy is 0.9500, the champion's is 0.9500; required: better by 0.01"),
-        (verdict(0.8, None, compared_with=None), "test_accuracy is 0.8000; required: at least 0.9"),
+        (verdict(0.8, None, compared_with=None), "test_accuracy is 0.8000; required: at least 0.9 (registry.minimum)"),
         (verdict(0.95, None, OTHER_COLUMNS), OTHER_COLUMNS),
-        (verdict(0.8, None, OTHER_COLUMNS), f"test_accuracy is 0.8000; required: at least 0.9; {OTHER_COLUMNS}"),
+        (
+            verdict(0.8, None, OTHER_COLUMNS),
+            f"test_accuracy is 0.8000; required: at least 0.9 (registry.minimum); {OTHER_COLUMNS}",
+        ),
         (verdict(0.99, 0.95, "version 2 was rolled back"), "version 2 was rolled back"),
         (
             verdict(0.99, 0.95, passed=True),

@@ -8,6 +8,7 @@ from typing import Any
 from include.checkout import materialise
 from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
+from include.lineage.differences import flat
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
 from include.mlflow_client import CHAMPION, connect, versions_of_run
@@ -17,9 +18,10 @@ from include.services.embedded.dag_run import DagRun, brief, run_dag
 from include.services.embedded.deployment import running
 from include.services.embedded.environment import process_environment
 from include.services.embedded.state import State
-from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config_with
 from include.store.client import client, translated_errors
+from include.tables.words import some
 
 DAG_ID = "ml_pipeline"
 
@@ -107,9 +109,20 @@ def _summary(
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
         "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
-        "dvc status": f"changed: {', '.join(changed)}" if changed else "clean",
+        "dvc status": _status(config, manifest, changed),
     }
     return "\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items())
+
+
+def _status(config: PipelineConfig, manifest: Manifest, changed: list[str]) -> str:
+    """What `dvc status` says of the checkout, and why it may name something that nobody has edited."""
+    here, there = flat(config.model_dump(mode="json")), flat(manifest.config)
+    pinned = "data.version" if there["data.version"] and not here["data.version"] else ""
+    if not changed:
+        return f"clean, but for {pinned}, which the run has pinned" if pinned else "clean"
+    own = [name for name in there if name != pinned and there[name] != here.get(name)]
+    why = f" (the run has other values than {CONFIG_FILE}: {some(own)})" if own else ""
+    return f"changed: {', '.join(changed)}{why}"
 
 
 def _model(
