@@ -121,7 +121,7 @@ def test_a_changed_byte_in_the_store_is_found_named_and_never_restored(runs, tmp
 
     try:
         count, damages = verify(manifest, runs.objects(manifest))
-        assert count == 6
+        assert count == 7
         found, wanted = hashlib.md5(changed).hexdigest(), hashlib.md5(model).hexdigest()
         said = f"object s3://{runs.deployment.bucket}/{key} has different content (md5 {found}), expected md5 {wanted}"
         assert [str(damage) for damage in damages] == [f"models/log_reg_model.pkl: {said}"]
@@ -138,7 +138,7 @@ def test_a_store_that_goes_away_in_the_middle_leaves_the_files_as_they_were(runs
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     with proxy_to(runs.deployment.env["AWS_ENDPOINT_URL"]) as proxy:
         away = runs.runtime.model_copy(update={"aws_endpoint_url": proxy.url})
-        for answered in range(6):
+        for answered in range(7):
             proxy.left = answered
             with pytest.raises(ServiceError, match="the object store at"):
                 restore(other, LineageStore(runs.config, away).objects_of(other), tmp_path, force=True)

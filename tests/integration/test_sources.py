@@ -14,7 +14,8 @@ from include.settings import RuntimeSettings
 from include.settings.config_file import validate_config
 from include.stages.get_data import fetch, load_builtin
 from include.store.client import client
-from include.store.sources import current_version, read_bytes
+from include.store.sources import current_version, local_file
+from include.tables.parquet_file import read_parquet
 
 IRIS = load_builtin("iris", "target")
 
@@ -55,9 +56,10 @@ def test_a_csv_over_http_is_fetched_and_pinned(served, tmp_path, runtime, config
     source = f"{served}/iris.csv"
     version = current_version(source, runtime, tmp_path)
 
-    frame = fetch(data_config(config_document, source=source, version=version), runtime, tmp_path)
+    raw = tmp_path / "raw.parquet"
+    fetch(data_config(config_document, source=source, version=version), runtime, tmp_path, str(raw))
 
-    pd.testing.assert_frame_equal(frame, IRIS)
+    pd.testing.assert_frame_equal(read_parquet(raw), IRIS)
 
 
 def test_a_parquet_in_the_store_is_fetched_and_pinned_by_its_etag(s3, landing, runtime, tmp_path, config_document):
@@ -67,9 +69,10 @@ def test_a_parquet_in_the_store_is_fetched_and_pinned_by_its_etag(s3, landing, r
     source = f"s3://{landing}/a/iris.parquet"
     version = current_version(source, runtime, tmp_path)
 
-    frame = fetch(data_config(config_document, source=source, version=version), runtime, tmp_path)
+    raw = tmp_path / "raw.parquet"
+    fetch(data_config(config_document, source=source, version=version), runtime, tmp_path, str(raw))
 
-    pd.testing.assert_frame_equal(frame, IRIS)
+    pd.testing.assert_frame_equal(read_parquet(raw), IRIS)
 
 
 def test_an_object_that_changed_since_it_was_pinned_is_refused(s3, landing, runtime, tmp_path):
@@ -80,16 +83,17 @@ def test_an_object_that_changed_since_it_was_pinned_is_refused(s3, landing, runt
     s3.put_object(Bucket=landing, Key="changing.csv", Body=b"a,b\n1,3\n")
 
     assert current_version(source, runtime, tmp_path) != version
-    with pytest.raises(DataError, match=r"s3://landing/changing\.csv changed during the run"):
-        read_bytes(source, version, runtime, tmp_path)
+    reading = local_file(source, version, runtime, tmp_path)
+    with pytest.raises(DataError, match=r"s3://landing/changing\.csv changed during the run"), reading:
+        pass
 
 
 @pytest.mark.parametrize("source", ["s3://landing/none.csv", "s3://no-such-bucket-here/none.csv"])
 def test_an_absent_object_is_named(landing, runtime, tmp_path, source):
     with pytest.raises(DataError, match=f"no object at {source}"):
         current_version(source, runtime, tmp_path)
-    with pytest.raises(DataError, match=f"no object at {source}"):
-        read_bytes(source, None, runtime, tmp_path)
+    with pytest.raises(DataError, match=f"no object at {source}"), local_file(source, None, runtime, tmp_path):
+        pass
 
 
 def test_an_absent_page_is_named_without_its_query(served, runtime, tmp_path):
