@@ -127,7 +127,7 @@ def test_beside_make_serve_its_scheduler_does_the_work_and_the_output_is_the_sam
     code, output = beside["good"]
 
     assert code == 0, output
-    assert "✔ pipeline.train_and_evaluate   executed: model.C 1.0 -> 3.0" in output
+    assert "✔ pipeline.train_and_evaluate   executed: model.logistic_regression.C 1.0 -> 3.0" in output
     assert [text[4:].split()[0] for text in output.splitlines() if text.startswith("  ✔")][-1] == "promote_model"
     assert line(output, "stages").startswith("executed: train_and_evaluate; skipped")
     assert beside["runs"][line(output, "run")]["triggered_by"] == "rest_api"

@@ -15,7 +15,8 @@ TRAIN = "pipeline.train_and_evaluate"
 # After the MLflow run has ended, and before DVC takes over what the stage wrote.
 KILL = """
     import os, signal
-    if config.model.C == 9.0 or (config.model.C == 7.0 and os.environ["AIRFLOW_CTX_TRY_NUMBER"] == "1"):
+    C = config.model.settings.C
+    if C == 9.0 or (C == 7.0 and os.environ["AIRFLOW_CTX_TRY_NUMBER"] == "1"):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
