@@ -56,7 +56,7 @@ logs: ## follow the logs of the containers (SERVICE=mlflow for one)
 test: $(VENV)/.installed ## all tests but the slow ones: ten to fifteen minutes on two cores (ARGS='-k name' for some; WORKERS=3 at a time)
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-unit: $(VENV)/.installed ## the tests that need no server: some minutes, most of them for DVC (ARGS='-k name' for some)
+test-unit: $(VENV)/.installed ## the tests that need neither a server nor DVC's processes (ARGS='-k name' for some)
 	@$(PYTEST) $(PARALLEL) tests/unit $(ARGS)
 
 test-slow: $(VENV)/.installed ## the web UI, outages, bad disks, kills of every kind, fifty runs at once: half an hour
