@@ -83,7 +83,7 @@ def _numbers(column: "pd.Series", source: str) -> "pd.Series":
     lost = column[(column.notna() & numbers.isna()).to_numpy()]
     if len(lost):
         texts = lost.astype(str)
-        odd = texts[~number_like(texts)]  # with decimal commas, the one text that is no number makes text of all
+        odd = texts[~number_like(texts)]  # one text in a column makes pandas read its decimal commas as text too
         example = quoted((odd if len(odd) else texts).iloc[0])
         raise DataError(
             f"{source}: column {quoted(column.name)} is not numeric (contains {example}). Correct that, or add it to "

@@ -67,7 +67,7 @@ class Champion:
 
         :param target: a version, or `PREVIOUS`: the one that was champion before.
         :return: what was changed; the same as before when a task is tried again.
-        :raises DataError: there is no such version, or it is the champion; the aliases are as they were.
+        :raises DataError: the version does not exist, or is the champion already; no alias is changed.
         """
         with self._locked() as lease:
             champion = self.version_of(CHAMPION)
@@ -81,7 +81,7 @@ class Champion:
         """The change of the champion that would be made now; nothing is changed.
 
         :param target: see `roll_back`.
-        :raises DataError: there is no such version, or it is the champion.
+        :raises DataError: the version does not exist, or is the champion already.
         """
         champion, history = self.version_of(CHAMPION), self.history()
         version = self._previous(champion, history) if target == PREVIOUS else str(int(target.removeprefix("v")))

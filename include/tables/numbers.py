@@ -137,7 +137,7 @@ def _pattern(marks: Marks) -> str:
 
 
 def plain_numbers(column: "pd.Series", marks: Marks) -> "pd.Series":
-    """Text as floats; NaN where it is no number with these marks: ``1.2.3`` is none.
+    """Text as floats; NaN where it is not a number with these marks, as in ``1.2.3``.
 
     :param column: of text.
     """

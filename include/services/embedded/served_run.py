@@ -30,7 +30,7 @@ class Api:
         self.url, self._password, self._session = url, password, requests.Session()
 
     def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        """What a request below ``/api/v2/`` answers; None if there is no such thing.
+        """What a request below ``/api/v2/`` answers; None if it is not found.
 
         :raises ConfigError: it is refused, with Airflow's reason.
         :raises ServiceError: Airflow does not answer.
