@@ -53,6 +53,22 @@ config = load_config()
 start = config.schedule.start_date
 
 
+# What the stages import of others, longest first: their processes find it imported.
+WARM = [
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "sklearn.inspection",
+    "mlflow.sklearn",
+    "skops.io",
+    "matplotlib.backends.backend_agg",
+    "pandas",
+    "pyarrow.parquet",
+    "boto3",
+    "pydantic_settings",
+    "ruamel.yaml",
+]
+
+
 def links(*names: str) -> list[ObjectLink]:
     """Buttons to the objects of these ``paths``."""
     return [ObjectLink(getattr(config.paths, name)) for name in names]
@@ -79,6 +95,8 @@ with DAG(
     setup_bucket = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
 
     dvc = {
+        "warm": WARM,
+        "env": ["MLFLOW_DISABLE_TELEMETRY"],  # MLflow asks for it when it is imported: the same for all, one server
         "project_dir": PROJECT_DIR,
         "files": resolve_config.output["files"],
         "remote_url": resolve_config.output["remote_url"],

@@ -8,6 +8,7 @@ from typing import Any
 from dvc_airflow.project import DvcProjectError, Project
 
 VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def variable_names(env: Sequence[str]) -> tuple[str, ...]:
@@ -20,6 +21,16 @@ def variable_names(env: Sequence[str]) -> tuple[str, ...]:
             'env: give the names of variables that the worker has, such as ["REGION"]. Values do not belong in a DAG.'
         )
     return tuple(env)
+
+
+def module_names(warm: Sequence[str]) -> tuple[str, ...]:
+    """Check what was given as ``warm``.
+
+    :raises ValueError: it is no list of names of modules.
+    """
+    if isinstance(warm, str | Mapping) or not all(isinstance(name, str) and MODULE.fullmatch(name) for name in warm):
+        raise ValueError('warm: give the names of modules, such as ["pandas", "sklearn.linear_model"].')
+    return tuple(warm)
 
 
 def require_functions(**arguments: Any) -> None:

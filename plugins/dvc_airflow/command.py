@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from dvc_airflow.failure import CommandError, Failure
+from dvc_airflow.warm.start import warm_environment
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,13 @@ def _shell() -> str:
 
 
 class CommandRunner:
-    """Runs bash commands, one at a time; `end` may be called from a signal handler or another thread."""
+    """Runs bash commands, one at a time; `end` may be called from a signal handler or another thread.
 
-    def __init__(self) -> None:
+    :param warm: modules that are imported already in the Python processes of a command, see `dvc_airflow.warm`.
+    """
+
+    def __init__(self, warm: Sequence[str] = ()) -> None:
+        self._warm = warm
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: str, environment: Mapping[str, str], folder: Path) -> None:
@@ -83,7 +88,7 @@ class CommandRunner:
         process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=folder,
-            env=dict(environment),
+            env=warm_environment(self._warm, environment, PASSED_ON),
             stdin=subprocess.DEVNULL,  # a task's own is a socket: bash takes that for a login, and reads ~/.bashrc
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

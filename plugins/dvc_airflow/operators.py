@@ -12,7 +12,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from dvc_airflow.arguments import require_functions, variable_names
+from dvc_airflow.arguments import module_names, require_functions, variable_names
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote
 from dvc_airflow.errors import ResultError, TaskError
@@ -49,6 +49,8 @@ class DvcOperator(BashOperator):
         written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
         for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
         `dvc_airflow.dvc_config.S3_TIMEOUTS`.
+    :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``: the command's Python processes are
+        forks of one that has imported them, and DVC, see `dvc_airflow.warm`. None: each imports for itself.
     :param extra_links: buttons on the task in the web UI.
     """
 
@@ -69,6 +71,7 @@ class DvcOperator(BashOperator):
         environment: Environment = dict,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
+        warm: Sequence[str] = (),
         extra_links: Sequence[BaseOperatorLink] = (),
         **kwargs: Any,
     ) -> None:
@@ -85,6 +88,7 @@ class DvcOperator(BashOperator):
         )
         self.cache_dir = cache_dir
         self.passed_on = variable_names(env)
+        self.warm = module_names(warm)
         self.environment = environment
         self.credentials = credentials
         self.remote_options = remote_options
@@ -99,7 +103,7 @@ class DvcOperator(BashOperator):
         # What importing DVC and s3fs allocates would have Python look through all of Airflow's objects again and again,
         # which takes half a second each time.
         gc.freeze()
-        self._runner = CommandRunner()
+        self._runner = CommandRunner(self.warm)
         try:
             return self.work(context, self._runner)
         except TaskError as error:

@@ -19,6 +19,8 @@ class DvcTaskGroup(TaskGroup):
     :param stage_environment: per stage, what its process gets beside the base environment.
     :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
     :param env: names of variables that every stage gets from the worker, such as ``["REGION"]``.
+    :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``, that the stages find imported when
+        their Python starts, see `dvc_airflow.warm`.
     :param files, remote_url, force, cache_dir, credentials, remote_options: of every stage's operator, see
         `DvcOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.
@@ -37,6 +39,7 @@ class DvcTaskGroup(TaskGroup):
         remote_url: Any = None,
         force: Any = False,
         env: Sequence[str] = (),
+        warm: Sequence[str] = (),
         cache_dir: Callable[[], Path | None] = lambda: None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
@@ -55,6 +58,7 @@ class DvcTaskGroup(TaskGroup):
             "remote_url": remote_url,
             "force": force,
             "env": env,
+            "warm": warm,
             "cache_dir": cache_dir,
             "credentials": credentials,
             "remote_options": remote_options,

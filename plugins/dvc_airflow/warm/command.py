@@ -1,0 +1,235 @@
+"""A fork becomes a command: its files, environment, arguments and path; then it runs, and ends, as a new process."""
+
+import atexit
+import ctypes
+import fcntl
+import gc
+import io
+import os
+import runpy
+import signal
+import socket
+import sys
+import threading
+import types
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from typing import Any, NoReturn
+
+from dvc_airflow.warm.imports import MAIN
+from dvc_airflow.warm.request import HIGH, Request
+
+PR_SET_PDEATHSIG = 1
+MAGIC = b"\r\n"  # at the second position of compiled code
+
+
+@dataclass
+class Command:
+    """What a fork is to become.
+
+    :param arguments: of the program, ``sys.argv``.
+    :param original: of the interpreter, ``sys.orig_argv``.
+    :param module: that ``-m`` names.
+    :param code: of ``-c``, or of the script.
+    :param script: path of the script.
+    :param first_path: what Python puts before all else on its path.
+    :param files: the open files, by the numbers under which the command finds them.
+    :param folder: descriptor of the one in which it runs.
+    """
+
+    arguments: list[str]
+    original: list[str]
+    module: str | None
+    code: bytes
+    script: str | None
+    first_path: str
+    environment: dict[bytes, bytes]
+    files: dict[int, int]
+    folder: int
+    ignored: list[int]
+    blocked: list[int]
+
+    @classmethod
+    def of(
+        cls, request: Request, environment: dict[str, str], set_variables: dict[str, str], files: list[int]
+    ) -> "Command":
+        """Find what a request runs; the process is in its folder.
+
+        :param set_variables: what imports have set in the environment.
+        :raises OSError: there is no such script.
+        :raises ValueError: it is none of Python's source.
+        """
+        original = [os.fsdecode(one) for one in (request.interpreter, *request.arguments)]
+        given = original[2:] if original[1] == "-u" else original[1:]
+        module = script = None
+        first, code = "", b""
+        if given[0] == "-m":
+            module, arguments, first = given[1], ["-m", *given[2:]], os.getcwd()
+        elif given[0] == "-c":
+            arguments, code = ["-c", *given[2:]], os.fsencode(given[1])
+        else:
+            script, arguments = given[0], given
+            with open(script, "rb") as file:
+                code = file.read()
+            if code[2:4] == MAGIC and not script.endswith(".py"):
+                raise ValueError(f"{script} is compiled")
+            first = os.path.dirname(os.path.realpath(script))
+        missing = {os.fsencode(n): os.fsencode(v) for n, v in set_variables.items() if n not in environment}
+        return cls(
+            arguments=arguments,
+            original=original,
+            module=module,
+            code=code,
+            script=script,
+            first_path=first,
+            environment={**request.environment, **missing},
+            files=dict(zip(request.descriptors, files[:-1], strict=True)),
+            folder=files[-1],
+            ignored=request.ignored,
+            blocked=request.blocked,
+        )
+
+
+def search_path(environment: dict[str, str]) -> list[str]:
+    """The folders of PYTHONPATH, as Python takes them; the process is in the command's folder."""
+    text = environment.get("PYTHONPATH", "")
+    return [os.path.abspath(one) for one in text.split(os.pathsep)] if text else []
+
+
+def become(command: Command, monitor: int, connection: socket.socket) -> NoReturn:
+    """Be the command, to its end.
+
+    :param monitor: the process that watches: without it, this one ends.
+    """
+    try:
+        _take_over(command, monitor, connection)
+        known = set(sys.modules)
+        _end(_run(command), known)
+    finally:
+        os._exit(1)  # it has said why
+
+
+def _take_over(command: Command, monitor: int, connection: socket.socket) -> None:
+    connection.close()
+    os.close(command.folder)
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != monitor:
+        os._exit(1)
+    _take_files(command.files)
+    _take_signals(command)
+    os.environb.clear()
+    os.environb.update(command.environment)
+    _forget()
+    path = [command.first_path, *search_path(dict(os.environ))]
+    sys.path[:] = [*(path[1:] if sys.flags.safe_path else path), *sys.path]
+    sys.argv[:] = command.arguments
+    sys.orig_argv[:] = command.original
+    sys.executable = command.original[0]
+
+
+def _take_files(files: dict[int, int]) -> None:
+    """Put the open files where the command expects them; the numbers may overlap with those they have."""
+    high = {number: fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, HIGH) for number, file in files.items()}
+    for file in files.values():
+        os.close(file)
+    for number, file in high.items():
+        os.dup2(file, number, inheritable=True)
+        os.close(file)
+
+
+def _take_signals(command: Command) -> None:
+    for number in command.ignored:
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, command.blocked)
+
+
+def _forget() -> None:
+    """What modules found out of their process, or drew by chance, when they were imported. `random` sees to itself."""
+    if "tempfile" in sys.modules:
+        sys.modules["tempfile"].__dict__["tempdir"] = None
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].__dict__["seed"]()
+
+
+def _run(command: Command) -> int:
+    """:return: the exit code."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
+    for name in MAIN:
+        if name in sys.modules:
+            sys.modules[name] = main
+    try:
+        if command.module is not None:
+            runpy._run_module_as_main(command.module)  # type: ignore[attr-defined]
+        elif command.script is not None:
+            file = os.path.join(os.getcwd(), command.script)  # as Python has it, with whatever dots
+            main.__dict__.update(__file__=file, __cached__=None, __loader__=SourceFileLoader("__main__", file))
+            exec(compile(command.code, file, "exec", dont_inherit=True), main.__dict__)
+        else:
+            main.__dict__.update(__loader__=sys.modules["_frozen_importlib"].BuiltinImporter)
+            exec(compile(command.code, "<string>", "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as error:
+        return _exit_code(error.code)
+    except BaseException as error:  # noqa: BLE001 Python's own end of a program
+        _show(error)
+        if isinstance(error, KeyboardInterrupt):
+            return -signal.SIGINT
+        return 1
+    return 0
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """As Python shows an exception that nobody caught: without the frames of this file."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+    sys.excepthook(type(error), error, traceback)
+
+
+def _end(code: int, known: set[str]) -> NoReturn:
+    """End as Python does: threads, exit functions, objects, open files; but leave what the server has imported alone.
+
+    :param known: names of the modules that were there before the command ran.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _flush_all()  # garbage is collected in any order: a file may go before what was written to it
+    if threading.active_count() == 1:  # a daemon thread may still use them
+        for name in [name for name in sys.modules if name in MAIN or name not in known]:
+            del sys.modules[name]
+        gc.collect()
+        _flush_all()
+    lost = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    ctypes.PyDLL(None).exit(120 if not all(lost) and code == 0 else code)
+    os._exit(code)
+
+
+def _flush_all() -> None:
+    for one in gc.get_objects():  # of this command: the server's own are frozen
+        if issubclass(type(one), io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
+            _flush(one)
+
+
+def _flush(stream: Any) -> bool:
+    """:return: whether all was written."""
+    try:
+        if stream is not None and not stream.closed:
+            stream.flush()
+    except Exception:  # noqa: BLE001 of whatever a stream is made of
+        return False
+    return True

@@ -1,0 +1,237 @@
+"""The program that takes the place of ``python`` and ``dvc``: it asks the server for a fork, and ends as the fork ends.
+
+Starts with each command, so it imports only what is built in, or nearly.
+"""
+
+import _signal  # type: ignore[import-not-found] # `signal` itself takes its time
+import _socket
+import fcntl
+import marshal
+import os
+import resource
+import sys
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, inherited, send
+
+START_SECONDS = 5.0  # until a server that is being started listens
+IMPORT_SECONDS = 60.0  # until it has imported all
+FAILED_SECONDS = 300.0  # for so long a server that could not start is not tried again
+LIMITS = 16  # kinds of limits that Linux has
+PARENT_SECONDS = 0.5  # how often to look whether the shell that called us is there
+
+# Not those by which the kernel tells a process of its own faults, nor those of a terminal's job control.
+PASSED_ON = (
+    _signal.SIGTERM,
+    _signal.SIGINT,
+    _signal.SIGHUP,
+    _signal.SIGQUIT,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGALRM,
+    _signal.SIGCONT,
+    _signal.SIGWINCH,
+)
+
+
+def main(folder: str, program: list[str], *, in_function: bool = False) -> NoReturn:
+    """Run a command as a fork of the server of this folder, or as it always did.
+
+    :param program: the interpreter, and the script if the program is one.
+    :param in_function: a function of the shell called us: a signal to the shell is meant for us.
+    """
+    command = [*program, *sys.argv[1:]]
+    parent = os.getppid() if in_function else 0
+    connection = None
+    if can_be_warm(command[1:]):
+        try:
+            connection = _ask(folder, command)
+        except OSError:  # whatever it is: the command does not need the server
+            connection = None
+    if connection is None:
+        os.execv(program[-1], [program[-1], *sys.argv[1:]])  # a script has its interpreter in its first line
+    _end_like(_wait(connection, parent))
+
+
+def can_be_warm(arguments: list[str]) -> bool:
+    """Whether a fork can do what the interpreter would with these arguments: ``x.py``, ``-m x``, ``-c x``."""
+    if arguments[:1] == ["-u"] and os.environ.get("PYTHONUNBUFFERED"):
+        arguments = arguments[1:]
+    if not arguments or any(os.isatty(stream) for stream in range(3)):
+        return False
+    if arguments[0] in ("-m", "-c"):
+        return len(arguments) > 1
+    return not arguments[0].startswith("-") and arguments[0] != ""
+
+
+def _ask(folder: str, command: list[str]) -> _socket.socket | None:
+    """:return: a connection to the process that is about to become the command; None: start it as always."""
+    request = _request(command)
+    if len(request.descriptors) > MAX_DESCRIPTORS or request.descriptors[:3] != [0, 1, 2]:
+        return None
+    for _ in range(2):  # a server that finds the environment changed ends, and the next one is up to date
+        connection = _connect(folder)
+        if connection is None:
+            return None
+        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # Not before it says so: open files that are on their way to a process that hangs stay open.
+            answer = connection.recv(1)
+            if answer == HELLO:
+                send(connection, request, here)
+                answer = connection.recv(1)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+        finally:
+            os.close(here)
+        if answer == READY:
+            connection.settimeout(None)
+            return connection
+        if answer == COLD:
+            return None
+    return None
+
+
+def _request(command: list[str]) -> Request:
+    umask = os.umask(0)
+    os.umask(umask)
+    signals = range(1, _signal.NSIG)
+    return Request(
+        interpreter=os.fsencode(command[0]),
+        arguments=[os.fsencode(one) for one in command[1:]],
+        environment=dict(os.environb),
+        descriptors=inherited(),
+        umask=umask,
+        nice=os.getpriority(os.PRIO_PROCESS, 0),
+        processors=sorted(os.sched_getaffinity(0)),
+        limits=[resource.getrlimit(number) for number in range(LIMITS)],
+        ignored=[number for number in signals if _signal.getsignal(number) == _signal.SIG_IGN],
+        blocked=sorted(_signal.pthread_sigmask(_signal.SIG_BLOCK, [])),
+    )
+
+
+def _connect(folder: str) -> _socket.socket | None:
+    """A connection to the server of the folder, which is started if there is none."""
+    started = False
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection.settimeout(IMPORT_SECONDS)
+        try:
+            connection.connect(os.path.join(folder, "socket"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+        else:
+            return connection
+        if _has_failed(folder):
+            return None
+        if lock := _lock(folder):
+            if started:  # it has ended before it could listen
+                os.close(lock)
+                return None
+            _start(folder, lock)
+            started = True
+        time.sleep(0.02)
+    return None
+
+
+def _has_failed(folder: str) -> bool:
+    try:
+        return time.time() - os.stat(os.path.join(folder, "failed")).st_mtime < FAILED_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _lock(folder: str) -> int | None:
+    """The lock that a server has as long as it lives; None: one has it."""
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _start(folder: str, lock: int) -> None:
+    """Start the server, as a process of its own that no task owns."""
+    child = os.fork()
+    if child == 0:
+        _become_server(folder, lock)
+    os.close(lock)
+    os.waitpid(child, 0)
+
+
+def _become_server(folder: str, lock: int) -> NoReturn:
+    try:
+        os.setsid()
+        if os.fork():  # nobody waits for it, so it belongs to init
+            os._exit(0)
+        os.chdir("/")
+        with open(os.path.join(folder, "settings"), "rb") as file:
+            settings = marshal.load(file)
+        for number in range(1, _signal.NSIG):
+            if number not in (_signal.SIGKILL, _signal.SIGSTOP) and _signal.getsignal(number) == _signal.SIG_IGN:
+                _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+        nothing = os.open(os.devnull, os.O_RDWR)
+        printed = os.open(os.path.join(folder, "printed"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        lock = fcntl.fcntl(lock, fcntl.F_DUPFD, HIGH)
+        os.dup2(nothing, 0)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        os.closerange(3, lock)
+        server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
+        os.execve(settings["python"], [settings["python"], server, folder, str(lock)], settings["environment"])
+    finally:
+        os._exit(1)
+
+
+def _wait(connection: _socket.socket, parent: int) -> int:
+    """Pass on signals until the command ends.
+
+    :param parent: if this process is no longer our parent, the command is to end. 0: whatever it is.
+    :return: how it ended, as ``os.wait`` says it.
+    """
+
+    def pass_on(number: int, _: object) -> None:
+        with suppress(OSError):  # it has just ended
+            connection.send(bytes([number]))
+
+    for number in PASSED_ON:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, pass_on)
+    connection.sendall(GO)
+    if parent:
+        connection.settimeout(PARENT_SECONDS)
+    status = b""
+    while len(status) < 4:
+        try:
+            part = connection.recv(4 - len(status))
+        except TimeoutError:
+            if os.getppid() != parent:
+                pass_on(_signal.SIGTERM, None)
+                parent = os.getppid()
+            continue
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            os.write(2, b"The process that ran this command was killed.\n")
+            return int(_signal.SIGKILL)
+        status += part
+    return int.from_bytes(status, "big")
+
+
+def _end_like(status: int) -> NoReturn:
+    """End as the command ended."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(
+            resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
+        )  # it has left its own
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            _signal.signal(number, _signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status))

@@ -1,0 +1,95 @@
+"""What a launcher tells a server of its command. Imported by the launcher, so: nothing that is slow to import."""
+
+import _socket
+import marshal
+import os
+from array import array
+from typing import NamedTuple
+
+# What the two say to each other, one byte each.
+HELLO = b"H"  # the server: it has imported all
+COLD = b"C"  # the server: start it yourself
+READY = b"W"  # the server: it can be a fork of mine
+GO = b"G"  # the launcher: it shall be
+HIGH = 500  # the server's own files have numbers from here on, out of the way of those of commands
+MAX_DESCRIPTORS = 200  # the kernel passes 253 with one message
+
+_LENGTH = 8
+
+
+class Request(NamedTuple):
+    """A command as its launcher found it. Texts are bytes, as the system has them.
+
+    :param interpreter: the path of the Python that was called.
+    :param arguments: of the interpreter: a script, or ``-m`` or ``-c`` with what belongs to it; then those of the
+        program.
+    :param environment: all of it.
+    :param descriptors: the numbers of the open files that it inherits.
+    :param umask: of the process.
+    :param nice: its priority.
+    :param processors: on which it may run.
+    :param limits: per resource, the soft and the hard one.
+    :param ignored: numbers of the signals that it ignores.
+    :param blocked: numbers of the signals that are held back.
+    """
+
+    interpreter: bytes
+    arguments: list[bytes]
+    environment: dict[bytes, bytes]
+    descriptors: list[int]
+    umask: int
+    nice: int
+    processors: list[int]
+    limits: list[tuple[int, int]]
+    ignored: list[int]
+    blocked: list[int]
+
+
+def send(connection: _socket.socket, request: Request, folder: int) -> None:
+    """Send a request with its open files.
+
+    :param folder: descriptor of the folder in which the command runs.
+    """
+    text = marshal.dumps(tuple(request))
+    files = array("i", [*request.descriptors, folder])
+    connection.sendmsg([len(text).to_bytes(_LENGTH, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
+    connection.sendall(text)
+
+
+def receive(connection: _socket.socket) -> tuple[Request, list[int]]:
+    """:return: a request, and its open files under other numbers; the last one is its folder.
+
+    :raises OSError: the launcher has gone.
+    """
+    files = array("i")
+    space = _socket.CMSG_SPACE((MAX_DESCRIPTORS + 1) * files.itemsize)
+    head, messages, _, _ = connection.recvmsg(_LENGTH, space, _socket.MSG_CMSG_CLOEXEC)
+    for _, kind, data in messages:
+        if kind == _socket.SCM_RIGHTS:
+            files.frombytes(data[: len(data) - len(data) % files.itemsize])
+    head += _exactly(connection, _LENGTH - len(head))
+    text = _exactly(connection, int.from_bytes(head, "big"))
+    return Request(*marshal.loads(text)), list(files)
+
+
+def _exactly(connection: _socket.socket, count: int) -> bytes:
+    parts = []
+    while count:
+        part = connection.recv(min(count, 1 << 20))
+        if not part:
+            raise ConnectionResetError("the launcher has gone")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def inherited() -> list[int]:
+    """The numbers of this process's open files that a program which it starts would inherit."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # that of the listing itself
+            continue
+    return sorted(found)

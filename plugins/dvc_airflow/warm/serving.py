@@ -1,0 +1,128 @@
+"""The server's life: listen, import, fork."""
+
+import contextlib
+import ctypes  # noqa: F401 for the forks
+import fcntl
+import gc
+import marshal
+import os
+import shutil
+import signal
+import socket
+import time
+
+from dvc_airflow.warm.imports import Imports, NotWarmError
+from dvc_airflow.warm.monitor import monitor
+from dvc_airflow.warm.request import HIGH
+
+LOOK_SECONDS = 5.0  # how often an idle server looks whether its folder is still there
+BACKLOG = 1024  # commands that may wait while it imports
+
+
+class EndError(BaseException):
+    """The server was asked to end."""
+
+
+def _end(_: int, __: object) -> None:
+    raise EndError
+
+
+class Server:
+    """Serves one folder.
+
+    :param folder: with its settings and its socket.
+    :param lock: descriptor of the lock that it has while it lives.
+    """
+
+    def __init__(self, folder: str, lock: int) -> None:
+        self._folder, self._lock = folder, lock
+        self._socket_path = os.path.join(folder, "socket")
+        with open(os.path.join(folder, "settings"), "rb") as file:
+            settings = marshal.load(file)
+        self._modules: tuple[list[str], list[str]] = settings["modules"], settings["optional"]
+        self._idle_seconds: float = settings["idle_seconds"]
+
+    def run(self) -> None:
+        """Serve until nobody needs it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._socket_path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as low:
+            listener = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH))
+        listener.bind(self._socket_path)
+        listener.listen(BACKLOG)
+        inode = os.stat(self._socket_path).st_ino
+        try:
+            imports = Imports(*self._modules, os.path.join(self._folder, "printed"))
+        except NotWarmError as error:
+            self._give_up(str(error))
+            return
+        gc.collect()
+        gc.freeze()  # a fork that looks for garbage would copy all of it
+        signal.signal(signal.SIGTERM, _end)
+        with contextlib.suppress(EndError):
+            self._serve(listener, inode, imports)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self._is_mine(inode):
+            self._remove_folder()
+        listener.close()  # tells those that have connected
+
+    def _give_up(self, why: str) -> None:
+        with contextlib.suppress(OSError), open(os.path.join(self._folder, "failed"), "w") as file:
+            file.write(why)
+        with contextlib.suppress(OSError):
+            os.unlink(self._socket_path)
+
+    def _serve(self, listener: socket.socket, inode: int, imports: Imports) -> None:
+        """Until nobody needs it, or it has to make room for another, with what is installed now."""
+        listener.settimeout(LOOK_SECONDS)
+        last = time.monotonic()
+        while True:
+            _reap()
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                if time.monotonic() - last > self._idle_seconds or not self._is_mine(inode):
+                    return
+                continue
+            last = time.monotonic()
+            if imports.are_outdated():
+                if self._is_mine(inode):
+                    os.unlink(self._socket_path)
+                listener.close()
+                connection.close()  # last: it looks for another server at once
+                return
+            self._fork(connection, listener, imports)
+
+    def _remove_folder(self) -> None:
+        """The next task makes it anew."""
+        gone = f"{self._folder}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            os.rename(self._folder, gone)  # at once, so that nobody finds half of it
+            shutil.rmtree(gone)
+
+    def _is_mine(self, inode: int) -> bool:
+        """Whether commands that look for a server find this one."""
+        try:
+            return os.stat(self._socket_path).st_ino == inode
+        except FileNotFoundError:
+            return False
+
+    def _fork(self, connection: socket.socket, listener: socket.socket, imports: Imports) -> None:
+        try:
+            child = os.fork()
+        except OSError:  # too many processes: the command will see for itself
+            connection.close()
+            return
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(self._lock)
+            listener.close()
+            monitor(connection, imports, os.path.join(self._folder, "cold"))
+        connection.close()
+
+
+def _reap() -> None:
+    """Take note of the forks that have ended, with the time that they used."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
