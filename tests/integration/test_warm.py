@@ -433,8 +433,16 @@ def test_a_full_disk_is_no_hindrance(own_warm, tmp_path, caplog, monkeypatch):
     assert "No space left on device" in caplog.text
 
 
-def test_a_pod_and_other_systems_have_none(own_warm, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+def test_a_folder_from_which_no_program_runs_is_not_used(own_warm, caplog, monkeypatch):
+    monkeypatch.setattr(start.os, "access", lambda *_: False)  # as on a file system that is mounted with noexec
+
+    assert own_warm.environment() == base_environment()
+    assert "no program can be run from" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "value"), [("AIRFLOW_IS_K8S_EXECUTOR_POD", "True"), ("DVC_AIRFLOW_WARM", "off")])
+def test_a_pod_has_none_and_a_worker_that_wants_none(own_warm, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
 
     assert own_warm.environment() == base_environment()
     assert own_warm.folders() == []

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # Without its server, a command starts as it always did: the server may go when it is of no use for some time.
 IDLE_SECONDS = 300.0
+SWITCH = "DVC_AIRFLOW_WARM"  # of the worker: "off" for no warm start, whatever DAGs say
 FAILED_SECONDS = 300.0
 # What `dvc repro` and `dvc push` import while they work, in this or that version.
 DVC_MODULES = [
@@ -63,6 +64,9 @@ def warm_environment(
         return dict(environment)
     try:
         folder = _folder(modules, _of_the_server(environment, kept))
+        programs = [*(folder / "bin").iterdir(), *(folder / "functions").iterdir()]
+        if not all(os.access(program, os.X_OK) for program in programs):
+            raise PermissionError(f"no program can be run from {folder} (mounted with noexec?)")
         if (failed := folder / "failed").exists() and time.time() - failed.stat().st_mtime < FAILED_SECONDS:
             log.warning("No warm start: %s", failed.read_text(errors="replace"))
             return dict(environment)
@@ -75,8 +79,9 @@ def warm_environment(
 
 
 def _is_possible() -> bool:
-    """Whether a server would be of use: on Linux, and not in a pod, which has one task and then goes."""
-    return sys.platform == "linux" and not os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD")
+    """Whether a server would be of use: on Linux, not in a pod, which has one task and then goes, and not unwanted."""
+    is_pod = os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD")
+    return sys.platform == "linux" and not is_pod and os.environ.get(SWITCH, "on").lower() != "off"
 
 
 def _of_the_server(environment: Mapping[str, str], kept: Collection[str]) -> dict[str, str]:
