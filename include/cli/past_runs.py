@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from include.cli.app import AsJson, Run, Session
+from include.cli.app import AsJson, Run, RunOrNewest, Session
 from include.cli.output import print_fields, print_json, print_table, shown_size
 from include.cli.run_list import list_runs
 from include.lineage.differences import differences
@@ -72,10 +72,14 @@ def _failure(row: Mapping[str, Any]) -> str | None:
     return None if tasks is None else f"failed: {', '.join(tasks)}" if tasks else "failed"
 
 
-def show(run: Run, as_json: AsJson = False) -> None:
+def show(run: RunOrNewest = None, as_json: AsJson = False) -> None:
     """Show what led to a run's model: code, data, stages, verdict."""
     session = Session()
-    key, manifest = session.find(run)
+    if run is None:
+        key, manifest = session.newest()
+        print(f"No RUN is given. The newest recorded run is {key}:", file=sys.stderr)
+    else:
+        key, manifest = session.find(run)
     verdict = session.lineage.verdict(key)
     if as_json:
         print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
