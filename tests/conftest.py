@@ -5,12 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.copies import BUILD, copy_of_project
-from tests.support.deployment import Deployment, new_deployment
 from tests.support.shared_services import (
     FOLDER_VARIABLE,
     NOT_STARTED,
@@ -20,12 +19,19 @@ from tests.support.shared_services import (
     stop_shared_services,
 )
 
+if TYPE_CHECKING:
+    from tests.support.deployment import Deployment
+
 LONGEST = "test_scheduler.py"
-DEPLOYMENTS = pytest.StashKey[list[Deployment]]()  # of a test module
+DEPLOYMENTS = pytest.StashKey["list[Deployment]"]()  # of a test module
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have all that tests write below `BUILD`, and a folder for the services that the workers share."""
+    """Have all that tests write below `BUILD`, a folder for the services that the workers share, and one thread each.
+
+    Threads of OpenMP wait for each other in a loop: beside other tests, a training of a second takes half a minute.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if hasattr(config, "workerinput"):
         return
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -88,11 +94,13 @@ def services(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def make_deployment(
     services: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Callable[..., Deployment]:
+) -> "Callable[..., Deployment]":
     """Set up a copy of the project against the running services; the name is of this module alone."""
+    from tests.support.deployment import new_deployment  # here: it imports MLflow, which unit tests do not need
+
     made = request.node.stash.setdefault(DEPLOYMENTS, [])
 
-    def make(name: str, retries: int = 1) -> Deployment:
+    def make(name: str, retries: int = 1) -> "Deployment":
         made.append(new_deployment(services, name, tmp_path_factory.mktemp(name), retries))
         return made[-1]
 
@@ -110,7 +118,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def logs_of(deployment: Deployment) -> list[Path]:
+def logs_of(deployment: "Deployment") -> list[Path]:
     """Logs of a deployment's Airflow, and of the services that all deployments share."""
     return [
         *sorted((deployment.project / ".embedded").glob("*.log")),

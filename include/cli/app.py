@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from include.errors import PipelineError
+from include.errors import DataError, PipelineError
 from include.lineage.find import find_run
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
@@ -16,11 +16,10 @@ from include.settings.config_file import load_config
 from include.store.stored_objects import StoredObjects
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="Airflow run id, MLflow run id or model version; the beginning of an id suffices."
-    ),
+NAMES_OF_A_RUN = "Airflow run id, MLflow run id or model version; the beginning of an id suffices"
+Run = Annotated[str, typer.Argument(metavar="RUN", help=f"{NAMES_OF_A_RUN}.")]
+RunOrNewest = Annotated[
+    str | None, typer.Argument(metavar="RUN", help=f"{NAMES_OF_A_RUN}. Default: the newest recorded run.")
 ]
 
 
@@ -49,6 +48,16 @@ class Session:
         """
         run = find_run(self.lineage, name, self.config.registry.model_name)
         return run, self.lineage.read(run)
+
+    def newest(self) -> tuple[RunKey, Manifest]:
+        """The newest recorded run.
+
+        :raises DataError: there is none, or it cannot be read.
+        """
+        runs = self.lineage.newest(1)
+        if not runs:
+            raise DataError(f"no run is recorded in s3://{self.lineage.bucket}.")
+        return runs[0], self.lineage.read(runs[0])
 
     def objects(self, manifest: Manifest) -> StoredObjects:
         """The bytes of a run."""

@@ -1,19 +1,17 @@
 """``runs``, ``show`` and ``diff``: list, show and compare runs."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from include.cli.app import AsJson, Run, Session
+from include.cli.app import AsJson, Run, RunOrNewest, Session
 from include.cli.output import print_fields, print_json, print_table, shown_size
-from include.errors import PipelineError
-from include.lineage.differences import differences, own_values
-from include.lineage.lineage_store import Entry
+from include.cli.run_list import list_runs
+from include.lineage.differences import differences
 from include.lineage.summary import summary
-from include.mlflow_client import champion_version
-from include.registry.gate import why_not_champion
 
 SHOWN_VALUES = 3  # of a run's configuration, in a line
 
@@ -23,43 +21,65 @@ def runs(
     page: Annotated[int, typer.Option(min=1, help="Page number; the newest runs are on page 1.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """List the recorded runs, newest first.
+    """List the runs, newest first.
 
-    With metrics, outcome, the champion, and the values that differ from config/config.yaml as it is now. A run that
-    failed before record_lineage is in Airflow alone.
+    With metrics, outcome, the champion of each model, and the values that differ from config/config.yaml as it is now.
+    Runs that failed come with the task that failed, if Airflow's database can be reached.
     """
     session = Session()
-    entries = session.lineage.read_all(session.lineage.newest(limit, skip=(page - 1) * limit))
-    model, outage = session.config.registry.model_name, None
-    try:
-        champion = champion_version(session.runtime, model)
-    except PipelineError as error:
-        champion, outage = None, error
-    metric = session.config.registry.metric
-    config = session.config.model_dump(mode="json")
-    rows = [_row(entry, champion, model, config) for entry in entries]
+    listed = list_runs(session, limit, page)
+    if listed.failures_unknown:
+        print(f"Failed runs are not listed: {listed.failures_unknown}", file=sys.stderr)
     if as_json:
-        print_json(rows)
-    elif rows:
-        metrics = list(dict.fromkeys([metric, "test_accuracy", "test_f1_macro"]))
-        shown = [
-            [row["run"], row["started_at"], row["outcome"], *(row["metrics"].get(name) for name in metrics),
-             row["version"], "champion" if row["champion"] else row["gate"], _in_short(row["config"])]
-            for row in rows
-        ]  # fmt: skip
-        print_table(["run", "started", "model was", *metrics, "version", "gate", "config"], shown)
-        if page == 1 and rows[0]["why_not_champion"] and not rows[0]["champion"]:
-            print(f"\nThe newest run's version {rows[0]['version']} is not champion: {rows[0]['why_not_champion']}.")
+        print_json(listed.rows)
+    elif listed.rows:
+        _print_runs(listed.rows, session.config.registry.metric)
+        newest = listed.rows[0]
+        if page == 1 and newest["why_not_champion"] and not newest["champion"]:
+            print(f"\nThe newest run's version {newest['version']} is not champion: {newest['why_not_champion']}.")
     else:
         print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
-    if outage:  # the list is of the store and stands; which of them is champion only MLflow knows
+    if outage := listed.champions_unknown:
         raise type(outage)(f"cannot find out which version is champion: {outage}")
 
 
-def show(run: Run, as_json: AsJson = False) -> None:
+def _print_runs(rows: Sequence[Mapping[str, Any]], metric: str) -> None:
+    metrics = list(dict.fromkeys([metric, "test_accuracy", "test_f1_macro"]))
+    columns = ["run", "started", "model was", *metrics, "model", "version", "gate", "config"]
+    if len({row["model"] for row in rows} - {None}) < 2:
+        columns.remove("model")
+    table = [_cells(row) | {name: row["metrics"].get(name) for name in metrics} for row in rows]
+    print_table(columns, [[cells[name] for name in columns] for cells in table])
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a line, but for the metrics."""
+    recorded, failure = row["mlflow_run"] is not None, _failure(row)
+    return {
+        "run": row["run"],
+        "started": row["started_at"],
+        "model was": row["outcome"] if recorded or not failure else failure,
+        "model": row["model"],
+        "version": row["version"],
+        "gate": "champion" if row["champion"] else row["gate"] or (failure if recorded else None),
+        "config": _in_short(row["config"]),
+    }
+
+
+def _failure(row: Mapping[str, Any]) -> str | None:
+    """``failed: pipeline.preprocess``, of a run that failed."""
+    tasks = row["failed_tasks"]
+    return None if tasks is None else f"failed: {', '.join(tasks)}" if tasks else "failed"
+
+
+def show(run: RunOrNewest = None, as_json: AsJson = False) -> None:
     """Show what led to a run's model: code, data, stages, verdict."""
     session = Session()
-    key, manifest = session.find(run)
+    if run is None:
+        key, manifest = session.newest()
+        print(f"No RUN is given. The newest recorded run is {key}:", file=sys.stderr)
+    else:
+        key, manifest = session.find(run)
     verdict = session.lineage.verdict(key)
     if as_json:
         print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
@@ -110,25 +130,3 @@ def _in_short(values: dict[str, Any]) -> str:
     said = [f"{name}={json.dumps(value)}".replace('"', "") for name, value in values.items()]
     rest = [f"and {len(said) - SHOWN_VALUES} more"] if len(said) > SHOWN_VALUES else []
     return ", ".join([*said[:SHOWN_VALUES], *rest])
-
-
-def _row(entry: Entry, champion: str | None, model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    manifest, run = entry.manifest, {"run": entry.run.run_id, "dag": entry.run.dag_id}
-    if manifest is None:
-        blank = dict.fromkeys(("started_at", "mlflow_run", "model", "version"))
-        return {**run, **blank, "outcome": entry.problem, "metrics": {}, "gate": None, "champion": False,
-                "why_not_champion": None, "config": {}}  # fmt: skip
-    version = manifest.model.version if manifest.model else None
-    return {
-        **run,
-        "started_at": manifest.airflow.started_at[:19],
-        "mlflow_run": manifest.mlflow_run["run_id"],
-        "model": manifest.model and manifest.model.name,
-        "version": version,
-        "outcome": manifest.outcome_of("model"),
-        "metrics": manifest.metrics,
-        "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
-        "why_not_champion": why_not_champion(entry.verdict) if entry.verdict else None,
-        "champion": version is not None and version == champion and manifest.model and manifest.model.name == model,
-        "config": own_values(manifest.config, config),
-    }

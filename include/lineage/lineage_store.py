@@ -133,12 +133,16 @@ class LineageStore:
 
     def newest(self, limit: int, skip: int = 0) -> list[RunKey]:
         """The runs, newest first."""
-        runs: dict[RunKey, None] = {}
-        for key in self._keys(f"{FOLDER}/by-time/", skip + limit):
-            runs.setdefault(RunKey.of_path(key))
-            if len(runs) == skip + limit:
+        return list(self.started(skip + limit))[skip:]
+
+    def started(self, limit: int) -> dict[RunKey, datetime]:
+        """When each run started, of the newest runs, newest first."""
+        runs: dict[RunKey, datetime] = {}
+        for key in self._keys(f"{FOLDER}/by-time/", limit):
+            runs.setdefault(RunKey.of_path(key), _time_of(key))
+            if len(runs) == limit:
                 break
-        return list(runs)[skip:]
+        return runs
 
     def of_mlflow_run(self, mlflow_run_id: str) -> list[RunKey]:
         """The runs whose model is that of the MLflow run; the one that trained it first."""
@@ -252,3 +256,9 @@ def _index_keys(manifest: Manifest) -> list[str]:
         version = f"{quote(manifest.model.name, safe='')}/{quote(manifest.model.version, safe='')}"
         keys.append(f"{FOLDER}/by-version/{version}/{started:013d}/{run.path}")
     return keys
+
+
+def _time_of(key: str) -> datetime:
+    """The time in a key of ``by-time/``."""
+    milliseconds = _END_OF_TIME - int(key.split("/")[2])
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -147,9 +147,10 @@ class Champion:
     def _previous(self, champion: str | None, history: list[ChampionChange]) -> str:
         versions = promotion_chain(history, champion)
         if champion is None or len(versions) < 2:
+            others = self._versions(without=champion)
             raise DataError(
                 f"model {self.name}: no version is recorded as champion before {champion or 'now'}. "
-                f"Name one: {self._known()}."
+                + (f"Name one: {others}." if others else "It has no other version.")
             )
         return versions[-2]
 
@@ -163,13 +164,13 @@ class Champion:
                 raise
             raise DataError(
                 f"model {self.name} has no version {version}: it was deleted or never existed. Available: "
-                f"{self._known()}."
+                f"{self._versions() or 'none'}."
             ) from None
         if version == champion:
             raise DataError(f"version {version} of model {self.name} is already the champion. Nothing was changed.")
 
-    def _known(self) -> str:
-        return ", ".join(versions_of_model(self.mlflow, self.name)[-SHOWN:]) or "none"
+    def _versions(self, without: str | None = None) -> str:
+        return ", ".join([one for one in versions_of_model(self.mlflow, self.name) if one != without][-SHOWN:])
 
     def _version(self, version: str) -> "ModelVersion":
         return self.mlflow.get_model_version(self.name, version)

@@ -21,6 +21,7 @@ from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
 # The DAG itself is made from these: they cannot differ from run to run.
 FIXED_SECTIONS = ("paths", "schedule")
 FIXED_KEYS = ("registry.approval",)
+FORCE = "force"  # run every stage: of a run of the pipeline, no value of the configuration
 # Sections by the DAG that they are for
 SCORING = ("scoring",)
 PIPELINE = tuple(section for section in PipelineConfig.model_fields if section not in SCORING)
@@ -144,7 +145,7 @@ def apply_overrides(
     for given, value in flat.items():
         key = _with_kind(given, kind, where)
         if key not in _known_keys():
-            raise ConfigError(f"{where}: unknown key {given!r}{_suggest(given)}")
+            raise ConfigError(f"{where}: unknown key {given!r}{_suggest(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
@@ -246,15 +247,23 @@ def _sections() -> frozenset[str]:
     return frozenset(key.rsplit(".", depth)[0] for key in fields() for depth in range(1, key.count(".") + 1))
 
 
-def _suggest(key: str) -> str:
-    """The nearest known key, or those of the same section."""
+def _of_a_run(sections: Collection[str]) -> list[str]:
+    """What may stand in the conf of a run, at the top."""
+    return [*(one for one in sections if one not in FIXED_SECTIONS), *([FORCE] if "model" in sections else [])]
+
+
+def _suggest(key: str, top: Collection[str] = tuple(PipelineConfig.model_fields)) -> str:
+    """The nearest known key, or those of the same section.
+
+    :param top: those without a section.
+    """
     short = {f"model.{name}" for settings in KINDS_BY_NAME.values() for name in settings.model_fields}
-    near = get_close_matches(key, sorted(_known_keys() | _sections() | short), n=1)
+    near = get_close_matches(key, sorted(_known_keys() | _sections() | short | set(top)), n=1)
     if near:
         return f" (did you mean {near[0]!r}?)."
     section = key.rpartition(".")[0]
     of_section = sorted(one for one in _known_keys() if section and one.startswith(f"{section}."))
-    return f"; valid: {', '.join(of_section or PipelineConfig.model_fields)}."
+    return f"; valid: {', '.join(of_section or top)}."
 
 
 def _explain(error: ValidationError, where: str | Path) -> str:

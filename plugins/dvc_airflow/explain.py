@@ -1,6 +1,7 @@
 """Why a stage runs or does not: what differs between its inputs and those of the last run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from dvc_airflow.lockfile import LockEntry
@@ -65,23 +66,37 @@ def input_changes(before: LockEntry, now: LockEntry, produced: frozenset[str] = 
     :param produced: paths that stages make; all other dependencies are code or data of the project.
     :return: one phrase per difference, such as ``model.C 1.0 -> 2.5`` or ``include/stages/preprocess.py changed``.
     """
+    params = before.get("params", {}), now.get("params", {})
+    chosen = _chosen(*params)
     return [
         *(["the command changed"] if before.get("cmd") != now.get("cmd") else []),
-        *_params(before.get("params", {}), now.get("params", {})),
-        *_dependencies(before.get("deps", []), now.get("deps", []), produced),
+        *_params(*params, chosen),
+        *_dependencies(before.get("deps", []), now.get("deps", []), produced, chosen),
         *_outputs(before.get("outs", []), now.get("outs")),
     ]
 
 
-def _params(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _params(before: Mapping[str, Any], now: Mapping[str, Any], chosen: set[str]) -> Iterator[str]:
     old, new = dict(_flat(before)), dict(_flat(now))
     for key in sorted(old.keys() | new.keys()):
-        if key not in old:
+        if key in old and key in new:
+            if old[key] != new[key]:
+                yield f"{key} {_short(old[key])} -> {_short(new[key])}"
+        elif not chosen.isdisjoint(key.split(".")[:-1]):
+            continue
+        elif key in new:
             yield f"{key} is new ({_short(new[key])})"
-        elif key not in new:
+        else:
             yield f"{key} was removed"
-        elif old[key] != new[key]:
-            yield f"{key} {_short(old[key])} -> {_short(new[key])}"
+
+
+def _chosen(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """The names that a changed value has and had, such as ``model.kind``: blocks and files that are called so come and
+    go with it (``model.${model.kind}``, ``kinds/${model.kind}.py``), so that the value alone is the reason.
+    """
+    old, new = dict(_flat(before)), dict(_flat(now))
+    changed = [key for key in old.keys() & new.keys() if old[key] != new[key]]
+    return {value for key in changed for value in (old[key], new[key]) if isinstance(value, str)}
 
 
 def _flat(files: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -98,10 +113,15 @@ def _leaves(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _dependencies(
-    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], produced: frozenset[str]
+    before: Sequence[Mapping[str, Any]],
+    now: Sequence[Mapping[str, Any]],
+    produced: frozenset[str],
+    chosen: set[str],
 ) -> Iterator[str]:
     old, new = ({dep["path"]: dep.get("md5", dep.get("etag")) for dep in deps} for deps in (before, now))
     for path in sorted(old.keys() | new.keys()):
+        if (path in old) != (path in new) and not chosen.isdisjoint((PurePath(path).stem, *PurePath(path).parts)):
+            continue
         if path not in old:
             yield f"{path} is a new dependency"
         elif path not in new:

@@ -86,6 +86,14 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
     assert re.search(rf"data/raw/dataset\.parquet .* {size / 1024:.1f} KiB  ", text), text
 
 
+def test_without_a_run_the_newest_one_is_shown_and_named(deployment, runs):
+    done = deployment.python("-m", "include", "show")
+
+    assert done.stdout == deployment.cli("show", runs[-1])
+    assert done.stderr == f"No RUN is given. The newest recorded run is {runs[-1]}:\n"
+    assert deployment.cli_json("show")["airflow"]["run_id"] == runs[-1]
+
+
 def test_two_runs_are_compared(deployment, runs):
     changes = deployment.cli_json("diff", runs[0], runs[1])
 
@@ -242,7 +250,7 @@ def test_a_server_that_is_no_mlflow_is_called_so_and_hides_nothing_else(deployme
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["show"],
+        ["diff", "1"],
         ["restore", "1", "--to"],
         ["runs", "--limit", "none"],
         ["rollback", "the-last"],

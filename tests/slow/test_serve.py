@@ -13,6 +13,7 @@ import requests
 
 from include.services.embedded.guard import descendants
 from tests.support.airflow_api import wait_for
+from tests.support.browser import chromium
 from tests.support.served import STAGES, Served, served
 
 APPROVAL = "approve_promotion"
@@ -132,6 +133,25 @@ def test_each_stage_has_its_outcome_and_reason_as_a_note_and_the_run_lists_them(
         assert all(len(note.partition(": ")[2]) > 10 for note in notes)
         for stage, outcome in zip(STAGES, run["outcomes"], strict=True):
             assert re.search(rf"^{outcome}: .*\b{stage}\b", run["note"], re.MULTILINE), run["note"]
+
+
+def test_a_link_without_an_address_is_no_button(backfilled, airflow):
+    """The store of `make serve` has no console, so there is no page for an object."""
+    task = "dags/ml_pipeline/dagRuns/beside/taskInstances/pipeline.train_and_evaluate"
+    links = airflow.ask("GET", f"{task}/links")["extra_links"]
+    empty = [name for name, address in links.items() if not address]
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{airflow.url}/dags/ml_pipeline/runs/beside/tasks/pipeline.train_and_evaluate/details")
+        page.fill("[name=username]", "admin")
+        page.fill("[name=password]", airflow.password)
+        page.click("[type=submit]")
+        page.get_by_role("link", name="MLflow run", exact=True).wait_for()
+        shown = page.locator("body").inner_text()
+
+    assert (set(links) - set(empty), len(empty)) == ({"MLflow run"}, 3)
+    assert not [name for name in empty if name in shown]
 
 
 def test_nobody_is_asked_about_a_model_that_the_gate_refuses(backfilled, airflow):

@@ -1,7 +1,6 @@
 """One stack for all tests, set up as by a user whose passwords are hard to quote; and the order of the files."""
 
 import re
-import shutil
 import socket
 import subprocess
 import zlib
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from include.services.stack.env_file import ENV_FILE
 from tests.stack.images import KEPT, prepare
 from tests.stack.shown import BEGUN, now, what_happened
 from tests.stack.stack import NotStartedError, Stack, engine, remove
 from tests.support.airflow_api import wait_for
+from tests.support.browser import chromium
 from tests.support.copies import copy_of_project
 
 NAME = "ml-pipeline-test"
@@ -150,14 +150,9 @@ def first_run(start: Callable[..., Stack]) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The browser of this machine: the package brings none."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert program, "the tests need Chromium (Debian: apt install chromium)"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    """The browser of this machine."""
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def slow_training(name: str) -> dict[str, Any]:

@@ -3,7 +3,14 @@
 import pytest
 
 from include.errors import ConfigError
-from include.settings.config_file import apply_overrides, dump_yaml, load_config, parse_yaml, read_config_document
+from include.settings.config_file import (
+    SCORING,
+    apply_overrides,
+    dump_yaml,
+    load_config,
+    parse_yaml,
+    read_config_document,
+)
 
 
 @pytest.fixture
@@ -82,6 +89,8 @@ def test_an_override_changes_its_value_and_nothing_else(config_document, overrid
     [
         ({"model": {"c": 2.5}}, "conf: unknown key 'model.c' (did you mean 'model.C'?)."),
         ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
+        ({"forced": True}, "conf: unknown key 'forced' (did you mean 'force'?)."),
+        ({"x": 1}, "conf: unknown key 'x'; valid: data, split, model, mlflow, registry, storage, force."),
         ({"model": 3}, "conf: model must be a mapping"),
         ({"": 1}, "conf: unknown key ''"),
         ({"model.kind": ["random_forest"], "model.C": 1.0}, "conf: unknown key 'model.C'"),
@@ -104,3 +113,8 @@ def test_a_wrong_override_is_refused(config_document, overrides, said):
         apply_overrides(config_document, overrides, "conf")
 
     assert str(caught.value).startswith(said)
+
+
+def test_only_the_pipeline_can_be_forced(config_document):
+    with pytest.raises(ConfigError, match=r"^conf: unknown key 'x'; valid: scoring\.$"):
+        apply_overrides(config_document, {"x": 1}, "conf", SCORING)

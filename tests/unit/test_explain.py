@@ -39,6 +39,27 @@ def test_each_difference_is_named(now, said):
     assert input_changes(BEFORE, now, frozenset({"data.csv"})) == said
 
 
+def test_what_comes_and_goes_with_the_value_that_names_it_is_not_listed():
+    def of_kind(kind, **params):
+        code = [{"path": f"kinds/{kind}.py", "md5": kind}, {"path": "x.py", "md5": "1"}]
+        return {"cmd": "c", "params": {"config.yaml": {"model.kind": kind, **params}}, "deps": code}
+
+    line = of_kind("line", **{"model.line": {"C": 1.0, "tol": 0.1}})
+    tree = of_kind("tree", **{"model.tree": {"depth": 3, "leaves": 9}})
+
+    assert input_changes(line, tree) == ["model.kind line -> tree"]
+    assert input_changes(line, {**tree, "deps": [{"path": "x.py", "md5": "2"}, {"path": "y.py", "md5": "3"}]}) == [
+        "model.kind line -> tree",
+        "x.py changed",
+        "y.py is a new dependency",
+    ]
+    assert input_changes(line, of_kind("line")) == ["model.line.C was removed", "model.line.tol was removed"]
+    assert input_changes(line, of_kind("tree", **{"model.line": {"C": 2.0}})) == [
+        "model.kind line -> tree",
+        "model.line.C 1.0 -> 2.0",
+    ]
+
+
 def test_a_long_value_is_cut():
     now = {
         **BEFORE,

@@ -1,14 +1,11 @@
-"""The stages of a DVC project, as DVC itself reads them."""
+"""The files and task ids of a DVC project."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dvc_airflow.dvc.describe import task_ids
-from dvc_airflow.project import DvcProjectError, StageSpec, load_project
+from dvc_airflow.project import DvcProjectError, load_project
 from dvc_airflow.project_files import project_files
 
 
@@ -22,132 +19,6 @@ def dvc_project(tmp_path):
         return tmp_path / "project"
 
     return make
-
-
-CHAIN = """
-vars: [values.yaml]
-stages:
-  second: {cmd: "cat ${first} > b", deps: ["${first}"], outs: [b]}
-  first: {cmd: "echo 1 > ${first}", desc: The first, outs: ["${first}"]}
-"""
-
-
-def test_the_stages_of_this_project_and_their_edges(project, tmp_path):
-    stages = load_project(project, tmp_path).stages
-
-    assert [(stage.name, stage.upstream) for stage in stages] == [
-        ("get_data", ()),
-        ("preprocess", ("get_data",)),
-        ("train_and_evaluate", ("preprocess",)),
-    ]
-
-
-def test_variables_are_filled_in_and_the_order_is_one_in_which_stages_can_run(dvc_project, tmp_path):
-    folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
-
-    assert load_project(folder, tmp_path / "cache").stages == (
-        StageSpec("first", "first", "echo 1 > a", "The first", (), frozen=False),
-        StageSpec("second", "second", "cat a > b", None, ("first",), frozen=False),
-    )
-
-
-def test_foreach_and_nested_files_get_readable_task_ids(dvc_project, tmp_path):
-    folder = dvc_project(
-        dvc_dot_yaml="stages: {train: {foreach: [a, b], do: {cmd: 'echo ${item} > ${item}', outs: ['${item}']}}}",
-        sub__dvc_dot_yaml="stages: {join: {cmd: cat ../a ../b > c, deps: [../a, ../b], outs: [c]}}",
-    )
-
-    stages = {stage.name: stage for stage in load_project(folder, tmp_path / "cache").stages}
-
-    assert {name: stage.task_id for name, stage in stages.items()} == {
-        "train@a": "train.a",
-        "train@b": "train.b",
-        "sub/dvc.yaml:join": "sub.join",
-    }
-    assert stages["sub/dvc.yaml:join"].upstream == ("train@a", "train@b")
-
-
-def test_the_second_reading_starts_no_dvc(dvc_project, tmp_path, monkeypatch):
-    folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
-    first = load_project(folder, tmp_path / "cache")
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-
-    assert load_project(folder, tmp_path / "cache") == first
-
-
-@pytest.mark.parametrize(
-    ("file", "text"), [("dvc.yaml", CHAIN.replace("second", "third")), ("values.yaml", "first: z\n")]
-)
-def test_a_change_of_a_file_that_counts_is_seen(dvc_project, tmp_path, file, text):
-    folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
-    load_project(folder, tmp_path / "cache")
-    before = len(list((tmp_path / "cache").iterdir()))
-    (folder / file).write_text(text)
-
-    names = [stage.name for stage in load_project(folder, tmp_path / "cache").stages]
-
-    assert names == ["first", "third" if file == "dvc.yaml" else "second"]
-    assert before == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("stages: [", "dvc.yaml"),
-        ("stages: {a: {cmd: echo, outs: ['${none}']}}", "none"),
-        (
-            "stages: {a: {cmd: x, deps: [b], outs: [a]}, b: {cmd: x, deps: [a], outs: [b]}}",
-            "both a dependency and an output in stages: ",
-        ),
-        ("stages: {a: {cmd: x, outs: [o]}, b: {cmd: x, outs: [o]}}", "o"),
-        ("stages: {a: {command: x}}", "command|a"),
-        ("stages: {a: {cmd: x, outs: [/shared/o]}, b: {cmd: x, outs: [/shared/o]}}", "/shared/o"),
-        ("stages: {a: {cmd: x, outs: [/shared]}, b: {cmd: x, outs: [/shared/o]}}", "overlap"),
-        ("stages: {a: {cmd: x, outs: [../o]}}", r"stage a writes \.\./o, which is outside the project"),
-        ("stages: {a: {cmd: x, deps: [../i], outs: [o]}}", r"stage a reads \.\./i, which is outside the project"),
-    ],
-)
-def test_a_dvc_yaml_that_is_wrong_is_refused_in_dvcs_own_words(dvc_project, tmp_path, text, said):
-    folder = dvc_project(dvc_dot_yaml=text)
-
-    with pytest.raises(DvcProjectError, match=said) as caught:
-        load_project(folder, tmp_path / "cache")
-
-    assert "Traceback" not in str(caught.value)
-    assert "dvc-task-" not in str(caught.value)
-
-
-def test_one_stage_may_write_an_absolute_path(dvc_project, tmp_path):
-    folder = dvc_project(dvc_dot_yaml=f"stages: {{a: {{cmd: x, outs: [{tmp_path}/o]}}}}")
-
-    assert [stage.name for stage in load_project(folder, tmp_path / "cache").stages] == ["a"]
-
-
-def test_a_project_may_have_nested_dvc_yaml_files_only(dvc_project, tmp_path):
-    folder = dvc_project(sub__dvc_dot_yaml="stages: {a: {cmd: x, outs: [o]}}")
-
-    assert [stage.name for stage in load_project(folder, tmp_path / "cache").stages] == ["sub/dvc.yaml:a"]
-
-
-def test_variables_of_a_foreach_are_seen_to_change(dvc_project, tmp_path):
-    text = "stages: {t: {foreach: [a], do: {vars: [deep.yaml], cmd: 'echo ${x}', outs: ['${item}']}}}"
-    folder = dvc_project(dvc_dot_yaml=text, deep_dot_yaml="x: 1\n")
-    before = load_project(folder, tmp_path / "cache")
-    (folder / "deep.yaml").write_text("x: 2\n")
-
-    assert [stage.command for stage in before.stages] == ["echo 1"]
-    assert "deep.yaml" in before.definitions
-    assert [stage.command for stage in load_project(folder, tmp_path / "cache").stages] == ["echo 2"]
-
-
-def test_a_params_file_that_appears_later_is_seen(dvc_project, tmp_path):
-    folder = dvc_project(dvc_dot_yaml="stages: {a: {cmd: x, outs: [o]}}")
-    before = load_project(folder, tmp_path / "cache")
-    (folder / "params.yaml").write_text("x: 2\n")
-    (folder / "dvc.yaml").write_text("stages: {a: {cmd: 'echo ${x}', outs: [o]}}")
-
-    assert "params.yaml" in before.definitions
-    assert [stage.command for stage in load_project(folder, tmp_path / "cache").stages] == ["echo 2"]
 
 
 def test_task_ids_are_readable_stable_and_different():
@@ -181,22 +52,3 @@ def test_ignored_files_and_locks_are_no_part_of_the_code(dvc_project):
     )  # fmt: skip
 
     assert sorted(project_files(folder)) == [".gitignore", "a.py", "dvc.yaml", "sub/b.py"]
-
-
-def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(project, tmp_path):
-    """In a fresh process, with an empty cache of graphs: so DVC's part runs too, in a process of its own."""
-    code = (
-        "import sys, json; import ml_pipeline, ml_rollback, score_batch; "
-        "print(json.dumps([m for m in ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3') if m in sys.modules]))"
-    )
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "PYTHONPATH": f"{project}:{project}/plugins:{project}/dags",
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-
-    heavy = json.loads(done.stdout.splitlines()[-1])
-    assert heavy == []
-    assert list((tmp_path / "airflow" / "dvc_airflow" / "graphs").iterdir())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvc_airflow.project_files import LIST, ignored_by, project_content, project_files, tracked_files, write_list
-from tests.support.strangers import WITH_PLUGINS, Stranger, outcomes, run_git
+from tests.support.strangers import WITH_PLUGINS, run_git
 
 
 @pytest.fixture
@@ -192,39 +192,6 @@ def test_behind_a_link_into_the_project_are_the_files_that_it_leads_to(checkout)
     assert project_content(folder, ["data/x.txt"]).files == (".gitignore", "a.py", "data", "raw/x.txt")
     whole = (".gitignore", "a.py", "data", "raw/deep/y.txt", "raw/round", "raw/x.txt")
     assert project_content(folder, ["data"]).files == whole
-
-
-@pytest.mark.parametrize("size", [10, 2 * 1024 * 1024])
-def test_a_dependency_behind_a_link_out_of_the_project_is_read_and_stays_as_it_is(tmp_path, size):
-    """The user's data, on another disk."""
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "disk" / "big.csv").write_text("x" * size)
-    text = "stages: {count: {cmd: wc -c < data/big.csv > n.txt, deps: [data/big.csv], outs: [n.txt]}}\n"
-    stranger = Stranger(tmp_path, {"dvc.yaml": text})
-    (stranger.path / "data").symlink_to(tmp_path / "disk")
-
-    assert outcomes(stranger.run()) == {"count": "executed"}
-    assert (tmp_path / "disk" / "big.csv").read_text() == "x" * size
-
-
-def test_a_project_of_its_own_below_is_not_ours(tmp_path):
-    stranger = Stranger(tmp_path, {
-        "dvc.yaml": "stages: {a: {cmd: echo 1 > a.txt, outs: [a.txt]}}\n",
-        "sub/.dvc/config": "",
-        "sub/dvc.yaml": "stages: {theirs: {cmd: exit 1}}\n",
-    })  # fmt: skip
-
-    assert outcomes(stranger.run()) == {"a": "executed"}
-
-
-def test_what_dvcignore_hides_defines_no_stages(tmp_path):
-    stranger = Stranger(tmp_path, {
-        "dvc.yaml": "stages: {a: {cmd: echo 1 > a.txt, outs: [a.txt]}}\n",
-        ".dvcignore": "examples/\n",
-        "examples/dvc.yaml": "stages: {theirs: {cmd: exit 1}}\n",
-    })  # fmt: skip
-
-    assert outcomes(stranger.run()) == {"a": "executed"}
 
 
 @pytest.mark.parametrize("text", ["vars: [1]\nd: 2024-13-45\n", "vars: &a [*a]\n", "vars: [\n"])

@@ -1,11 +1,12 @@
 """Where a person looks, it is said why a version is not champion."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from include.cli import past_runs
+from include.cli import past_runs, run_list
 from include.lineage.lineage_store import Entry, RunKey
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.services.embedded import run as make_run
@@ -87,10 +88,13 @@ def test_the_list_of_runs_says_it_of_the_newest_one(monkeypatch, capsys, config_
     session = SimpleNamespace(
         config=validate_config(config_document),
         runtime=None,
-        lineage=SimpleNamespace(newest=lambda limit, skip: [entry.run], read_all=lambda runs: [entry], bucket="b"),
+        lineage=SimpleNamespace(
+            started=lambda limit: {entry.run: datetime.now(UTC)}, read_all=lambda runs: [entry], bucket="b"
+        ),
     )
     monkeypatch.setattr(past_runs, "Session", lambda: session)
-    monkeypatch.setattr(past_runs, "champion_version", lambda runtime, name: champion)
+    monkeypatch.setattr(run_list, "failed_runs", lambda limit: [])
+    monkeypatch.setattr(run_list, "champion_version", lambda runtime, name: champion)
 
     past_runs.runs(limit=20, page=1, as_json=False)
 

@@ -1,0 +1,79 @@
+"""The lines of ``runs``: recorded runs from the store, failed ones from Airflow's database, champions from MLflow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.cli.app import Session
+from include.errors import PipelineError
+from include.lineage.differences import own_values
+from include.lineage.failed_runs import FailedRun, failed_runs
+from include.lineage.lineage_store import Entry, RunKey
+from include.mlflow_client import champion_version
+from include.registry.gate import why_not_champion
+
+
+@dataclass
+class RunList:
+    """A page of runs.
+
+    :param failures_unknown: why the list may lack runs that failed.
+    :param champions_unknown: why it may lack the mark of a champion.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures_unknown: PipelineError | None = None
+    champions_unknown: PipelineError | None = None
+
+
+def list_runs(session: Session, limit: int, page: int) -> RunList:
+    """The runs of a page, newest first.
+
+    The list is of the store and stands: neither Airflow's database nor MLflow has to answer.
+    """
+    listed, failed = RunList(), dict[RunKey, FailedRun]()
+    try:
+        failed = {one.run: one for one in failed_runs(limit * page)}
+    except PipelineError as error:
+        listed.failures_unknown = error
+    started = {run: one.started for run, one in failed.items()} | session.lineage.started(limit * page)
+    newest = sorted(started, key=lambda run: started[run], reverse=True)[limit * (page - 1) : limit * page]
+    entries = session.lineage.read_all(newest)
+    champions: dict[str, str | None] = {}
+    try:
+        for name in {session.config.registry.model_name: None} | dict.fromkeys(_models(entries)):
+            champions[name] = champion_version(session.runtime, name)
+    except PipelineError as error:
+        listed.champions_unknown = error
+    config = session.config.model_dump(mode="json")
+    listed.rows = [_row(entry, failed.get(entry.run), champions, config) for entry in entries]
+    return listed
+
+
+def _models(entries: list[Entry]) -> list[str]:
+    return [entry.manifest.model.name for entry in entries if entry.manifest and entry.manifest.model]
+
+
+def _row(
+    entry: Entry, failed: FailedRun | None, champions: Mapping[str, str | None], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    run = {"run": entry.run.run_id, "dag": entry.run.dag_id, "failed_tasks": list(failed.tasks) if failed else None}
+    if entry.manifest is None:
+        blank = dict.fromkeys(("mlflow_run", "model", "version"))
+        started, outcome = (failed.started.isoformat()[:19], "failed") if failed else (None, entry.problem)
+        return {**run, "started_at": started, **blank, "outcome": outcome, "metrics": {}, "gate": None,
+                "champion": False, "why_not_champion": None, "config": {}}  # fmt: skip
+    manifest, model = entry.manifest, entry.manifest.model
+    return {
+        **run,
+        "started_at": manifest.airflow.started_at[:19],
+        "mlflow_run": manifest.mlflow_run["run_id"],
+        "model": model and model.name,
+        "version": model and model.version,
+        "outcome": manifest.outcome_of("model"),
+        "metrics": manifest.metrics,
+        "gate": None if entry.verdict is None else "passed" if entry.verdict["passed"] else "not passed",
+        "why_not_champion": why_not_champion(entry.verdict) if entry.verdict else None,
+        "champion": model is not None and champions.get(model.name) == model.version,
+        "config": own_values(manifest.config, config),
+    }
