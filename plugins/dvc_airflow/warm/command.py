@@ -5,6 +5,7 @@ import ctypes
 import fcntl
 import gc
 import io
+import linecache
 import os
 import runpy
 import signal
@@ -169,6 +170,9 @@ def _run(command: Command) -> int:
             exec(compile(command.code, file, "exec", dont_inherit=True), main.__dict__)
         else:
             main.__dict__.update(__loader__=sys.modules["_frozen_importlib"].BuiltinImporter)
+            if sys.version_info >= (3, 13):  # which shows the lines of such code in tracebacks
+                text = os.fsdecode(command.code)
+                linecache.cache["<string>"] = (len(text), None, text.splitlines(keepends=True), "<string>")
             exec(compile(command.code, "<string>", "exec", dont_inherit=True), main.__dict__)
     except SystemExit as error:
         return _exit_code(error.code)

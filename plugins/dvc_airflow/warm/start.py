@@ -147,9 +147,9 @@ def _fill(folder: Path, settings: Mapping[str, object], search_path: str) -> Non
         for path in interpreters:
             if keyword or shutil.which(path.name, path=search_path) == str(path):
                 _write_program(folder / place / path.name, [str(path)], keyword)
-    dvc = Path(sys.executable).with_name("dvc")
-    if _runs_on(dvc, interpreters) and shutil.which("dvc", path=search_path) == str(dvc):
-        _write_program(folder / "bin" / "dvc", [sys.executable, str(dvc)], "")
+    dvc = shutil.which("dvc", path=search_path)
+    if dvc and _runs_on(Path(dvc), interpreters):
+        _write_program(folder / "bin" / "dvc", [sys.executable, dvc], "")
     functions = [_function(path, folder / "functions" / path.name) for path in interpreters]
     _write(folder / "functions.bash", "shopt -s checkhash\n" + "".join(functions))
     _write(folder / "settings", marshal.dumps(dict(settings)))
@@ -166,7 +166,8 @@ def _interpreters() -> list[Path]:
 def _runs_on(script: Path, interpreters: Sequence[Path]) -> bool:
     """Whether a script is one of this interpreter's."""
     with suppress(OSError), script.open("rb") as file:
-        return file.readline().strip() in [b"#!" + os.fsencode(path) for path in interpreters]
+        first = file.readline(LONGEST_FIRST_LINE).strip()
+        return first in [b"#!" + os.fsencode(path) for path in interpreters]
     return False
 
 
