@@ -1,8 +1,9 @@
 """The DAG `ml_pipeline`: the stages of dvc.yaml as tasks, between what prepares a run and what becomes of its model."""
 
+from collections.abc import Sequence
 from functools import partial
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperatorLink
 from pendulum import datetime
 
 from dvc_airflow.operators import DvcPushOperator
@@ -18,13 +19,14 @@ from ml_operators.base import (
     store_timeouts,
     tracking_environment,
 )
-from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink
+from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink, store_links
 from ml_operators.mlflow_runs import mlflow_run_gone
 from ml_operators.params import trigger_form
 from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperator
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
+from ml_operators.result_field import ResultOf
 from ml_operators.run_date import timetable
 from ml_operators.setup_bucket import SetupBucketOperator
 
@@ -69,9 +71,9 @@ WARM = [
 ]
 
 
-def links(*names: str) -> list[ObjectLink]:
+def links(*names: str) -> Sequence[BaseOperatorLink]:
     """Buttons to the objects of these ``paths``."""
-    return [ObjectLink(getattr(config.paths, name)) for name in names]
+    return store_links(*(ObjectLink(getattr(config.paths, name)) for name in names))
 
 
 with DAG(
@@ -94,19 +96,20 @@ with DAG(
         WaitForSourceOperator(task_id="wait_for_source") >> resolve_config
     setup_bucket = SetupBucketOperator(task_id="setup_bucket", resolved=resolved)
 
+    value = ResultOf(resolved)
     dvc = {
         "warm": WARM,
         "env": ["MLFLOW_DISABLE_TELEMETRY"],  # MLflow asks for it when it is imported: the same for all, one server
         "project_dir": PROJECT_DIR,
-        "files": resolve_config.output["files"],
-        "remote_url": resolve_config.output["remote_url"],
+        "files": value["files"],
+        "remote_url": value["remote_url"],
         "cache_dir": cache_dir,
         "credentials": store_credentials,
         "remote_options": store_timeouts,
     }
     stages = DvcTaskGroup(
         "pipeline",
-        force=resolve_config.output["force"],
+        force=value["force"],
         stage_environment={"get_data": store_environment, "train_and_evaluate": tracking_environment},
         stage_options={
             "get_data": {"extra_links": links("raw_data")},
@@ -126,7 +129,7 @@ with DAG(
         task_id="dvc_push",
         upstream_stages=stages.stage_task_ids,
         environment=store_environment,
-        extra_links=[StoreLink()],
+        extra_links=store_links(StoreLink()),
         **dvc,
     )
     run = {"resolved": resolved, "stage_task_ids": stages.stage_task_ids}

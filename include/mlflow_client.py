@@ -32,6 +32,13 @@ def connect(runtime: RuntimeSettings) -> "MlflowClient":
         return mlflow.MlflowClient()
 
 
+def find_plugins() -> None:
+    """Have MLflow look for its plugins among all packages that are installed, for this process and its forks."""
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
+
+    ModelRegistryClient("http://127.0.0.1", "http://127.0.0.1")  # type: ignore[no-untyped-call]
+
+
 def require_run(client: "MlflowClient", run_id: str) -> None:
     """Make sure that the MLflow run is there, and not in the bin.
 

@@ -1,24 +1,32 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.lineage.summary import summary
-from include.stages.plots import PLOTS, read_table, svg
+from include.stages import plots
+from include.stages.files import write_bytes
+from include.stages.plots import PLOTS, Plot, read_table, svg
 from include.store.stored_objects import StoredObjects
 
 SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages", "warnings")  # in the template: heading, link, table, list
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
-def render(manifest: Manifest, verdict: Mapping[str, Any] | None, objects: StoredObjects) -> str:
+def render(
+    manifest: Manifest, verdict: Mapping[str, Any] | None, objects: StoredObjects, kept: Path | None = None
+) -> str:
     """Write the report.
 
     :param verdict: of the gate, see `include.registry.gate.Verdict`; None: not evaluated.
     :param objects: where the tables are that the plots show.
+    :param kept: a folder where figures are kept: to draw one takes longer than all else.
     :raises DataError: one of these is gone from the store.
     """
     from jinja2 import Environment
@@ -32,17 +40,29 @@ def render(manifest: Manifest, verdict: Mapping[str, Any] | None, objects: Store
         verdict=verdict,
         summary={name: value for name, value in summary(manifest).items() if name not in SHOWN_ELSEWHERE},
         config=flat(manifest.config),
-        plots=_plots(manifest, objects),
+        plots=_figures(manifest, objects, kept),
     )
 
 
-def _plots(manifest: Manifest, objects: StoredObjects) -> list[str]:
-    """The figures as SVG."""
+def _figures(manifest: Manifest, objects: StoredObjects, kept: Path | None) -> list[str]:
+    """As SVG."""
     md5s = {record.path: record.md5 for record in manifest.outputs}
     files = {plot: plot.file(manifest.config["paths"]["plots"]) for plot in PLOTS}
-    return [
-        svg(plot.figure(read_table(objects.read(file, md5)))) for plot, file in files.items() if (md5 := md5s.get(file))
-    ]
+    return [_figure(plot, objects.read(file, md5), kept) for plot, file in files.items() if (md5 := md5s.get(file))]
+
+
+def _figure(plot: Plot, table: bytes, kept: Path | None) -> str:
+    """The figure of a table, as it was drawn before if one is kept of the same table, code and libraries."""
+    if kept is None:
+        return svg(plot.figure(read_table(table)))
+    drawn_by = [Path(plots.__file__).read_bytes(), *(version(name).encode() for name in ("matplotlib", "scikit-learn"))]
+    file = kept / f"{hashlib.sha256(b'|'.join([plot.name.encode(), *drawn_by, table])).hexdigest()}.svg"
+    with suppress(OSError, UnicodeDecodeError):
+        return file.read_text(encoding="utf-8")
+    drawn = svg(plot.figure(read_table(table)))
+    with suppress(OSError):  # a cache that is full or read-only keeps none
+        write_bytes(file, drawn.encode())
+    return drawn
 
 
 def _number(value: float | None) -> str:

@@ -3,13 +3,14 @@
 import sys
 from typing import Any
 
+from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from include.mlflow_client import ui_url
 from include.settings import load_runtime_settings
 from ml_operators.assets import AliasListener
 from ml_operators.notes import NoteListener
-from ml_operators.preload import preload
+from ml_operators.preload import forget_changed_code, preload
 
 
 def _views() -> list[dict[str, Any]]:
@@ -27,12 +28,21 @@ def _views() -> list[dict[str, Any]]:
     return views
 
 
+class TaskListener:
+    """Lets a task have the project's code as it is now."""
+
+    @hookimpl
+    def on_starting(self, component: Any) -> None:
+        """Called by Airflow, in a task before it parses the DAG's file."""
+        forget_changed_code()
+
+
 class MlPipelinePlugin(AirflowPlugin):
     """Registers links and the listeners: the operators are imported from their packages."""
 
     name = "ml_pipeline"
     external_views = _views()
-    listeners = [AliasListener(), NoteListener()]  # noqa: RUF012 - as Airflow declares it
+    listeners = [AliasListener(), NoteListener(), TaskListener()]  # noqa: RUF012 - as Airflow declares it
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

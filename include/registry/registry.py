@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from include.mlflow_client import CHAMPION, require_run, versions_of_run
 from include.registry.champion import CHALLENGER, Actor, Champion
 from include.registry.gate import Verdict, evaluate
-from include.registry.history import ChampionChange
+from include.registry.history import ChampionChange, champion_changes, rolled_back
 from include.settings import RegistryConfig
 
 if TYPE_CHECKING:
@@ -69,20 +69,22 @@ class Registry(Champion):
         :raises DataError: the champion cannot be scored; the aliases are as they were.
         """
         with self._locked() as lease:
-            champion = self.version_of(CHAMPION)
-            begun = [change for change in self.history() if change.token == actor.token and change.version == version]
+            champion, history = self._state()
+            begun = [change for change in history if change.token == actor.token and change.version == version]
             # An earlier try of the same task got as far as that: it returns the same verdict.
             before = begun[-1].before if begun and champion == version else champion
-            verdict = self._evaluate(version, metrics, rule, scores_of, before)
+            back = rolled_back(history, champion).get(version)
+            verdict = self._evaluate(version, metrics, rule, scores_of, before, back)
             lease.extend()
             if verdict.alias == CHAMPION and champion != version:
                 reason = f"gate: {rule.metric} {metrics[rule.metric]:.4f}"
                 change = ChampionChange.now("promotion", version, champion, reason, actor.name, actor.token)
-                self._set_champion(change.after(self.history()), lease)
+                self._set_champion(change.after(history), lease)
+                history = self.history()
             elif verdict.alias == CHALLENGER:
                 self._set_alias(CHALLENGER, version)
             # By the history: an earlier try of the same task may have got as far as that.
-            is_new = verdict.alias == CHAMPION and actor.token in [change.token for change in self.history()[-1:]]
+            is_new = verdict.alias == CHAMPION and actor.token in [change.token for change in history[-1:]]
         return replace(verdict, is_new_champion=is_new)
 
     def propose(
@@ -94,7 +96,9 @@ class Registry(Champion):
     ) -> Verdict:
         """Apply the gate, but leave the champion: a version that is not it is challenger until it is promoted."""
         with self._locked() as lease:
-            verdict = self._evaluate(version, metrics, rule, scores_of, self.version_of(CHAMPION))
+            champion, history = self._state()
+            back = rolled_back(history, champion).get(version)
+            verdict = self._evaluate(version, metrics, rule, scores_of, champion, back)
             lease.extend()
             if verdict.compared_with == version:
                 return verdict
@@ -108,6 +112,7 @@ class Registry(Champion):
         rule: RegistryConfig,
         scores_of: Callable[["ModelVersion"], Scores],
         champion: str | None,
+        back: ChampionChange | None,
     ) -> Verdict:
         scores, newer = None, True
         if champion == version:
@@ -122,7 +127,7 @@ class Registry(Champion):
         checks = evaluate(rule, metrics, scores, newer=newer)
         comparable = scores is not None or champion in (None, version)
         passed = comparable and all(check.passed for check in checks)
-        if back := self.rolled_back().get(version):
+        if back:
             passed, note = False, f"{note}; {_why_not(version, back)}"
         keeps = passed or champion == version
         return Verdict(
@@ -134,6 +139,12 @@ class Registry(Champion):
             note=note,
             checks=checks,
         )
+
+    def _state(self) -> tuple[str | None, list[ChampionChange]]:
+        """The champion, and every change of it, oldest first: by one request."""
+        model = self.mlflow.get_registered_model(self.name)
+        champion = model.aliases.get(CHAMPION)
+        return None if champion is None else str(champion), champion_changes(model.tags)
 
     def _versions_of(self, mlflow_run_id: str) -> list[str]:
         """Those of an MLflow run, the first one first."""

@@ -1,11 +1,12 @@
 """Reading, checking and overriding config/config.yaml."""
 
 import io
+import json
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from datetime import date
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def parse_yaml(text: str, where: str | Path) -> Any:
     :raises ConfigError: the text is not YAML, or names a key twice.
     """
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return deepcopy(_parsed(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(where)
@@ -42,13 +43,23 @@ def parse_yaml(text: str, where: str | Path) -> Any:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
 
 
+@lru_cache(maxsize=8)  # a task reads the file several times, and so did the process that it was forked from
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
 def dump_yaml(document: Any) -> str:
     """Write plain dicts, lists and scalars as YAML, in the order they have."""
+    return _dumped(json.dumps(document))
+
+
+@lru_cache(maxsize=8)  # a task writes the same documents to several places
+def _dumped(document: str) -> str:
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(document, stream)
+    yaml.dump(json.loads(document), stream)
     return stream.getvalue()
 
 
@@ -140,7 +151,7 @@ def apply_overrides(
     :raises ConfigError: a key that the configuration does not have; the nearest one is suggested.
     """
     flat = _flatten(overrides, where)
-    kind = flat.get("model.kind", _get(document, "model.kind"))
+    kind = flat.get("model.kind", value_at(document, "model.kind"))
     merged = deepcopy(dict(document))
     for given, value in flat.items():
         key = _with_kind(given, kind, where)
@@ -152,7 +163,7 @@ def apply_overrides(
             raise ConfigError(
                 f"{where}: {key} cannot change per run, because the DAG is built from it; change {CONFIG_FILE}."
             )
-        if _is_of_another_kind(key, kind) and value != _get(document, key, _default_of(key)):
+        if _is_of_another_kind(key, kind) and value != value_at(document, key, _default_of(key)):
             raise ConfigError(
                 f"{where}: {key} is changed, but model.kind is {kind!r}, so it would change nothing. Set model.kind to "
                 f"{key.split('.')[1]!r} too, or leave it out."
@@ -185,7 +196,8 @@ def _default_of(key: str) -> Any:
     return KINDS_BY_NAME[kind].model_fields[name].default
 
 
-def _get(document: Mapping[str, Any], key: str, default: Any = None) -> Any:
+def value_at(document: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """The value that a document has at a whole key."""
     found: Any = document
     for name in key.split("."):
         if not isinstance(found, Mapping) or name not in found:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, PipelineError, ServiceError
@@ -9,7 +10,9 @@ from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+    from botocore.loaders import Loader
     from botocore.response import StreamingBody
+    from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or config/.env)"
@@ -37,7 +40,7 @@ def client(runtime: RuntimeSettings) -> "S3Client":
         s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,
     )
     try:
-        return boto3.client(
+        return boto3.Session(botocore_session=session()).client(
             "s3",
             endpoint_url=runtime.aws_endpoint_url or None,
             aws_access_key_id=runtime.aws_access_key_id,
@@ -51,6 +54,29 @@ def client(runtime: RuntimeSettings) -> "S3Client":
             f"the object store cannot be used with AWS_ENDPOINT_URL={runtime.aws_endpoint_url!r}, AWS_DEFAULT_REGION="
             f"{runtime.aws_default_region!r} and AWS_PROFILE: {error}"
         ) from None
+
+
+def session() -> "Session":
+    """A new session of botocore. What botocore's files say of S3 is read once per process, for all sessions: it takes
+    as long as twenty requests.
+    """
+    from botocore.session import Session
+
+    made = Session()
+    made.register_component("data_loader", _loader(made.get_config_variable("data_path")))
+    return made
+
+
+def read_descriptions() -> None:
+    """Read botocore's files for the sessions that this process, or a fork of it, makes later."""
+    session().create_client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106
+
+
+@cache
+def _loader(data_path: str | None) -> "Loader":
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def ensure_bucket(s3: Any, bucket: str, runtime: RuntimeSettings) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,9 @@ def project_content(project_dir: Path, sources: Sequence[str] = (), outputs: Col
     tracked = checkout.tracked if checkout else _listed(project_dir)
     linked = _Linked(project_dir)
     files.update(
-        path for path in tracked if _is_own(path) and not linked.is_behind(path) and _is_copied(project_dir / path)
+        path
+        for path in tracked - files
+        if _is_own(path) and not linked.is_behind(path) and _is_copied(project_dir / path)
     )
     for source in (*sources, *_variable_files(project_dir, files)):
         inside = _below(project_dir, source, set())
@@ -119,9 +122,11 @@ def _walk(project_dir: Path, folder: str, rules: tuple[_Rules, ...], files: set[
 
     :param folder: where to look, ``""`` or a path that ends in a slash.
     """
-    rules = (*rules, *_rules_in(project_dir, folder))
+    entries = _entries(project_dir / folder)
+    if any(entry.name == IGNORE_FILE for entry in entries):
+        rules = (*rules, *_rules_in(project_dir, folder))
     found = len(files) + len(folders)
-    for entry in _entries(project_dir / folder):
+    for entry in entries:
         path = f"{folder}{entry.name}"
         is_folder = entry.is_dir(follow_symlinks=False)  # a link to a folder is copied as a link
         if entry.name in NEVER_COPIED:
@@ -133,7 +138,7 @@ def _walk(project_dir: Path, folder: str, rules: tuple[_Rules, ...], files: set[
             if os.path.lexists(f"{entry.path}/.dvc"):  # a project of its own, whose stages are not ours
                 folders.append(f"{path}/.dvc")
             _walk(project_dir, f"{path}/", rules, files, folders)
-        elif _is_copied(Path(entry.path)):
+        elif _is_copied(entry):
             files.add(path)
     if folder and len(files) + len(folders) == found:
         folders.append(folder.rstrip("/"))
@@ -198,7 +203,8 @@ def _variable_files(project_dir: Path, files: Collection[str]) -> Iterator[str]:
                     yield path
 
 
-def _named_in(dvc_yaml: bytes) -> Iterator[str]:
+@lru_cache(maxsize=64)  # a task asks twice, and the process that it was forked from may have asked before
+def _named_in(dvc_yaml: bytes) -> tuple[str, ...]:
     """The files in all lists of ``vars``, with their keys (``file:key,key``)."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -206,18 +212,20 @@ def _named_in(dvc_yaml: bytes) -> Iterator[str]:
     try:
         waiting = [YAML(typ="safe", pure=True).load(dvc_yaml)]
     except (YAMLError, ValueError):
-        return  # DVC says what is wrong
+        return ()  # DVC says what is wrong
+    found: list[str] = []
     seen: set[int] = set()  # an anchor may hold itself
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict) and id(node) not in seen:
             seen.add(id(node))
             named = node.get("vars")
-            yield from (one for one in (named if isinstance(named, list) else []) if isinstance(one, str))
+            found += (one for one in (named if isinstance(named, list) else []) if isinstance(one, str))
             waiting += node.values()
+    return tuple(found)
 
 
-def _is_copied(path: Path) -> bool:
+def _is_copied(path: "Path | os.DirEntry[str]") -> bool:
     """Whether it is a file, or a link to a folder, which stays one."""
     try:
         return path.is_file() or (path.is_symlink() and path.is_dir())

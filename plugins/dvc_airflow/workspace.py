@@ -63,6 +63,7 @@ class Workspace:
         self.cache_dir = cache_dir
         self._config = DvcConfig(project_dir, remote_url, remote_options or {})
         self.path = Path()
+        self._made: set[Path] = set()  # its folders that project files are put into
         self._owner = -1
 
     def __enter__(self) -> Self:
@@ -117,9 +118,11 @@ class Workspace:
 
     def _put(self, name: str) -> None:
         source, target = self.project_dir / name, self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not self._is_own(target):  # it is there already, behind a link
-            return
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not self._is_own(target):  # it is there already, behind a link
+                return
+            self._made.add(target.parent)
         if (
             source.is_dir()
         ):  # a link to a folder stays one: to the copy if it led into the project, else to where it led

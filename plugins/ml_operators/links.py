@@ -1,12 +1,14 @@
 """Buttons on a task in the web UI. Airflow computes them in the worker, when the task has ended."""
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow.sdk import BaseOperatorLink
+from airflow.sdk import BaseOperatorLink, get_parsing_context
 from airflow.sdk.bases.xcom import BaseXCom
 
+from include.errors import ConfigError
 from include.mlflow_client import run_url, version_url
 from include.settings import RuntimeSettings, load_runtime_settings
 from include.store.stored_objects import object_path
@@ -16,11 +18,17 @@ if TYPE_CHECKING:
 
 AWS_CONSOLE = "https://s3.console.aws.amazon.com/s3"
 
+_pulled: dict[Any, dict[str, Any]] = {}
+
 
 def _returned(ti_key: "TaskInstanceKey") -> dict[str, Any]:
-    """What the task returned, or pushed before it was skipped; empty if it failed."""
-    found = BaseXCom.get_value(ti_key=cast("Any", ti_key), key=BaseXCom.XCOM_RETURN_KEY)
-    return found if isinstance(found, dict) else {}
+    """What the task returned, or pushed before it was skipped; empty if it failed. Pulled once for all its links."""
+    ti_id = getattr(ti_key, "id", None)  # another one for each try
+    if ti_id is None or ti_id not in _pulled:
+        _pulled.clear()
+        found = BaseXCom.get_value(ti_key=cast("Any", ti_key), key=BaseXCom.XCOM_RETURN_KEY)
+        _pulled[ti_id] = found if isinstance(found, dict) else {}
+    return _pulled[ti_id]
 
 
 class MlflowRunLink(BaseOperatorLink):
@@ -106,6 +114,23 @@ class ObjectLink(BaseOperatorLink):
                 bucket, _, prefix = str(operator.remote_url).removeprefix("s3://").partition("/")
                 return object_url(load_runtime_settings(), bucket, f"{prefix}/{object_path(out['md5'])}")
         return ""
+
+
+def store_links(*links: BaseOperatorLink) -> tuple[BaseOperatorLink, ...]:
+    """These links to the store; in a task none, if there is no console they could lead to.
+
+    The web UI knows the links by what the DAG processor parses. A task writes the address of each, by a request;
+    without a console that would be an empty text, for which the web UI shows as little as for none.
+    """
+    return links if not get_parsing_context().task_id or _has_console() else ()
+
+
+@cache
+def _has_console() -> bool:
+    try:
+        return bool(object_url(load_runtime_settings(), "bucket", ""))
+    except ConfigError:  # the task will say so
+        return True
 
 
 def object_url(runtime: RuntimeSettings, bucket: str, key: str) -> str:

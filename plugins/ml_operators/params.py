@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from airflow.sdk import Param
+from airflow.sdk import Param, get_parsing_context
 
 from include.settings import PipelineConfig
-from include.settings.config_file import PIPELINE, is_fixed
+from include.settings.config_file import PIPELINE, fields, is_fixed, value_at
 
 # What Airflow's form shows of a JSON schema; it ignores anyOf, and exclusive bounds are checked but not shown.
 SHOWN = (
@@ -23,6 +23,24 @@ SHOWN = (
 
 
 FORCE = "force"
+NOT_GIVEN = object()
+
+
+class KnownParam(Param):
+    """A value as tasks see it. The trigger form, and the task that reads the run's conf, have checked it by then.
+
+    Airflow copies all Params of a DAG for each of its operators, and checks all of them against their schemas in each
+    task. With those of the form that takes more time than the work of most tasks.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "KnownParam":
+        return self  # all that it is copied for belongs to the one task of this process
+
+    def resolve(self, value: Any = NOT_GIVEN, suppress_exception: bool = False) -> Any:
+        """The value, unchecked."""
+        if value is not NOT_GIVEN:
+            self.value = value
+        return self.value
 
 
 def trigger_form(config: PipelineConfig) -> dict[str, Param]:
@@ -42,7 +60,17 @@ def trigger_form(config: PipelineConfig) -> dict[str, Param]:
 
 def form_of(config: PipelineConfig, sections: Collection[str]) -> dict[str, Param]:
     """One Param per value of these sections that a run may change."""
+    if get_parsing_context().task_id:  # a task parses the DAG's file: nobody sees the form
+        return {key: KnownParam(value) for key, value in _plain_values(config, sections)}
     return {key: _param(key, value, schema) for key, value, schema in _values(config, sections)}
+
+
+def _plain_values(config: PipelineConfig, sections: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """The same values as `_values`, without the schema, which takes time to make."""
+    document = config.model_dump(mode="json")
+    for key in fields():
+        if key.partition(".")[0] in sections and not is_fixed(key):
+            yield key, value_at(document, key)
 
 
 def _values(config: PipelineConfig, sections: Collection[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:

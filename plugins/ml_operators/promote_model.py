@@ -16,7 +16,7 @@ from include.registry.gate import Verdict
 from include.registry.registry import Registry
 from include.report import render
 from ml_operators.assets import about_version, alias_of, champion_asset, emit
-from ml_operators.base import PipelineOperator, registry_of
+from ml_operators.base import PipelineOperator, cache_dir, registry_of
 from ml_operators.links import ModelVersionLink, ReportLink
 from ml_operators.notes import write_note
 from ml_operators.results import EvaluatedModel, RegisteredModel
@@ -61,7 +61,9 @@ class EvaluateModelOperator(PipelineOperator):
         write_note(context, f"{note}\n\n```\n{table}\n```")
         document = {**verdict.as_dict(), "table": table, "name": model.name}
         lineage.add(run, VERDICT, json.dumps(document, indent=2).encode())
-        html = render(manifest, document, lineage.objects_of(manifest))
+        cache = cache_dir()
+        kept = cache / "airflow" / "figures" if cache else None
+        html = render(manifest, document, lineage.objects_of(manifest), kept)
         lineage.add(run, REPORT, html.encode())
         with translated_errors(self.runtime):
             report = add_report(mlflow, manifest, verdict, html)

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 class ResolveConfigOperator(BaseOperator):
     """Lay the run's conf over config/config.yaml, fill in the run's date, pin the version of the source.
 
-    Returns a `ResolvedRun`, whole and with its fields as separate XComs.
+    Returns a `ResolvedRun`.
     """
 
     ui_color = "#e8f3d6"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(multiple_outputs=True, **kwargs)
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Resolve and check.

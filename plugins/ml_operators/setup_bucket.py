@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.store.client import ensure_bucket, translated_errors
 from ml_operators.base import PipelineOperator
-from ml_operators.links import StoreLink
+from ml_operators.links import StoreLink, store_links
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +18,9 @@ class SetupBucketOperator(PipelineOperator):
     Running it again changes nothing. Returns ``bucket``, ``endpoint`` and ``created``.
     """
 
-    operator_extra_links = (StoreLink(),)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.operator_extra_links = store_links(StoreLink())
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Make and try the bucket.
@@ -30,7 +32,7 @@ class SetupBucketOperator(PipelineOperator):
 
         runtime, bucket = self.runtime, self.pipeline_config.storage.bucket
         with translated_errors(runtime, f"storage.bucket: {bucket}"):
-            client: Any = StoreHook(runtime).get_conn()
+            client: Any = StoreHook(runtime, type(self).__name__).get_conn()
             created = ensure_bucket(client, bucket, runtime)
             client.list_objects_v2(Bucket=bucket, MaxKeys=1)
             client.put_object(Bucket=bucket, Key=PROBE, Body=b"")

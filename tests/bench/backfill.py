@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.datasets import load_iris
 
 from tests.bench.bench import START, Bench, edit
+from tests.bench.cost import cost
 from tests.support.deployment import new_deployment
 from tests.support.scheduler import Airflow, running_airflow
 
@@ -54,6 +55,7 @@ def backfill(bench: Bench, services: Mapping[str, Any]) -> None:
         bench.report.add(f"loop of dvc repro over {DAYS} dates, {name}", [theirs], "s")
         bench.report.add(f"backfill {name} / loop of dvc repro", [mine / theirs], "ratio")
     bench.report.add("backfill repeated / cold loop of dvc repro", [ours[1] / loop[0]], "ratio")
+    cost(bench, services)
 
 
 def one_backfill(airflow: Airflow, days: Sequence[date]) -> float:

@@ -19,6 +19,8 @@ TARGETS = {
     "backfill cold / loop of dvc repro": 0.7,
     "backfill repeated / loop of dvc repro": 0.2,
     "backfill repeated / cold loop of dvc repro": 0.2,
+    "repeated run / no-op run, wall": 1.5,
+    "repeated run / no-op run, CPU": 2.0,
     "parsing 300 stages, above an empty file": 0.3,
     "first page of `runs` over 1,000 runs": 1.0,
 }

@@ -38,7 +38,7 @@ def test_a_hostile_value_is_carried_as_data(deployment, pwned):
     (run,) = deployment.dag({"conf": {"data.target": column, "mlflow.experiment": experiment}})
 
     assert run["state"] == "success"
-    resolved = json.loads(json.dumps(run["xcoms"]["resolve_config:config"]))
+    resolved = json.loads(json.dumps(run["returned"]["resolve_config"]["config"]))
     assert (resolved["data"]["target"], resolved["mlflow"]["experiment"]) == (column, experiment)
     assert deployment.mlflow.get_experiment_by_name(experiment) is not None
     assert "resolve_config:pwned" not in run["xcoms"]

@@ -60,6 +60,12 @@ def test_numbers_are_read_as_dvc_reads_them():
     assert parse_yaml("a: 1e-4\nb: on\n", "x") == {"a": 1e-4, "b": "on"}
 
 
+def test_who_changes_what_was_read_changes_it_for_nobody_else():
+    parse_yaml("a: {b: [1]}", "x")["a"]["b"].append(2)
+
+    assert parse_yaml("a: {b: [1]}", "x") == {"a": {"b": [1]}}
+
+
 def test_what_is_dumped_reads_back_the_same(config_document):
     assert parse_yaml(dump_yaml(config_document), "x") == config_document
     assert list(parse_yaml(dump_yaml(config_document), "x")) == list(config_document)

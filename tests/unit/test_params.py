@@ -1,6 +1,8 @@
 """The trigger form, made from the model of the configuration."""
 
 import pytest
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import ParamValidationError
 
 from include.errors import ConfigError
@@ -109,3 +111,26 @@ def test_the_hyperparameters_of_each_kind_are_a_closed_part_of_the_form(form):
 def test_names_of_columns_are_a_list_that_may_be_empty(form, key):
     assert form[key].resolve(["a, b", "c"]) == ["a, b", "c"]
     assert form[key].resolve(None) is None
+
+
+def test_a_task_has_the_same_values_without_what_only_the_form_shows(form, config_document, monkeypatch):
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "setup_bucket")
+    known = trigger_form(validate_config(config_document))
+
+    assert {key: param.resolve() for key, param in known.items()} == {
+        key: param.resolve() for key, param in form.items()
+    }
+    assert not any(param.schema for key, param in known.items() if key != FORCE)
+
+
+def test_in_a_task_the_values_of_the_run_stand_in_place_of_the_files(config_document, monkeypatch):
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "t")
+    with DAG("d", params=trigger_form(validate_config(config_document)), schedule="@daily") as dag:
+        task = BaseOperator(task_id="t")
+    conf = {"split.test_size": 0.5, "model": {"kind": "random_forest"}}
+
+    seen = process_params(dag, task, conf, suppress_exception=False)
+
+    assert seen["split.test_size"] == 0.5
+    assert seen["data.target"] == config_document["data"]["target"]
+    assert seen["model"] == {"kind": "random_forest"}

@@ -107,9 +107,10 @@ def test_the_amazon_providers_hook_has_them():
     runtime = RuntimeSettings(
         aws_access_key_id="a", aws_secret_access_key="b", store_connect_timeout=3, store_read_timeout=4
     )
-    config = StoreHook(runtime).get_conn().meta.config
+    config = StoreHook(runtime, "SetupBucketOperator").get_conn().meta.config
 
     assert (config.connect_timeout, config.read_timeout) == (3, 4)
+    assert "Caller/SetupBucketOperator" in config.user_agent_extra
 
 
 def test_an_http_source_has_them(silent, tmp_path):
