@@ -88,6 +88,18 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
     return str(answer["model_version"]["version"]) if answer is not None else None
 
 
+def aliases_of_version(runtime: RuntimeSettings, name: str, version: str) -> list[str]:
+    """The aliases of a version; none if it is gone. Without MLflow's own client.
+
+    :raises AccessError, ServiceError: as for `deleted_run`.
+    """
+    if not _is_server(runtime):
+        with translated_errors(runtime):
+            return list(connect(runtime).get_model_version(name, version).aliases)
+    answer = _get(runtime, "api/2.0/mlflow/model-versions/get", {"name": name, "version": version})
+    return list(answer["model_version"].get("aliases", ())) if answer is not None else []
+
+
 def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
     """The version of a registered model that has the alias; None if no version has it, or there is no such model."""
     from mlflow.exceptions import MlflowException

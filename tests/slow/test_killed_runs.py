@@ -29,7 +29,7 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def test_no_process_is_left_however_a_run_ends(home, number, victim):
     conf = {"model": {"C": 1.5 + number + len(victim)}}  # not trained before
     front = home.start("run", CONF=json.dumps(conf))
-    services = ("postgres -D", "bin/weed -", "mlflow server", "-m include.stages.train_and_evaluate")
+    services = ("postgres -D", "bin/weed -", "embedded.mlflow_server", "-m include.stages.train_and_evaluate")
     below = descendants_with(front, *services, detail=home.logs)
     worker = next(process for process in below if process.ppid() == front.pid)
     home.see_sockets(below)
@@ -46,7 +46,9 @@ def test_no_process_is_left_however_a_run_ends(home, number, victim):
 
 def test_a_run_after_one_that_was_killed_succeeds(home):
     front = home.start("run")
-    below = descendants_with(front, "postgres -D", "bin/weed -", "mlflow server", "dags test", detail=home.logs)
+    below = descendants_with(
+        front, "postgres -D", "bin/weed -", "embedded.mlflow_server", "ml_operators.dag_test", detail=home.logs
+    )
     for process in (front, *below):  # all at once, as a machine that loses its power
         process.kill()
     front.communicate(timeout=PATIENCE)

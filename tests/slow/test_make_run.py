@@ -32,7 +32,7 @@ def home(copy_project: Callable[[], Path]) -> Home:
 def interrupted(home: Home) -> dict[str, Any]:
     """Ctrl-C in the first stage of the very first run, beside which another one was tried."""
     front = home.start("run")
-    services = ("postgres -D", "bin/weed -", "mlflow server")
+    services = ("postgres -D", "bin/weed -", "embedded.mlflow_server")
     descendants_with(front, *services, detail=home.logs)
     refused = home.run("run")
     below = descendants_with(front, *services, "-m include.stages.get_data", detail=home.logs)

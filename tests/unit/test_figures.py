@@ -1,6 +1,9 @@
 """The figures: what they show of the tables read back from CSV, whatever classes and features are called."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from include.stages import plots
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = ("_hidden", r"$\frac$", "a$b$c", "<b>&amp;", "1")
 
 
@@ -36,6 +40,21 @@ def drawn_texts(figure) -> list[str]:
 
     figure.savefig(io.BytesIO(), format="png")
     return [text.get_text().replace(r"\$", "$") for text in figure.findobj(Text)]
+
+
+def test_to_draw_them_for_a_report_takes_no_import_of_scikit_learn():
+    code = """if True:
+        import sys
+        import pandas as pd
+        from include.stages import plots
+        plots.svg(plots.confusion_figure(pd.DataFrame({"actual": ["a", "b"], "predicted": ["a", "a"]})))
+        rates = {"class": "a", "false_positive_rate": [0, 1], "true_positive_rate": [0, 1]}
+        plots.svg(plots.roc_figure(pd.DataFrame(rates)))
+        print([name for name in ("sklearn", "matplotlib.pyplot") if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
 
 
 def test_the_confusion_matrix_counts_each_pair_of_classes():

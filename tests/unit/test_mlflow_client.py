@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from include.errors import AccessError, PipelineError, ServiceError
-from include.mlflow_client import champion_version, deleted_run, server_version, translated_errors
+from include.mlflow_client import aliases_of_version, champion_version, deleted_run, server_version, translated_errors
 from include.settings import RuntimeSettings
 
 
@@ -38,7 +38,12 @@ def answering(status: int) -> Iterator[RuntimeSettings]:
 @pytest.mark.parametrize(("status", "kind"), [(401, AccessError), (403, ServiceError), (500, ServiceError)])
 @pytest.mark.parametrize(
     "ask",
-    [server_version, lambda runtime: deleted_run(runtime, "0" * 32), lambda runtime: champion_version(runtime, "m")],
+    [
+        server_version,
+        lambda runtime: deleted_run(runtime, "0" * 32),
+        lambda runtime: champion_version(runtime, "m"),
+        lambda runtime: aliases_of_version(runtime, "m", "1"),
+    ],
 )
 def test_our_own_requests(ask: Callable[[RuntimeSettings], object], status: int, kind: type[PipelineError]):
     with answering(status) as runtime, pytest.raises(kind, match=r"MLflow at http://127\.0\.0\.1:\d+") as caught:

@@ -118,7 +118,7 @@ def _status(state: State) -> int:
 
 
 def _airflow(port: int) -> str:
-    from include.services.embedded.services import http_ok
+    from include.services.embedded.waiting import http_ok
 
     url = f"http://{HOST}:{port}"
     return f"{url} (user admin)" if http_ok(f"{url}/api/v2/monitor/health") else f"{url} (is starting)"

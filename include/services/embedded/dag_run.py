@@ -1,13 +1,18 @@
-"""``airflow dags test ml_pipeline`` as a child process, its log shown as progress."""
+"""A run of a DAG in a child process (`ml_operators.dag_test`), its log shown as progress."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from include.services.embedded.environment import with_plugins
+from include.services.embedded.guard import end_descendants
 from include.services.embedded.task_logs import TaskLogs
 
 RUN_ID = re.compile(r"\[DAG TEST\] running task <TaskInstance: \S+ (\S+) |DagRun Finished:.*?\brun_id=([^,]+),")
@@ -26,21 +31,47 @@ class DagRun:
     last_lines: list[str] = field(default_factory=list)
 
 
-def run_dag(dag_id: str, conf: str | None, environment: dict[str, str], log: Path) -> DagRun:
-    """Run the DAG once, in the foreground; the whole log goes to a file, the essence to stdout."""
-    command = ["airflow", "dags", "test", dag_id, *(["--conf", conf] if conf else [])]
-    environment = {**environment, "AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    follower = Follower(dag_id, TaskLogs(Path(environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])))
-    run = follower.run
-    run.log = str(log)
-    with open(log, "w", encoding="utf-8") as whole:
-        for event in _events(process, whole, run):
-            follower.note(event)
-    run.succeeded = process.wait() == 0
-    return run
+@contextmanager
+def dag_process(dag_id: str, environment: dict[str, str], log: Path) -> "Iterator[DagProcess]":
+    """Start what runs the DAG once: it gets ready, and waits. It ends with the block.
+
+    :param log: a file for all that it logs.
+    """
+    command = [sys.executable, "-m", "ml_operators.dag_test", dag_id]
+    environment = {**with_plugins(environment), "AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONWARNINGS": "ignore"}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield DagProcess(process, dag_id, TaskLogs(Path(environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])), log)
+        finally:
+            if process.poll() is None:  # we were interrupted: a training can still close its MLflow run
+                end_descendants(process.pid)
+            process.terminate()
+
+
+class DagProcess:
+    """The process that runs a DAG."""
+
+    def __init__(self, process: "subprocess.Popen[str]", dag_id: str, logs: TaskLogs, log: Path) -> None:
+        self._process, self._follower, self._log = process, Follower(dag_id, logs), log
+        self._stdin = process.stdin.fileno() if process.stdin else -1
+
+    def run(self, conf: str | None) -> DagRun:
+        """Run the DAG; the whole log goes to the file, the essence to stdout.
+
+        :param conf: of the run, as JSON.
+        """
+        run = self._follower.run
+        run.log = str(self._log)
+        told = json.dumps(json.loads(conf or "null")) + "\n"  # in one line
+        with suppress(BrokenPipeError):  # it has ended already: why is in what it printed
+            os.write(self._stdin, told.encode())
+        with open(self._log, "w", encoding="utf-8") as whole:
+            for event in _events(self._process, whole, run):
+                self._follower.note(event)
+        run.succeeded = self._process.wait() == 0
+        return run
 
 
 def _events(process: "subprocess.Popen[str]", whole: IO[str], run: DagRun) -> Iterator[dict[str, Any]]:
@@ -57,7 +88,7 @@ def _events(process: "subprocess.Popen[str]", whole: IO[str], run: DagRun) -> It
 
 
 class Follower:
-    """Reads the log of ``airflow dags test``: updates ``run``, prints what a person wants to see, keeps tasks' logs."""
+    """Reads the log of ``dag.test()``: updates ``run``, prints what a person wants to see, keeps tasks' logs."""
 
     def __init__(self, dag_id: str, logs: TaskLogs) -> None:
         self.run = DagRun()

@@ -68,6 +68,11 @@ def process_environment(state: State, addresses: Mapping[str, Any]) -> dict[str,
     return {**inherited, **variables(state, addresses)}
 
 
+def with_plugins(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Python that runs a module of the folder ``plugins``."""
+    return {**environment, "PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], str(PROJECT_DIR / "plugins")])}
+
+
 def shell_exports(state: State, addresses: Mapping[str, Any]) -> str:
     """`variables` as lines that a POSIX shell evaluates."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(state, addresses).items())

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from include.checkout import materialise
@@ -10,12 +11,12 @@ from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
 from include.lineage.lineage_store import LineageStore, RunKey
-from include.lineage.manifest import Manifest
-from include.mlflow_client import CHAMPION, connect, versions_of_run
+from include.lineage.manifest import Manifest, ModelVersion
+from include.mlflow_client import CHAMPION, aliases_of_version
 from include.registry.gate import why_not_champion
 from include.services.embedded import served_run
-from include.services.embedded.dag_run import DagRun, brief, run_dag
-from include.services.embedded.deployment import running
+from include.services.embedded.dag_run import DagRun, brief, dag_process
+from include.services.embedded.deployment import starting
 from include.services.embedded.environment import process_environment
 from include.services.embedded.state import State
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
@@ -39,22 +40,27 @@ def run(state: State) -> int:
     there = state.running()
     if there is None:
         print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
-    with state.run_is_going(), running(state, "run") as addresses:
-        environment = process_environment(state, addresses)
-        os.environ.update(environment)
-        if there and there["mode"] == "serve":
-            print(f"Running the DAG {DAG_ID} in the Airflow of `make serve`:", flush=True)
-            result = served_run.run_dag(DAG_ID, conf, state, addresses)
-        else:
-            print(f"Running the DAG {DAG_ID}:", flush=True)
-            result = run_dag(DAG_ID, conf, environment, state.log(DAG_ID))
-        if not result.succeeded or not result.run_id:
-            _explain_failure(result)
-            return 1
-        lineage, key = LineageStore(config, load_runtime_settings()), RunKey(DAG_ID, result.run_id)
-        manifest = lineage.read(key)
-        changed = materialise(PROJECT_DIR, manifest.lock, environment)
-        print(_summary(config, load_runtime_settings(), manifest, lineage.verdict(key), list(changed)))
+    with ThreadPoolExecutor(1) as beside:  # DVC needs no service: they end meanwhile
+        with state.run_is_going(), starting(state, "run") as (addresses, wait):
+            environment = process_environment(state, addresses)
+            os.environ.update(environment)
+            if there and there["mode"] == "serve":
+                print(f"Running the DAG {DAG_ID} in the Airflow of `make serve`:", flush=True)
+                result = served_run.run_dag(DAG_ID, conf, state, addresses)
+            else:
+                with dag_process(DAG_ID, environment, state.log(DAG_ID)) as process:
+                    wait()
+                    print(f"Running the DAG {DAG_ID}:", flush=True)
+                    result = process.run(conf)
+            if not result.succeeded or not result.run_id:
+                _explain_failure(result)
+                return 1
+            lineage, key = LineageStore(config, load_runtime_settings()), RunKey(DAG_ID, result.run_id)
+            manifest = lineage.read(key)
+            changed = beside.submit(materialise, PROJECT_DIR, manifest.lock, environment)
+            lines = _summary(config, load_runtime_settings(), manifest, lineage.verdict(key))
+        lines["dvc status"] = _status(config, manifest, list(changed.result()))
+    print("\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items()))
     return 0
 
 
@@ -91,12 +97,11 @@ def _summary(
     runtime: RuntimeSettings,
     manifest: Manifest,
     verdict: Mapping[str, Any] | None,
-    changed: list[str],
-) -> str:
+) -> dict[str, str]:
     mlflow_run, metrics = manifest.mlflow_run, manifest.metrics
     executed = [record.stage for record in manifest.stages if record.outcome == "executed"]
     rest = [record.stage for record in manifest.stages if record.outcome != "executed"]
-    lines = {
+    return {
         "run": manifest.airflow.run_id,
         "stages": "; ".join(
             ([f"executed: {', '.join(executed)}"] if executed else [])
@@ -105,13 +110,11 @@ def _summary(
         "metrics": ", ".join(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
         ),
-        "model": _model(config, runtime, mlflow_run["run_id"], verdict),
+        "model": _model(runtime, manifest.model, verdict),
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
         "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
-        "dvc status": _status(config, manifest, changed),
     }
-    return "\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items())
 
 
 def _status(config: PipelineConfig, manifest: Manifest, changed: list[str]) -> str:
@@ -125,16 +128,14 @@ def _status(config: PipelineConfig, manifest: Manifest, changed: list[str]) -> s
     return f"changed: {', '.join(changed)}{why}"
 
 
-def _model(
-    config: PipelineConfig, runtime: RuntimeSettings, mlflow_run_id: str, verdict: Mapping[str, Any] | None
-) -> str:
+def _model(runtime: RuntimeSettings, model: ModelVersion | None, verdict: Mapping[str, Any] | None) -> str:
     """The version, its alias, and why that is not `champion`."""
-    mlflow, name = connect(runtime), config.registry.model_name
-    versions = versions_of_run(mlflow, name, mlflow_run_id)
-    if not versions:
-        raise PipelineError(f"no version of {name} belongs to MLflow run {mlflow_run_id}, though the run succeeded.")
-    aliases = mlflow.get_model_version(name, versions[0]).aliases
-    shown = f"{name} version {versions[0]}, " + (f"alias {', '.join(aliases)}" if aliases else f"not {CHAMPION}")
+    if model is None:
+        raise PipelineError("the run registered no model, though it succeeded.")
+    aliases = aliases_of_version(runtime, model.name, model.version)
+    shown = f"{model.name} version {model.version}, " + (
+        f"alias {', '.join(aliases)}" if aliases else f"not {CHAMPION}"
+    )
     why = why_not_champion(verdict) if verdict and CHAMPION not in aliases else None
     return f"{shown}: {why}" if why else shown
 

@@ -11,8 +11,8 @@ from honcho.printer import Printer
 from include.errors import ServiceError
 from include.services.embedded.deployment import Addresses, running
 from include.services.embedded.environment import process_environment
-from include.services.embedded.services import wait_for_http
 from include.services.embedded.state import HOST, State
+from include.services.embedded.waiting import wait_for_http
 from include.settings import PROJECT_DIR
 
 AIRFLOW_PORT = 8080

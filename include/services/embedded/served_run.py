@@ -13,8 +13,8 @@ from urllib.parse import quote
 from include.errors import ConfigError, PipelineError, ServiceError
 from include.services.embedded.dag_run import DagRun, cause_of, print_failure, print_progress, print_success
 from include.services.embedded.guard import Interrupted
-from include.services.embedded.services import wait_for_http
 from include.services.embedded.state import HOST, State
+from include.services.embedded.waiting import wait_for_http
 
 PARSE_TIMEOUT = 90  # seconds until the DAG processor of an Airflow that has just started has read the DAG
 QUEUED_TOO_LONG = 15  # seconds after which a run that has not begun needs an explanation

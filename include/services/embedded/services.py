@@ -1,22 +1,22 @@
-"""The embedded services themselves: PostgreSQL, SeaweedFS and an MLflow server, each started until it answers."""
+"""The embedded services themselves: PostgreSQL, SeaweedFS and an MLflow server."""
 
 import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from include.errors import PipelineError, ServiceError
 from include.services.embedded.guard import end_descendants
 from include.services.embedded.state import HOST, State, choose_port, free_ports
+from include.services.embedded.waiting import Service, http_ok, listens
 from include.settings import load_runtime_settings
 
-START_TIMEOUT = 90  # seconds; a busy machine of two cores needs about ten
 SOCKET_PATH = 100  # characters; Linux allows 107
 DATABASES = ("airflow", "mlflow")
 # All ports that `weed mini` opens beside S3's own: two stores on one machine must not meet.
@@ -114,11 +114,8 @@ def _forget_killed_server(file: Path) -> None:
 
 
 @contextmanager
-def object_store(state: State) -> Iterator[str]:
-    """Run SeaweedFS with the generated credentials.
-
-    :return: its S3 endpoint.
-    """
+def object_store(state: State) -> Iterator[Service]:
+    """Run SeaweedFS with the generated credentials; its address is that of S3."""
     port = choose_port("STORE_PORT")
     others = dict(zip(STORE_PORTS, free_ports(len(STORE_PORTS)), strict=True))
     folder = state.root / "store"
@@ -135,6 +132,7 @@ def object_store(state: State) -> Iterator[str]:
         *(f"-{flag}={number}" for flag, number in others.items()),
         "-s3.localSocket=s3.sock",  # in its working directory: a path of any length will do
         "-filer.localSocket=filer.sock",
+        "-volume.preStopSeconds=0",  # there is no other volume server that would have to take over
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-admin.ui=false",
@@ -150,43 +148,33 @@ def object_store(state: State) -> Iterator[str]:
     }
     endpoint = f"http://{HOST}:{port}"
     with _running(state, "store", command, environment, folder) as process:
-        _wait("the object store", process, state.log("store"), lambda: _store_answers(endpoint, secrets))
-        yield endpoint
+        answers = partial(_store_answers, endpoint, secrets)
+        yield Service("the object store", endpoint, process, state.log("store"), answers)
 
 
 @contextmanager
-def mlflow_server(state: State, database: str, default_port: int | None) -> Iterator[str]:
+def mlflow_server(state: State, database: str, default_port: int | None) -> Iterator[Service]:
     """Run an MLflow server.
 
     :param database: SQLAlchemy address of its database.
-    :return: its address; it may not answer yet, see `wait_for_mlflow`.
     """
     port = choose_port("MLFLOW_PORT", default_port)
     command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", database),
-        *("--artifacts-destination", str(state.root / "mlflow-artifacts")),
-        *("--allowed-hosts", f"{HOST}:*,localhost:*"),
+        *(sys.executable, "-m", "include.services.embedded.mlflow_server", "--host", HOST, "--port", str(port)),
+        *("--artifacts", str(state.root / "mlflow-artifacts")),
     ]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_", "MLFLOW_"))},
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:*,localhost:*",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 GB of memory for something not used here
     }
+    address = f"http://{HOST}:{port}"
     with _running(state, "mlflow", command, environment) as process:
-        yield f"http://{HOST}:{port}"
+        yield Service("MLflow", address, process, state.log("mlflow"), lambda: http_ok(f"{address}/health"))
         if process.poll() is not None:
             raise ServiceError(f"MLflow ended unexpectedly; see {state.log('mlflow')}.")
-
-
-def wait_for_mlflow(state: State, address: str) -> None:
-    """Wait until the MLflow server answers."""
-    _wait("MLflow", None, state.log("mlflow"), lambda: http_ok(f"{address}/health"))
-
-
-def wait_for_http(what: str, address: str, log: Path) -> None:
-    """Wait until a server answers with success."""
-    _wait(what, None, log, lambda: http_ok(address))
 
 
 @contextmanager
@@ -216,17 +204,9 @@ def _log(state: State, name: str) -> IO[bytes]:
     return open(file, "wb")
 
 
-def _wait(what: str, process: "subprocess.Popen[bytes] | None", log: Path, ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + START_TIMEOUT
-    while not ready():
-        if process is not None and process.poll() is not None:
-            raise ServiceError(f"{what} ended immediately; see {log}.")
-        if time.monotonic() > end:
-            raise ServiceError(f"{what} did not answer within {START_TIMEOUT} s; see {log}.")
-        time.sleep(0.1)
-
-
 def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
+    if not listens(endpoint):
+        return False  # to make a client takes longer
     from botocore.exceptions import BotoCoreError, ClientError
 
     from include.store.client import client
@@ -240,16 +220,6 @@ def _store_answers(endpoint: str, secrets: dict[str, str]) -> bool:
         client(runtime).list_buckets()
         return True
     except (BotoCoreError, ClientError):
-        return False
-
-
-def http_ok(address: str) -> bool:
-    """Whether a server answers with success."""
-    import requests
-
-    try:
-        return requests.get(address, timeout=2).ok
-    except requests.RequestException:
         return False
 
 

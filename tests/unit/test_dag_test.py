@@ -1,0 +1,46 @@
+"""The process in which `make run` runs the DAG: it waits until it is told to begin, and says why it cannot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOOD = "from airflow.sdk import DAG\nDAG('good', schedule=None)\n"
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Run it for a DAG, with this on stdin; there is no database, so that a run would fail with a traceback."""
+
+    def started(dag_id: str, told: str) -> "subprocess.CompletedProcess[str]":
+        (tmp_path / "good.py").write_text(GOOD)
+        (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
+        env = {
+            "AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "ml_operators.dag_test", dag_id]
+        return subprocess.run(command, env=env, cwd=tmp_path, input=told, capture_output=True, text=True)
+
+    return started
+
+
+def test_nothing_runs_if_who_started_it_gives_up(started):
+    done = started("good", "")
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "said"), [("other", "/other.py has no DAG other"), ("bad", "No module named 'no_such_module'")]
+)
+def test_it_says_why_there_is_no_dag(started, dag_id, said):
+    done = started(dag_id, "null\n")
+
+    assert done.returncode == 1
+    assert said in done.stdout
