@@ -13,6 +13,7 @@ from tests.bench.parsing import parsing
 from tests.bench.past_runs import past_runs
 from tests.bench.report import RESULTS, Report
 from tests.bench.size import size
+from tests.bench.streams import streams
 from tests.support.copies import ROOT, copy_of_project
 from tests.support.deployment import new_deployment
 from tests.support.shared_services import running_services
@@ -33,6 +34,7 @@ def main() -> None:
                 "past_runs": past_runs,
                 "parsing": parsing,
                 "size": size,
+                "streams": streams,
                 "backfill": partial(backfill, services=services),
             }
             for name in sys.argv[1:] or works:

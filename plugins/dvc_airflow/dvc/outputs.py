@@ -123,4 +123,5 @@ def push_outputs(objects: Objects, outs: Iterable["Output"]) -> dict[str, int]:
     for out in outs:
         with attributed_to(out):
             objects.push(objects.of(out))
+    objects.remote.clear_uploads()
     return dict(objects.remote.sizes)

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
+WATCH_SECONDS = 5
+SILENT_PROBES = 2  # after so many without an answer, the remote counts as silent
 ATTEMPTS = "AWS_MAX_ATTEMPTS"
+CLIENTS = ("botocore", "aiobotocore", "aiohttp", "obstore")  # whose errors mean that a remote failed
 UNREACHABLE = re.compile(
     r"could ?n.t connect|connect timeout|read timeout|timed out|cannot connect|EndpointConnectionError"
     r"|connection (refused|reset|was closed|aborted|lost)|temporary failure in name resolution|server disconnected",
@@ -98,6 +102,37 @@ def probe(repo: "Repo") -> None:
         odb.fs.exists(odb.fs.join(odb.path, "probe"))
 
 
+@contextmanager
+def watched(repo: "Repo", end: Callable[[], object]) -> Iterator[None]:
+    """Ask the remote now and then, while the block works with it, and end that work when it is silent.
+
+    :param end: makes the block raise; called from another thread.
+    :raises RemoteError: the remote fell silent, and the block failed.
+    """
+    stop = Event()
+    failures: list[RemoteError] = []
+
+    def watch() -> None:
+        while len(failures) < SILENT_PROBES and not stop.wait(WATCH_SECONDS):
+            try:
+                probe(repo)
+                failures.clear()
+            except RemoteError as error:
+                failures.append(error)
+        if len(failures) == SILENT_PROBES:
+            end()
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    except Exception:
+        if len(failures) == SILENT_PROBES:
+            raise failures[-1] from None
+        raise
+    finally:
+        stop.set()
+
+
 class RemoteFolder:
     """Small files in the remote, for tasks that share no cache; a `dvc_airflow.history.Folder`."""
 
@@ -137,7 +172,7 @@ def _translated(error: BaseException, where: str) -> RemoteError | None:
     text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
     if any(isinstance(one, PermissionError) and one.filename is None for one in chain) or REFUSED.search(text):
         return RemoteRefusedError(f"the DVC remote {where} refuses the credentials ({_line(error)}). Check them.")
-    foreign = any(type(one).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp") for one in chain)
+    foreign = any(type(one).__module__.partition(".")[0] in CLIENTS for one in chain)
     timed_out = any(isinstance(one, ConnectionError | TimeoutError) for one in chain)
     if foreign or timed_out or UNREACHABLE.search(text):
         return RemoteError(f"the DVC remote {where} does not answer ({_line(error)}). Is it running?")

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dvc_airflow.dvc.cache import Cache, content_hash
 from dvc_airflow.dvc.object import Object
-from dvc_airflow.dvc.remote import remote_odb, translated_errors
+from dvc_airflow.dvc.remote import remote_odb, translated_errors, watched
+from dvc_airflow.dvc.s3 import s3_client
+from dvc_airflow.dvc.streams import Streams
+from dvc_airflow.dvc.transfer import REQUESTS_AT_ONCE, DvcTransfer, Found, Transfer
+from dvc_airflow.dvc.uploads import clear_uploads
 from dvc_airflow.files import state_of
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
-REQUESTS_AT_ONCE = 16
 # A remote keeps its objects in 256 folders, by the hash's first byte: from here on, listing those is less to ask.
 LIST_FROM = 256
 
@@ -25,6 +27,8 @@ class RemoteObjects:
     def __init__(self, repo: "Repo", cache: Cache) -> None:
         self._repo, self._cache = repo, cache
         self._odbs: dict[tuple[str | None, str], HashFileDB] = {}
+        self._transfers: dict[tuple[str | None, str], Transfer] = {}
+        self._there: dict[tuple[str | None, str], set[str]] = {}  # paths of objects that were found to be right
         self._etag_is_md5 = True
         #: bytes of the objects that were found to be there, by hash
         self.sizes: dict[str, int] = {}
@@ -38,12 +42,15 @@ class RemoteObjects:
         if not wanted:
             return []
         with translated_errors(self._repo):
-            found = [
-                info
-                for key in dict.fromkeys((one.remote, one.algorithm) for one in wanted)
-                for info in self._infos([one for one in wanted if (one.remote, one.algorithm) == key])
-            ]
-            return [one for one, info in found if not self._is_right(one, info)]
+            missing = []
+            for key, some in _by_remote(wanted).items():
+                there = self._there.setdefault(key, set())
+                for one, info in self._infos(some):
+                    if self._is_right(one, info):
+                        there.add(self._path(one))
+                    else:
+                        missing.append(one)
+            return missing
 
     def fetch(self, objects: list[Object]) -> list[Object]:
         """Fetch objects into the cache. Not by DVC's own transfer: that tries all before it gives up on a remote.
@@ -53,28 +60,43 @@ class RemoteObjects:
         """
         with translated_errors(self._repo):
             for one in objects:
-                self._odb(one)
+                self._transfer(one)
             with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
                 fetched = list(pool.map(self._fetch, objects))
         return [one for one, there in zip(objects, fetched, strict=True) if not there]
 
-    def put(self, objects: list[Object]) -> None:
-        """Put objects from the cache into the remote, over what may lie there. Lists of folders come last."""
+    def stream(self, objects: list[Object]) -> None:
+        """Put objects from the cache into remotes that we have a client of our own for; leave the others to DVC.
 
-        def put(one: Object) -> None:
-            remote = self._odb(one)
-            if self._cache.has(one):
-                path = remote.oid_to_path(one.oid)
-                remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
-                remote.fs.put_file(self._cache.path(one), path)
-
+        :raises RemoteError: the remote does not answer.
+        """
         with translated_errors(self._repo):
+            self.put([one for one in objects if isinstance(self._transfer(one), Streams)])
+
+    def put(self, objects: list[Object]) -> None:
+        """Put objects from the cache into the remote, over what may lie there. Lists of folders come last.
+
+        :raises RemoteError: the remote does not answer, or falls silent.
+        """
+        with translated_errors(self._repo):
+            with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+                intact = [one for one, has in zip(objects, pool.map(self._cache.has, objects), strict=True) if has]
             for is_list in (False, True):
-                batch = [one for one in objects if one.oid.endswith(".dir") is is_list]
-                for one in batch:
-                    self._odb(one)
-                with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-                    list(pool.map(put, batch))
+                batch = [one for one in intact if one.oid.endswith(".dir") is is_list]
+                for some in _by_remote(batch).values():
+                    transfer, files = (
+                        self._transfer(some[0]),
+                        [(self._cache.path(one), self._path(one)) for one in some],
+                    )
+                    with watched(self._repo, transfer.end):
+                        transfer.put(files)
+
+    def clear_uploads(self) -> None:
+        """Abort multipart uploads of objects that were found to be there: an earlier task was killed at those."""
+        with translated_errors(self._repo):
+            for key, paths in self._there.items():
+                if self._odbs[key].fs.protocol == "s3":
+                    clear_uploads(self._odbs[key].fs.fs, self._odbs[key].path, paths)
 
     def _odb(self, one: Object) -> "HashFileDB":
         key = (one.remote, one.algorithm)
@@ -82,53 +104,55 @@ class RemoteObjects:
             self._odbs[key] = remote_odb(self._repo, one.remote, one.algorithm)
         return self._odbs[key]
 
+    def _transfer(self, one: Object) -> Transfer:
+        key = (one.remote, one.algorithm)
+        if key not in self._transfers:
+            odb = self._odb(one)
+            client = s3_client(odb.fs, odb.path)
+            self._transfers[key] = Streams(client) if client else DvcTransfer(odb.fs)
+        return self._transfers[key]
+
+    def _path(self, one: Object) -> str:
+        return str(self._odb(one).oid_to_path(one.oid))
+
     def _fetch(self, one: Object) -> bool:
-        remote = self._odb(one)
         try:
             with self._cache.adding(one) as part:
-                remote.fs.get_file(remote.oid_to_path(one.oid), str(part))
+                self._transfer(one).get(self._path(one), part)
         except FileNotFoundError:
             return False
         return True
 
-    def _infos(self, objects: list[Object]) -> list[tuple[Object, dict[str, Any] | None]]:
+    def _infos(self, objects: list[Object]) -> list[tuple[Object, Found | None]]:
         """What one remote says of each object; None if it has none."""
-        remote = self._odb(objects[0])
-        paths = {one: remote.oid_to_path(one.oid) for one in objects}
-        fs: Any = getattr(remote.fs, "fs", None)
-
-        def info(path: str) -> dict[str, Any] | None:
-            try:
-                return dict(remote.fs.info(path))
-            except FileNotFoundError:
-                return None
-
-        def listing(folder: str) -> dict[str, dict[str, Any]]:
-            with suppress(FileNotFoundError):
-                return dict(fs.find(folder, detail=True))
-            return {}
-
+        transfer = self._transfer(objects[0])
+        paths = {one: self._path(one) for one in objects}
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            if len(objects) < LIST_FROM or remote.fs.protocol == "local":
-                return list(zip(paths, pool.map(info, paths.values()), strict=True))
-            folders = {remote.fs.parent(path) for path in paths.values()}
-            known = {path: one for part in pool.map(listing, folders) for path, one in part.items()}
+            if len(objects) < LIST_FROM or not transfer.is_listed:
+                return list(zip(paths, pool.map(transfer.info, paths.values()), strict=True))
+            folders = {path.rpartition("/")[0] for path in paths.values()}
+            known = {path: one for part in pool.map(transfer.listing, folders) for path, one in part.items()}
         return [(one, known.get(path)) for one, path in paths.items()]
 
-    def _is_right(self, one: Object, info: dict[str, Any] | None) -> bool:
+    def _is_right(self, one: Object, info: Found | None) -> bool:
         if info is None:
             return False
         cached = state_of(self._cache.path(one))
         size = cached[0] if cached else one.size
-        if size is not None and info.get("size") not in (None, size):
+        if size is not None and info.size not in (None, size):
             return False
-        self.sizes[one.oid] = info.get("size") or 0
-        etag = str(info.get("ETag", "")).strip('"')
-        if not self._etag_is_md5 or len(etag) != 32 or etag == one.hash or one.algorithm != "md5":
+        self.sizes[one.oid] = info.size or 0
+        if not self._etag_is_md5 or len(info.etag) != 32 or info.etag == one.hash or one.algorithm != "md5":
             return True
         # Not the md5: corrupted, or a store whose ETags are something else (encryption with a customer's key).
-        remote = self._odb(one)
-        if content_hash(remote, remote.oid_to_path(one.oid)) != one.hash:
+        if content_hash(self._odb(one), self._path(one)) != one.hash:
             return False
         self._etag_is_md5 = False
         return True
+
+
+def _by_remote(objects: Iterable[Object]) -> dict[tuple[str | None, str], list[Object]]:
+    found: dict[tuple[str | None, str], list[Object]] = {}
+    for one in objects:
+        found.setdefault((one.remote, one.algorithm), []).append(one)
+    return found
