@@ -61,14 +61,12 @@ def test_the_rule_that_failed_or_the_reason_of_the_note_is_given(given, said):
         (["champion"], "m version 2, alias champion"),
     ],
 )
-def test_the_last_lines_of_make_run_say_it(monkeypatch, config_document, aliases, said):
-    config_document["registry"]["model_name"] = "m"
-    monkeypatch.setattr(make_run, "versions_of_run", lambda client, name, run_id: ["2"])
-    versions = {("m", "2"): SimpleNamespace(aliases=aliases)}
-    client = SimpleNamespace(get_model_version=lambda *version: versions[version])
-    monkeypatch.setattr(make_run, "connect", lambda runtime: client)
+def test_the_last_lines_of_make_run_say_it(monkeypatch, aliases, said):
+    of_version = {("m", "2"): aliases}
+    monkeypatch.setattr(make_run, "aliases_of_version", lambda runtime, *version: of_version[version])
+    model = SimpleNamespace(name="m", version="2")
 
-    shown = make_run._model(validate_config(config_document), None, "run", verdict(0.95, None, OTHER_COLUMNS))
+    shown = make_run._model(None, model, verdict(0.95, None, OTHER_COLUMNS))
 
     assert shown == said
 
