@@ -55,7 +55,7 @@ def test_the_run_of_a_new_schedule_waits_for_the_last_complete_date_and_goes_on(
 
     assert airflow.finished(run_id)["wait_for_source"]["try_number"] == 1
     assert dt.date.fromisoformat(yesterday) in (TODAY - dt.timedelta(days=1), TODAY)  # midnight may have passed
-    assert airflow.returned(run_id, "resolve_config", "config")["data"]["source"] == f"s3://{BUCKET}/{yesterday}.csv"
+    assert airflow.returned(run_id, "resolve_config")["config"]["data"]["source"] == f"s3://{BUCKET}/{yesterday}.csv"
     assert json.loads(arguments).keys() == {"source", "until"}
     assert json.loads(arguments)["source"] == f"s3://{BUCKET}/{yesterday}.csv"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
