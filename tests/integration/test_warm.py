@@ -51,7 +51,11 @@ def project(tmp_path) -> Path:
         "pack/__init__.py": "print('pack is imported')\n",
         "pack/__main__.py": "import sys\nprint(sys.argv, __name__, __package__, __spec__.name)\n",
         "pack/tool.py": "import sys\nfrom . import other\nprint(sys.argv[1:], other.X, __spec__.name)\n",
-        "pack/other.py": "X = 1\n",
+        "pack/other.py": "X = 1\ndef f():\n    return 5\n",
+        "streams.py": "import sys\nprint(sys.stdin.read(2))\nsys.stdout.reconfigure(encoding='latin-1')\n"
+        "print('\\xe9')\nfor s in (sys.stdin, sys.stdout, sys.stderr):\n"
+        "    print(s, s is getattr(sys, f'__{s.name[1:-1]}__'), s.errors, s.line_buffering)\n"
+        "    print(s.seekable(), type(s.buffer))\n",
         "fails.py": "def f():\n    raise ValueError('no')\n\n\nf()\n",
         "syntax.py": "print(1\n",
         "chained.py": "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('x') from e\n",
@@ -124,6 +128,21 @@ SAME = {
     "in the background": "python show.py & wait $!; echo $?",
     "one after the other": "python -c 'print(1)' && python -c 'print(2)' | cat && ! python -c 'exit(1)' && echo 3",
     "in a subshell": "x=$(python -c 'print(4)'); echo $x",
+    "streams": "python streams.py | cat",
+    "streams of files": "echo 12345 >in; python streams.py <in >>out 2>&1; cat out",
+    "a wrapped stream": "python -c 'import io, sys; print(1, file=io.TextIOWrapper(sys.stdout.buffer, \"ascii\"))'",
+    "no device": "echo 'print(6)' | python /dev/stdin a",
+    "a file of descriptors": "python <(echo 'print(7)')",
+    "an archive": "python -m zipapp pack -o pack.pyz && python pack.pyz; echo $?",
+    "a session of its own": "python -c 'import os; os.setsid(); print(os.getsid(0) == os.getpid())'",
+    "modules in a pool": "cd pack && python -c 'import multiprocessing as m, other; "
+    'print(m.get_context("spawn").Pool(1).apply(other.f))\'',
+    "a hook that fails": "python -c 'import sys, atexit as a; a.register(print, 1); sys.excepthook = 3; 1 / 0' 2>&1 "
+    "| tail -1",
+    "a hook that exits": "python -c 'import sys; sys.excepthook = lambda *_: sys.exit(4); 1 / 0'; echo $?",
+    "exit functions that fail": "python -c 'import atexit as a; a.register(print, 2); a.register(int, \"x\")' 2>&1 "
+    "| tail -1",
+    "no standard error": "python -c 'import sys; sys.stderr = None; sys.exit(\"gone\")'; echo $?",
     "interpreter": "python -c 'import sys; print(sys.prefix, sys.base_prefix, sys.flags, sys.getrecursionlimit())'",
 }
 
@@ -172,12 +191,13 @@ def test_each_way_to_call_the_interpreter_is_warm(warm, tmp_path, command):
 def test_dvc_is_warm_too_and_so_are_the_stages_that_it_runs(monkeypatch, tmp_path):
     warm = new_warm_starts(monkeypatch, WARM, dvc=True)
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  a:\n    cmd: {sys.executable} is_warm.py > out\n    outs: [out]\n")
-    (tmp_path / "is_warm.py").write_text(IS_WARM)
+    # Importing DVC puts a wrapper around the streams.
+    (tmp_path / "is_warm.py").write_text(f"{IS_WARM}; print(sys.stdout is sys.__stdout__, type(sys.stdout).__name__)")
 
     done = warm.run("dvc init --no-scm --quiet && dvc repro", tmp_path)
 
     assert (done.returncode, warm.why_cold()) == (0, ""), done.stderr
-    assert (tmp_path / "out").read_text() == "True\n"
+    assert (tmp_path / "out").read_text() == "True\nTrue TextIOWrapper\n"
     warm.end()
 
 
@@ -211,6 +231,44 @@ def test_another_python_that_comes_first_is_the_one_that_runs(own_warm, tmp_path
 
     for environment in (own_warm.environment(PATH=path), {**own_warm.environment(), "PATH": path}):
         assert run(f'python -c "{code}"', tmp_path, environment).stdout.decode() == f"{other}\n"
+
+
+def test_a_variable_that_may_be_secret_is_not_for_the_server(own_warm, tmp_path):
+    secrets = {"LANGCHAIN_API_KEY": "hunter2", "FSSPEC_S3_SECRET": "hunter2", "HOMEBREW_TOKEN": "hunter2"}
+
+    own_warm.run(f'python -c "{IS_WARM}"', tmp_path, **secrets)
+
+    (folder,) = own_warm.folders()
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
+    assert b"hunter2" not in Path(f"/proc/{own_warm.servers()[0].pid}/environ").read_bytes()
+    assert "FSSPEC_S3_SECRET" in own_warm.why_cold()
+
+
+def test_what_a_stopped_command_leaves_is_killed(own_warm, tmp_path):
+    code = "import os, signal, time\nif not os.fork():\n    signal.signal(15, signal.SIG_IGN)\n"
+    (tmp_path / "x.py").write_text(f"{code}    open('ready', 'w')\ntime.sleep(600)\n")
+    process = own_warm.start("exec python x.py", tmp_path)
+    until((tmp_path / "ready").exists)
+
+    end_group(process.pid)
+
+    until(lambda: not [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(tmp_path)])
+    process.communicate()
+
+
+def test_a_hung_import_is_given_up(own_warm, tmp_path, monkeypatch, caplog):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (packages,) = venv.glob("lib/*/site-packages")
+    (packages / "package.py").write_text("import signal; signal.alarm(1); signal.pause()")
+    monkeypatch.setattr(sys, "executable", str(venv / "bin" / "python"))
+    own_warm.modules = ["package"]
+
+    assert own_warm.run("python -c 'print(1)'", tmp_path).stdout == b"1\n"
+    own_warm.environment()
+
+    assert "No warm start: the imports take longer than 60 s" in caplog.text
+    assert not own_warm.servers()
 
 
 def test_chance_is_not_the_same_in_two_commands(warm, tmp_path):
@@ -342,13 +400,29 @@ def test_a_server_that_is_gone_with_its_folder_is_done_without(own_warm, tmp_pat
         assert run(f'{python} -c "{IS_WARM}"', tmp_path, environment).stdout == b"False\n"
 
 
-def test_an_idle_server_ends_and_leaves_nothing(own_warm, tmp_path, monkeypatch):
+def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path, monkeypatch):
     monkeypatch.setattr(start, "IDLE_SECONDS", 1.0)
     assert own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
+    (folder,) = own_warm.folders()
 
     until(lambda: not own_warm.servers())
+    assert not (folder / "socket").exists()
+    assert own_warm.run(f'{sys.executable} -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
+    until(lambda: not own_warm.servers())
+    os.utime(folder / "settings", (0, 0))
+    own_warm.modules = ["decimal"]
+    own_warm.environment()
 
-    assert own_warm.folders() == []
+    assert folder not in own_warm.folders()
+
+
+def test_a_server_is_not_idle_while_a_command_runs(own_warm, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "IDLE_SECONDS", 0.1)
+
+    assert (
+        own_warm.run("python -c 'import time; time.sleep(7)'; python -c \"" + IS_WARM + '"', tmp_path).stdout
+        == b"True\n"
+    )
 
 
 def test_a_changed_package_is_imported_anew(own_warm, tmp_path, monkeypatch):
@@ -375,7 +449,7 @@ def test_a_changed_package_is_imported_anew(own_warm, tmp_path, monkeypatch):
         ("import threading, time; threading.Thread(target=time.sleep, args=[9], daemon=True).start()", "leave threads"),
         ("raise RuntimeError('broken')", "importing package fails: RuntimeError: broken"),
         ("import sys; sys.exit(3)", "importing package fails: SystemExit: 3"),
-        ("import absent", "importing package fails: No module named 'absent'"),
+        ("import absent", "importing package fails: ModuleNotFoundError: No module named 'absent'"),
         ("import os; os._exit(1)", None),
     ],
 )

@@ -10,18 +10,22 @@ import os
 import runpy
 import signal
 import socket
+import stat
 import sys
 import threading
 import types
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.machinery import SourceFileLoader
+from traceback import print_exc
 from typing import Any, NoReturn
 
 from dvc_airflow.warm.imports import MAIN
 from dvc_airflow.warm.request import HIGH, Request
 
 PR_SET_PDEATHSIG = 1
-MAGIC = b"\r\n"  # at the second position of compiled code
 
 
 @dataclass
@@ -70,10 +74,7 @@ class Command:
             arguments, code = ["-c", *given[2:]], os.fsencode(given[1])
         else:
             script, arguments = given[0], given
-            with open(script, "rb") as file:
-                code = file.read()
-            if code[2:4] == MAGIC and not script.endswith(".py"):
-                raise ValueError(f"{script} is compiled")
+            code = _source(script)
             first = os.path.dirname(os.path.realpath(script))
         missing = {os.fsencode(n): os.fsencode(v) for n, v in set_variables.items() if n not in environment}
         return cls(
@@ -89,6 +90,18 @@ class Command:
             ignored=request.ignored,
             blocked=request.blocked,
         )
+
+
+def _source(script: str) -> bytes:
+    """:raises OSError, ValueError: it is none that can be read here, and again by the command if it starts as ever."""
+    path = os.path.realpath(script)
+    if not stat.S_ISREG(os.stat(path).st_mode) or path.startswith(("/dev/", "/proc/")):
+        raise ValueError(f"{script} is no file of its own")
+    with open(path, "rb") as file:
+        code = file.read()
+    if b"\0" in code:
+        raise ValueError(f"{script} is compiled, or packed")
+    return code
 
 
 def search_path(environment: dict[str, str]) -> list[str]:
@@ -113,11 +126,11 @@ def become(command: Command, monitor: int, connection: socket.socket) -> NoRetur
 def _take_over(command: Command, monitor: int, connection: socket.socket) -> None:
     connection.close()
     os.close(command.folder)
-    os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != monitor:
         os._exit(1)
     _take_files(command.files)
+    _renew_streams(is_dvc=command.script is not None and os.path.basename(command.script) == "dvc")
     _take_signals(command)
     os.environb.clear()
     os.environb.update(command.environment)
@@ -139,6 +152,31 @@ def _take_files(files: dict[int, int]) -> None:
         os.close(file)
 
 
+def _renew_streams(*, is_dvc: bool) -> None:
+    """Python's streams over the files that are there now: the same objects, which modules may hold, made anew.
+
+    Made as Python makes them when it starts.
+
+    :param is_dvc: importing DVC puts a wrapper around the streams, as it would have for this command.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        text = getattr(sys, f"__{name}__")
+        is_raw = number > 0 and bool(os.environ.get("PYTHONUNBUFFERED"))
+        stream: Any = open(number, "wb" if number else "rb", 0 if is_raw else -1, closefd=False)  # noqa: SIM115
+        getattr(stream, "raw", stream).name = f"<{name}>"
+        text.__init__(
+            stream,
+            encoding=text.encoding,
+            errors=text.errors,
+            newline="\n",
+            line_buffering=number == 2 and not is_raw,
+            write_through=is_raw,
+        )
+        text.mode = "w" if number else "r"
+        if not is_dvc:
+            setattr(sys, name, text)
+
+
 def _take_signals(command: Command) -> None:
     for number in command.ignored:
         if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -152,6 +190,8 @@ def _forget() -> None:
         sys.modules["tempfile"].__dict__["tempdir"] = None
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].__dict__["seed"]()
+    if "multiprocessing.process" in sys.modules:
+        sys.modules["multiprocessing.process"].__dict__["ORIGINAL_DIR"] = os.getcwd()
 
 
 def _run(command: Command) -> int:
@@ -177,10 +217,7 @@ def _run(command: Command) -> int:
     except SystemExit as error:
         return _exit_code(error.code)
     except BaseException as error:  # noqa: BLE001 Python's own end of a program
-        _show(error)
-        if isinstance(error, KeyboardInterrupt):
-            return -signal.SIGINT
-        return 1
+        return _show(error)
     return 0
 
 
@@ -189,17 +226,27 @@ def _exit_code(code: object) -> int:
         return 0
     if isinstance(code, int):
         return code & 0xFF
-    print(code, file=sys.stderr)
+    if sys.stderr is None:
+        os.write(2, f"{code}\n".encode())
+    else:
+        _try(partial(print, code, file=sys.stderr))
     return 1
 
 
-def _show(error: BaseException) -> None:
-    """As Python shows an exception that nobody caught: without the frames of this file."""
+def _show(error: BaseException) -> int:
+    """Show an exception that nobody caught as Python does: without the frames of this file. :return: the exit code."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
-    sys.excepthook(type(error), error, traceback)
+    try:
+        sys.excepthook(type(error), error, traceback)
+    except SystemExit as exit_:
+        return _exit_code(exit_.code)
+    except BaseException:  # noqa: BLE001 as Python does
+        _try(print_exc)
+        _try(partial(sys.__excepthook__, type(error), error, traceback))
+    return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _end(code: int, known: set[str]) -> NoReturn:
@@ -207,13 +254,13 @@ def _end(code: int, known: set[str]) -> NoReturn:
 
     :param known: names of the modules that were there before the command ran.
     """
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
+    _try(threading._shutdown)  # type: ignore[attr-defined]
+    _try(atexit._run_exitfuncs)
     _flush_all()  # garbage is collected in any order: a file may go before what was written to it
     if threading.active_count() == 1:  # a daemon thread may still use them
         for name in [name for name in sys.modules if name in MAIN or name not in known]:
             del sys.modules[name]
-        gc.collect()
+        _try(gc.collect)
         _flush_all()
     lost = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
     if code < 0:
@@ -221,6 +268,15 @@ def _end(code: int, known: set[str]) -> NoReturn:
         os.kill(os.getpid(), -code)
     ctypes.PyDLL(None).exit(120 if not all(lost) and code == 0 else code)
     os._exit(code)
+
+
+def _try(step: Callable[[], object]) -> None:
+    """One step of the end; whatever is raised in it, the next one follows."""
+    try:
+        step()
+    except BaseException:  # noqa: BLE001 a signal's handler may raise anything
+        with suppress(BaseException):
+            print_exc()
 
 
 def _flush_all() -> None:

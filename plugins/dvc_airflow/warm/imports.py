@@ -2,25 +2,48 @@
 
 import importlib
 import os
+import re
 import signal
 import site
 import sys
 import sysconfig
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-# Beginnings of the names of variables that matter when modules are imported, and are no secrets. A server has them as
-# the task has them. Those of the first line are not read by Python code, or while it looks through all variables.
+# Beginnings of the names of variables that matter when modules are imported, also where no Python code reads them, or
+# code that looks through all variables, or that runs before all else.
 MATTER = (
-    *("PYTHON", "HOME", "LANG", "TZ", "LD_", "LC_", "MALLOC_", "OMP_", "MKL_", "OPENBLAS_", "TQDM_", "FSSPEC_"),
-    *("CUDA_VISIBLE", "DO_NOT_TRACK", "JOBLIB_", "LOKY_", "MLFLOW_DISABLE_", "MPL", "NUMEXPR_", "PANDAS_", "SKLEARN_"),
-    *("TF_CPP_", "TOKENIZERS_"),
+    *(
+        "PYTHON",
+        "LD_",
+        "LC_",
+        "MALLOC_",
+        "GLIBC_",
+        "OPENSSL_",
+        "OMP_",
+        "KMP_",
+        "MKL_",
+        "OPENBLAS_",
+        "NUMEXPR_",
+        "ARROW_",
+    ),
+    *("CUDA_VISIBLE", "DO_NOT_TRACK", "JOBLIB_", "LOKY_", "MLFLOW_DISABLE_", "MPL", "PANDAS_", "SKLEARN_", "TF_CPP_"),
+    *("TOKENIZERS_", "TQDM_", "FSSPEC_", "GRPC_", "COVERAGE_", "SETUPTOOLS_"),
 )
+MATTER_EXACTLY = frozenset({"HOME", "LANG", "LANGUAGE", "TZ"})
+# A server has none of these, which may be secret, or would change what it does: a command that has one is not warm.
+WITHHELD = re.compile("ACCESS|AUTH|CRED|FSSPEC|KEY|PASS|SECRET|TOKEN|COVERAGE", re.IGNORECASE)
 NOT_THESE = frozenset({"PYTHONPATH"})  # a command's own comes before what is installed, see `monitor`
 MAIN = ("__main__", "__mp_main__")  # `multiprocessing` knows it under both names
 FORK_SAFE = frozenset({"jemalloc_bg_thd"})  # Arrow's allocator; it makes ready for forks by itself
 SHOWN = 200  # characters of what an import printed
+
+
+def matters(name: str) -> bool:
+    """Whether a variable may change what an import does."""
+    return (name in MATTER_EXACTLY or name.startswith(MATTER)) and name not in NOT_THESE
 
 
 class NotWarmError(Exception):
@@ -38,16 +61,19 @@ class Imports:
 
     def __init__(self, names: list[str], optional: list[str], printed: str) -> None:
         self.before = dict(os.environ)
-        state = _state()
+        state, hooks = _state(), _hooks()
         with _Watch() as watch:
-            for name in [*names, *optional]:
+            for name in names:
                 try:
                     importlib.import_module(name)
-                except ModuleNotFoundError as error:
-                    if name in names:
-                        raise NotWarmError(f"importing {name} fails: {error}") from None
+                except NotWarmError:
+                    raise
                 except BaseException as error:  # noqa: BLE001 whatever a module raises; also SystemExit
                     raise NotWarmError(f"importing {name} fails: {type(error).__name__}: {error}") from None
+            _require_unchanged({**state, **hooks}, {**_state(), **_hooks()})
+            for name in optional:
+                with suppress(ImportError):
+                    importlib.import_module(name)
         self.read = watch.read - NOT_THESE
         self.after = dict(os.environ)
         self._refuse_side_effects(state, printed)
@@ -62,8 +88,8 @@ class Imports:
 
     def differing(self, environment: Mapping[str, str]) -> str | None:
         """:return: a variable on which the imports depended and that a command has otherwise; None if there is none."""
-        names = {name for name in {*environment, *self.before} if name.startswith(MATTER)}
-        for name in sorted((names | self.read) - NOT_THESE):
+        names = {name for name in {*environment, *self.before} if matters(name)}
+        for name in sorted(names | self.read):
             if environment.get(name) not in (self.before.get(name), self.after.get(name)):
                 return name
         return None
@@ -86,7 +112,7 @@ class Imports:
             if not file.startswith(known):
                 raise NotWarmError(f"{name} is not of an installed package: {file}")
             files.add(file)
-        return [*sorted(files), *_site_packages(), os.path.join(sys.prefix, "pyvenv.cfg")]
+        return [*sorted(files), *_site_packages(), os.path.join(sys.prefix, "pyvenv.cfg"), *_configuration()]
 
     def _stat(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
@@ -105,9 +131,7 @@ class Imports:
         if os.path.getsize(printed):
             with open(printed, errors="replace") as file:
                 raise NotWarmError(f"the imports print: {file.read(SHOWN)}")
-        for what, value in _state().items():
-            if value != state[what]:
-                raise NotWarmError(f"the imports change the {what} of the process")
+        _require_unchanged(state, _state())
         # The threads of OpenBLAS end at the first fork, and start again where they are needed.
         child = os.fork()
         if child == 0:
@@ -116,6 +140,24 @@ class Imports:
         others = [thread for thread in _threads() if thread not in FORK_SAFE]
         if len(others) > 1 or threading.active_count() > 1:
             raise NotWarmError(f"the imports leave threads: {', '.join(sorted(others))}")
+
+
+def _require_unchanged(before: dict[str, object], after: dict[str, object]) -> None:
+    """:raises NotWarmError: the imports have changed something."""
+    for what, value in after.items():
+        if value != before[what]:
+            raise NotWarmError(f"the imports change the {what} of the process")
+
+
+def _configuration() -> list[str]:
+    """Files of the user that modules read when they are imported."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return [os.path.join(folder, *names) for names in (["fsspec"], ["matplotlib"], ["matplotlib", "matplotlibrc"])]
+
+
+def _hooks() -> dict[str, object]:
+    """What a module should leave alone too, and what importing DVC replaces (for Windows)."""
+    return {"streams": (sys.stdin, sys.stdout, sys.stderr), "hooks": (sys.excepthook, sys.displayhook)}
 
 
 def _descriptors() -> set[int]:

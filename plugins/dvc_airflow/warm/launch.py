@@ -48,7 +48,9 @@ def main(folder: str, program: list[str], *, in_function: bool = False) -> NoRet
     if can_be_warm(command[1:]):
         try:
             connection = _ask(folder, command)
-        except OSError:  # whatever it is: the command does not need the server
+            if connection is not None:
+                _go(connection)
+        except OSError:  # whatever it is: the command has not begun, and does not need the server
             connection = None
     if connection is None:
         os.execv(program[-1], [program[-1], *sys.argv[1:]])  # a script has its interpreter in its first line
@@ -84,6 +86,9 @@ def _ask(folder: str, command: list[str]) -> _socket.socket | None:
                 answer = connection.recv(1)
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
+        except TimeoutError:
+            _note_silence(folder)
+            return None
         finally:
             os.close(here)
         if answer == READY:
@@ -92,6 +97,12 @@ def _ask(folder: str, command: list[str]) -> _socket.socket | None:
         if answer == COLD:
             return None
     return None
+
+
+def _note_silence(folder: str) -> None:
+    """So that not each command waits as long."""
+    with suppress(OSError), open(os.path.join(folder, "failed"), "w") as file:
+        file.write(f"the server did not answer within {IMPORT_SECONDS:.0f} s")
 
 
 def _request(command: list[str]) -> Request:
@@ -189,21 +200,41 @@ def _become_server(folder: str, lock: int) -> NoReturn:
         os._exit(1)
 
 
-def _wait(connection: _socket.socket, parent: int) -> int:
-    """Pass on signals until the command ends.
+def _go(connection: _socket.socket) -> None:
+    """Let the command begin; from now on signals are passed on to it.
 
-    :param parent: if this process is no longer our parent, the command is to end. 0: whatever it is.
-    :return: how it ended, as ``os.wait`` says it.
+    :raises OSError: it cannot begin any more.
     """
 
     def pass_on(number: int, _: object) -> None:
         with suppress(OSError):  # it has just ended
             connection.send(bytes([number]))
 
-    for number in PASSED_ON:
-        if _signal.getsignal(number) != _signal.SIG_IGN:
-            _signal.signal(number, pass_on)
-    connection.sendall(GO)
+    blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)
+    try:
+        connection.sendall(GO)
+        for number in PASSED_ON:
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, pass_on)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
+
+
+def _let_go_of_files() -> None:
+    """The command has them: who reads what it writes shall see when it closes them. We may still have to say a word."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file in inherited():
+        if file != 2:
+            os.dup2(nothing, file)
+
+
+def _wait(connection: _socket.socket, parent: int) -> int:
+    """Wait until the command ends.
+
+    :param parent: if this process is no longer our parent, the command is to end. 0: whatever it is.
+    :return: how it ended, as ``os.wait`` says it.
+    """
+    _let_go_of_files()
     if parent:
         connection.settimeout(PARENT_SECONDS)
     status = b""
@@ -212,7 +243,8 @@ def _wait(connection: _socket.socket, parent: int) -> int:
             part = connection.recv(4 - len(status))
         except TimeoutError:
             if os.getppid() != parent:
-                pass_on(_signal.SIGTERM, None)
+                with suppress(OSError):
+                    connection.send(bytes([_signal.SIGTERM]))
                 parent = os.getppid()
             continue
         except ConnectionResetError:

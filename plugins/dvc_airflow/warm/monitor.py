@@ -5,6 +5,7 @@ import resource
 import select
 import signal
 import socket
+import time
 from contextlib import suppress
 from typing import NoReturn
 
@@ -12,6 +13,9 @@ from dvc_airflow.warm.command import Command, become, search_path
 from dvc_airflow.warm.imports import Imports, variables
 from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, receive
 
+TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
+GRACE_SECONDS = 3.0  # for what is left of a command that was to end
+LOCAL_SETTINGS = {"matplotlibrc": "matplotlib"}  # read in the folder in which a module is imported
 LONGEST_LOG = 100_000  # characters
 
 
@@ -34,17 +38,37 @@ def monitor(connection: socket.socket, imports: Imports, log: str) -> NoReturn:
             _note(log, request, error)
             connection.sendall(COLD)
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # of the group that the command is in too
+        process, gate = _fork(command, connection)
         connection.sendall(READY)
         if connection.recv(1) != GO:
-            os._exit(0)
-        process = os.fork()
-        if process == 0:
-            become(command, os.getppid(), connection)
+            os._exit(0)  # and the command finds the gate closed
+        os.write(gate, GO)
+        os.close(gate)
         _watch(connection, process, files)
     except OSError:  # the launcher has gone
         pass
     finally:
         os._exit(0)
+
+
+def _fork(command: Command, connection: socket.socket) -> tuple[int, int]:
+    """Fork what becomes the command once it is told to.
+
+    :return: its process id, and the descriptor by which to tell it.
+    :raises OSError: there are too many processes.
+    """
+    monitor = os.getpid()
+    inside, gate = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(gate)
+        if os.read(inside, 1) != GO:
+            os._exit(0)
+        os.close(inside)
+        become(command, monitor, connection)
+    os.close(inside)
+    return process, gate
 
 
 def _note(log: str, request: Request, why: Exception) -> None:
@@ -69,18 +93,27 @@ def _prepare(request: Request, files: list[int], imports: Imports) -> Command:
         raise ColdError("not all open files came along")
     if request.limits[resource.RLIMIT_NOFILE][0] < HIGH + 2 * MAX_DESCRIPTORS:
         raise ColdError("it may have few open files")
+    if sorted(os.sched_getaffinity(0)) != request.processors:
+        raise ColdError("it has other processors than the server")  # imports make pools of threads for them
     os.fchdir(files[-1])
     command = Command.of(request, environment, imports.set_variables(), files)
-    for folder in (command.first_path, *search_path(environment)):
-        if hidden := _hidden(folder, imports.top_level):
-            raise ColdError(f"{hidden} in {folder or 'the folder'} comes before what was imported")
+    _refuse_hidden(command, environment, imports)
     os.umask(request.umask)
     os.setpriority(os.PRIO_PROCESS, 0, request.nice)
-    os.sched_setaffinity(0, request.processors)
     for number, limits in enumerate(request.limits):
         if resource.getrlimit(number) != tuple(limits):
             resource.setrlimit(number, (limits[0], limits[1]))
     return command
+
+
+def _refuse_hidden(command: Command, environment: dict[str, str], imports: Imports) -> None:
+    """:raises ColdError: a new process would find something else than what is in memory."""
+    for folder in (command.first_path, *search_path(environment)):
+        if hidden := _hidden(folder, imports.top_level):
+            raise ColdError(f"{hidden} in {folder or 'the folder'} comes before what was imported")
+    for file, module in LOCAL_SETTINGS.items():
+        if module in imports.top_level and os.path.exists(file):
+            raise ColdError(f"{module} reads {file} of the folder when it is imported")
 
 
 def _hidden(folder: str, top_level: set[str]) -> str | None:
@@ -99,12 +132,16 @@ def _hidden(folder: str, top_level: set[str]) -> str | None:
 
 
 def _watch(connection: socket.socket, process: int, files: list[int]) -> None:
-    """Until the process ends: pass on the signals that come; end it if the launcher goes."""
+    """Until the process ends: pass on the signals that come; end it if the launcher goes.
+
+    Signals go to the group of this process, as one to the group of the launcher would reach the command and what it has
+    started. What a command that was to end leaves behind is killed with this process, as Airflow kills a task's group.
+    """
     for file in files:
         os.close(file)
     for stream in range(3):
         os.close(stream)
-    _lead_a_group(process)
+    is_to_end = False
     ended = os.pidfd_open(process)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
@@ -113,13 +150,19 @@ def _watch(connection: socket.socket, process: int, files: list[int]) -> None:
         ready = {number for number, _ in poll.poll()}
         if ended in ready:
             _, status = os.waitpid(process, 0)
-            connection.sendall(status.to_bytes(4, "big"))
-            return
+            with suppress(OSError):  # the launcher has gone
+                connection.sendall(status.to_bytes(4, "big"))
+            break
         signals = _received(connection)
         for number in signals or [signal.SIGKILL]:
-            _signal_group(process, number)
-        if not signals:
-            poll.unregister(connection)
+            is_to_end = is_to_end or number in TO_END
+            if os.getpgid(process) != os.getpgid(0):
+                os.kill(process, number)  # it has a group of its own now
+            os.killpg(0, number)
+    connection.close()
+    if is_to_end:
+        time.sleep(GRACE_SECONDS)
+        os.killpg(0, signal.SIGKILL)
 
 
 def _received(connection: socket.socket) -> bytes:
@@ -127,15 +170,3 @@ def _received(connection: socket.socket) -> bytes:
         return connection.recv(64)
     except OSError:
         return b""
-
-
-def _lead_a_group(process: int) -> None:
-    """The process does the same: whoever comes first."""
-    with suppress(OSError):  # it is at work already
-        os.setpgid(process, process)
-
-
-def _signal_group(leader: int, number: int) -> None:
-    """As one to the group that the launcher is in would reach the command and what it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(leader, number)

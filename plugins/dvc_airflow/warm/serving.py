@@ -6,7 +6,6 @@ import fcntl
 import gc
 import marshal
 import os
-import shutil
 import signal
 import socket
 import time
@@ -16,6 +15,7 @@ from dvc_airflow.warm.monitor import monitor
 from dvc_airflow.warm.request import HIGH
 
 LOOK_SECONDS = 5.0  # how often an idle server looks whether its folder is still there
+IMPORT_SECONDS = 60
 BACKLOG = 1024  # commands that may wait while it imports
 
 
@@ -51,11 +51,16 @@ class Server:
         listener.bind(self._socket_path)
         listener.listen(BACKLOG)
         inode = os.stat(self._socket_path).st_ino
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(IMPORT_SECONDS)
         try:
             imports = Imports(*self._modules, os.path.join(self._folder, "printed"))
         except NotWarmError as error:
-            self._give_up(str(error))
+            self._note_failure(str(error))
             return
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         gc.collect()
         gc.freeze()  # a fork that looks for garbage would copy all of it
         signal.signal(signal.SIGTERM, _end)
@@ -63,10 +68,10 @@ class Server:
             self._serve(listener, inode, imports)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._is_mine(inode):
-            self._remove_folder()
+            os.unlink(self._socket_path)  # the programs stay: a task may be about to start one
         listener.close()  # tells those that have connected
 
-    def _give_up(self, why: str) -> None:
+    def _note_failure(self, why: str) -> None:
         with contextlib.suppress(OSError), open(os.path.join(self._folder, "failed"), "w") as file:
             file.write(why)
         with contextlib.suppress(OSError):
@@ -77,7 +82,8 @@ class Server:
         listener.settimeout(LOOK_SECONDS)
         last = time.monotonic()
         while True:
-            _reap()
+            if _have_forks():
+                last = time.monotonic()
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
@@ -92,13 +98,6 @@ class Server:
                 connection.close()  # last: it looks for another server at once
                 return
             self._fork(connection, listener, imports)
-
-    def _remove_folder(self) -> None:
-        """The next task makes it anew."""
-        gone = f"{self._folder}.{os.getpid()}"
-        with contextlib.suppress(OSError):
-            os.rename(self._folder, gone)  # at once, so that nobody finds half of it
-            shutil.rmtree(gone)
 
     def _is_mine(self, inode: int) -> bool:
         """Whether commands that look for a server find this one."""
@@ -121,8 +120,15 @@ class Server:
         connection.close()
 
 
-def _reap() -> None:
-    """Take note of the forks that have ended, with the time that they used."""
-    with contextlib.suppress(ChildProcessError):
+def _have_forks() -> bool:
+    """Take note of the forks that have ended, with the time that they used. :return: whether there are others."""
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _give_up(_: int, __: object) -> None:
+    raise NotWarmError(f"the imports take longer than {IMPORT_SECONDS} s")

@@ -1,5 +1,6 @@
 """What a task does for its command to be warm: a folder of small programs, first on the command's PATH."""
 
+import fcntl
 import hashlib
 import logging
 import marshal
@@ -14,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dvc_airflow.warm.imports import MATTER, NOT_THESE
+from dvc_airflow.warm.imports import WITHHELD, matters
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 300.0
 SWITCH = "DVC_AIRFLOW_WARM"  # of the worker: "off" for no warm start, whatever DAGs say
 FAILED_SECONDS = 300.0
+UNUSED_SECONDS = 24 * 3600.0
 # What `dvc repro` and `dvc push` import while they work, in this or that version.
 DVC_MODULES = [
     "dvc.cli.parser",
@@ -44,6 +46,8 @@ DVC_MODULES = [
     "s3fs",
     "scmrepo.git",
 ]
+# The folders of programs, with what each tells the launcher.
+PLACES = {"bin": "", "functions": ", in_function=True"}
 LONGEST_SOCKET = 100  # bytes; Linux takes 107
 LONGEST_FIRST_LINE = 250  # of a program; Linux reads 255
 
@@ -55,8 +59,7 @@ def warm_environment(
 
     :param modules: names; none: the environment as it is.
     :param environment: of the command.
-    :param kept: names of variables that the server has too, beside those of `dvc_airflow.warm.imports.MATTER`: no
-        secrets.
+    :param kept: names of variables that the server has too, beside those that matter to imports: no secrets.
     :return: the same, with a folder of ours first on PATH, and BASH_ENV for the interpreter's full path; as it was
         where there can be no server.
     """
@@ -86,8 +89,8 @@ def _is_possible() -> bool:
 
 def _of_the_server(environment: Mapping[str, str], kept: Collection[str]) -> dict[str, str]:
     """What imports may depend on, and no secret."""
-    names = {name for name in environment if name.startswith(MATTER) or name in kept}
-    return {name: environment[name] for name in sorted((names | {"PATH"} & environment.keys()) - NOT_THESE)}
+    names = {name for name in environment if name in {"PATH", *kept} or (matters(name) and not WITHHELD.search(name))}
+    return {name: environment[name] for name in sorted(names)}
 
 
 def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
@@ -114,8 +117,19 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
     path = environment.get("PATH", os.defpath)
     environment["PATH"] = os.pathsep.join([str(folder / "bin"), path])
     if not (folder / "settings").exists():
+        _remove_unused(base)
         _fill(folder, settings, path)
+    os.utime(folder / "settings")
     return _private(folder)
+
+
+def _remove_unused(base: Path) -> None:
+    """Remove the folders that no task has needed for a day and that have no server."""
+    for folder in base.iterdir():
+        with suppress(OSError), (folder / "lock").open("w") as lock:
+            if time.time() - (folder / "settings").stat().st_mtime > UNUSED_SECONDS:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
 
 
 def _private(folder: Path) -> Path:
@@ -142,7 +156,7 @@ def _fill(folder: Path, settings: Mapping[str, object], search_path: str) -> Non
     """
     _private(folder)
     interpreters = _interpreters()
-    for place, keyword in (("bin", ""), ("functions", ", in_function=True")):
+    for place, keyword in PLACES.items():
         (folder / place).mkdir(exist_ok=True)
         for path in interpreters:
             if keyword or shutil.which(path.name, path=search_path) == str(path):
@@ -191,7 +205,10 @@ def _function(interpreter: Path, program: Path) -> str:
 
 def _write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     data = content.encode() if isinstance(content, str) else content
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    new.write_bytes(data)
-    new.chmod(mode)
-    new.replace(path)
+    new = path.parents[path.parent.name in PLACES] / f"{path.parent.name}-{path.name}.{os.getpid()}"
+    try:
+        new.write_bytes(data)
+        new.chmod(mode)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
