@@ -53,20 +53,18 @@ class Pushed:
         self.folder, self.endpoint, self.keys, self.prefix = Path(folder), endpoint, keys, prefix
 
     def run(self, cache: str = "cache", **options: Any) -> ProjectRun:
-        remote = {
-            "url": f"s3://{BUCKET}/{self.prefix}",
-            "access_key_id": self.keys[0],
-            "secret_access_key": self.keys[1],
-        }
         return ProjectRun(
             self.folder / "project",
             dag_id="dag",
             run_id=uuid4().hex,
             cache_dir=self.folder / cache,
-            remote_url=remote.pop("url"),
+            remote_url=f"s3://{BUCKET}/{self.prefix}",
             remote_options=options,
-            credentials=lambda: {**remote, "endpointurl": self.endpoint},
+            credentials=self.credentials,
         )
+
+    def credentials(self) -> dict[str, str]:
+        return {"access_key_id": self.keys[0], "secret_access_key": self.keys[1], "endpointurl": self.endpoint}
 
     def made(self) -> StageResult:
         settings = StageSettings("make", "dvc repro --single-item make", MAKE, ("dvc.yaml",), ("make.py",))
@@ -214,6 +212,17 @@ def test_a_push_that_was_killed_in_the_middle_of_an_object_leaves_nothing_behind
     assert not uploads(s3)
     pushed.fetch()
     assert pushed.cached("empty") == pushed.cached()
+
+
+@pytest.mark.usefixtures("only_streams")
+def test_credentials_may_come_from_the_environment(s3, pushed, monkeypatch):
+    for name, value in pushed.environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Pushed, "credentials", lambda self: {"endpointurl": self.endpoint})
+
+    assert pushed.push().pushed == len(stored(s3, pushed)) == len(pushed.cached())
+    pushed.fetch()
 
 
 def start_push(pushed: Pushed, endpoint: str) -> "subprocess.Popen[bytes]":

@@ -1,6 +1,7 @@
 """Which remotes have a client of ours, and what it takes over from DVC's own; nothing is asked over a network."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -93,6 +94,20 @@ def test_without_obstore_dvcs_client_does_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
 
     assert client_of() is None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that is what is tested
+def test_a_fork_of_a_process_with_a_client_leaves_it_to_dvc(caplog):
+    caplog.set_level(logging.INFO)
+    assert client_of()
+    receiver, sender = os.pipe()
+    if not (fork := os.fork()):
+        os.write(sender, str(client_of()).encode())
+        os._exit(0)
+    os.waitpid(fork, 0)
+
+    assert os.read(receiver, 99) == b"None"
+    assert client_of()
 
 
 def test_other_remotes_are_dvcs():

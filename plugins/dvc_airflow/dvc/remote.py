@@ -20,6 +20,7 @@ WATCH_SECONDS = 5
 SILENT_PROBES = 2  # after so many without an answer, the remote counts as silent
 ATTEMPTS = "AWS_MAX_ATTEMPTS"
 CLIENTS = ("botocore", "aiobotocore", "aiohttp", "obstore")  # whose errors mean that a remote failed
+REFUSALS = ("PermissionDeniedError", "UnauthenticatedError")  # obstore's
 UNREACHABLE = re.compile(
     r"could ?n.t connect|connect timeout|read timeout|timed out|cannot connect|EndpointConnectionError"
     r"|connection (refused|reset|was closed|aborted|lost)|temporary failure in name resolution|server disconnected",
@@ -170,7 +171,10 @@ _opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyD
 def _translated(error: BaseException, where: str) -> RemoteError | None:
     chain = list(_causes(error))
     text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
-    if any(isinstance(one, PermissionError) and one.filename is None for one in chain) or REFUSED.search(text):
+    refused = (
+        type(one).__name__ in REFUSALS or (isinstance(one, PermissionError) and one.filename is None) for one in chain
+    )
+    if any(refused) or REFUSED.search(text):
         return RemoteRefusedError(f"the DVC remote {where} refuses the credentials ({_line(error)}). Check them.")
     foreign = any(type(one).__module__.partition(".")[0] in CLIENTS for one in chain)
     timed_out = any(isinstance(one, ConnectionError | TimeoutError) for one in chain)

@@ -84,12 +84,9 @@ class RemoteObjects:
             for is_list in (False, True):
                 batch = [one for one in intact if one.oid.endswith(".dir") is is_list]
                 for some in _by_remote(batch).values():
-                    transfer, files = (
-                        self._transfer(some[0]),
-                        [(self._cache.path(one), self._path(one)) for one in some],
-                    )
+                    transfer = self._transfer(some[0])
                     with watched(self._repo, transfer.end):
-                        transfer.put(files)
+                        transfer.put([(self._cache.path(one), self._path(one)) for one in some])
 
     def clear_uploads(self) -> None:
         """Abort multipart uploads of objects that were found to be there: an earlier task was killed at those."""

@@ -4,6 +4,7 @@ Written for `obstore`. Where that is not installed, or cannot do what the remote
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def s3_client(fs: Any, root: str) -> S3Client | None:
         return None
     from fsspec.asyn import sync
 
+    _started_in.append(os.getpid())
     bucket = root.partition("/")[0]
     meta = sync(fs.fs.loop, fs.fs.get_s3, bucket).meta  # as it was set up for this bucket, in the bucket's region
     waiting: ClientConfig = {
@@ -61,12 +63,17 @@ def s3_client(fs: Any, root: str) -> S3Client | None:
     return S3Client(bucket, *(_store(fs.fs, bucket, meta, options) for options in (reading, sending)))
 
 
+_started_in: list[int] = []  # the processes in which there was a client
+
+
 def _unsuitable(fs: Any, root: str) -> str | None:
     """Why our client cannot take the place of DVC's; None if it can."""
     try:
         import obstore  # noqa: F401
     except ImportError:
         return "obstore is not installed"
+    if _started_in and _started_in[0] != os.getpid():
+        return "this process was forked from one in which obstore was at work, whose threads it lacks"
     bucket, _, prefix = root.partition("/")
     if not BUCKET.fullmatch(bucket) or not (prefix == "" or PATH.fullmatch(prefix)):
         return f"{root} is no plain path in a bucket"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PART = 5 * 1024 * 1024  # bytes; what is larger goes in parts of this size
 MOST_PARTS = 10_000  # of one object, by S3's rules
-PARTS_AT_ONCE, LARGE_AT_ONCE, SMALL_AT_ONCE = 4, 2, 32
+PARTS_AT_ONCE, LARGE_AT_ONCE = 4, 2
+# What goes in one piece is in memory as a whole: so many at once, up to so many bytes.
+AT_ONCE = {512 * 1024: 64, PART: 8}
 
 
 class Streams:
@@ -79,11 +81,12 @@ class Streams:
             self._begun.cancel()
 
     async def _put_all(self, files: Sequence[tuple[str, str]]) -> None:
-        gates = {True: asyncio.Semaphore(LARGE_AT_ONCE), False: asyncio.Semaphore(SMALL_AT_ONCE)}
+        gates = {limit: asyncio.Semaphore(count) for limit, count in AT_ONCE.items()}
+        large = asyncio.Semaphore(LARGE_AT_ONCE)
 
         async def put(file: str, key: str) -> None:
             size = Path(file).stat().st_size
-            async with gates[size > PART]:
+            async with next((gate for limit, gate in gates.items() if size <= limit), large):
                 await self._put(file, key, size)
 
         async with asyncio.TaskGroup() as group:
