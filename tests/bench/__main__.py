@@ -14,6 +14,7 @@ from tests.bench.past_runs import past_runs
 from tests.bench.report import RESULTS, Report
 from tests.bench.size import size
 from tests.bench.streams import streams
+from tests.bench.warm_start import warm_start
 from tests.support.copies import ROOT, copy_of_project
 from tests.support.deployment import new_deployment
 from tests.support.shared_services import running_services
@@ -35,6 +36,7 @@ def main() -> None:
                 "parsing": parsing,
                 "size": size,
                 "streams": streams,
+                "warm_start": warm_start,
                 "backfill": partial(backfill, services=services),
             }
             for name in sys.argv[1:] or works:
