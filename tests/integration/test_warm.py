@@ -416,6 +416,16 @@ def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path,
     assert folder not in own_warm.folders()
 
 
+def test_a_server_that_is_told_to_end_leaves_nothing(own_warm, tmp_path):
+    own_warm.run("python -c 'print(1)'", tmp_path)
+    (server,) = own_warm.servers()
+
+    server.terminate()
+    server.wait(10)
+
+    assert list(own_warm.temporary.iterdir()) == []
+
+
 def test_a_server_is_not_idle_while_a_command_runs(own_warm, tmp_path, monkeypatch):
     monkeypatch.setattr(start, "IDLE_SECONDS", 0.1)
 

@@ -6,9 +6,11 @@ import fcntl
 import gc
 import marshal
 import os
+import shutil
 import signal
 import socket
 import time
+from typing import NoReturn
 
 from dvc_airflow.warm.imports import Imports, NotWarmError
 from dvc_airflow.warm.monitor import monitor
@@ -17,14 +19,6 @@ from dvc_airflow.warm.request import HIGH
 LOOK_SECONDS = 5.0  # how often an idle server looks whether its folder is still there
 IMPORT_SECONDS = 60
 BACKLOG = 1024  # commands that may wait while it imports
-
-
-class EndError(BaseException):
-    """The server was asked to end."""
-
-
-def _end(_: int, __: object) -> None:
-    raise EndError
 
 
 class Server:
@@ -44,6 +38,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until nobody needs it."""
+        signal.signal(signal.SIGTERM, self._end)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._socket_path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as low:
@@ -63,13 +58,19 @@ class Server:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
         gc.collect()
         gc.freeze()  # a fork that looks for garbage would copy all of it
-        signal.signal(signal.SIGTERM, _end)
-        with contextlib.suppress(EndError):
-            self._serve(listener, inode, imports)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._serve(listener, inode, imports)
         if self._is_mine(inode):
             os.unlink(self._socket_path)  # the programs stay: a task may be about to start one
         listener.close()  # tells those that have connected
+
+    def _end(self, _: int, __: object) -> NoReturn:
+        """Somebody ends all that runs here, the tasks too: leave nothing."""
+        gone = f"{self._folder}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            os.rename(self._folder, gone)  # at once, so that nobody finds half of it
+            shutil.rmtree(gone)
+            os.rmdir(os.path.dirname(self._folder))  # if it was the last one
+        os._exit(0)
 
     def _note_failure(self, why: str) -> None:
         with contextlib.suppress(OSError), open(os.path.join(self._folder, "failed"), "w") as file:
