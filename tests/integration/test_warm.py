@@ -507,6 +507,16 @@ def test_the_folder_of_another_is_not_used(own_warm, tmp_path, caplog):
     assert f"{folder.parent} is not a folder of this user alone" in caplog.text
 
 
+def test_a_path_that_is_too_long_for_a_socket_is_not_used(own_warm, caplog, monkeypatch):
+    deep = own_warm.temporary / ("x" * 90)
+    deep.mkdir()
+    monkeypatch.setattr(start.tempfile, "tempdir", str(deep))
+
+    assert own_warm.environment() == base_environment()
+    assert "the path of the folder for temporary files is too long" in caplog.text
+    assert list(deep.iterdir()) == []
+
+
 def test_a_full_disk_is_no_hindrance(own_warm, tmp_path, caplog, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -101,7 +101,7 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
     :raises OSError: it cannot be written, or is another user's.
     :raises ValueError: a path in it would be too long.
     """
-    base = _private(Path(tempfile.gettempdir()) / f"dvc_airflow-{os.getuid()}")
+    base = Path(tempfile.gettempdir()) / f"dvc_airflow-{os.getuid()}"
     settings = {
         "python": sys.executable,
         "modules": list(modules),
@@ -114,6 +114,7 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
     folder = base / hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     if len(os.fsencode(folder / "socket")) > LONGEST_SOCKET:
         raise ValueError(f"the path of the folder for temporary files is too long: {base.parent}")
+    _private(base)
     path = environment.get("PATH", os.defpath)
     environment["PATH"] = os.pathsep.join([str(folder / "bin"), path])
     if not (folder / "settings").exists():
