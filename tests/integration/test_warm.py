@@ -517,6 +517,20 @@ def test_a_path_that_is_too_long_for_a_socket_is_not_used(own_warm, caplog, monk
     assert list(deep.iterdir()) == []
 
 
+def test_a_task_that_may_not_look_at_itself_has_warm_commands(own_warm, tmp_path, monkeypatch):
+    """Airflow makes its tasks' processes so, whose folder in /proc is root's then."""
+
+    def refuse(path: object = ".") -> list[str]:
+        assert not str(path).startswith("/proc")
+        return []
+
+    monkeypatch.setattr(start.os, "listdir", refuse)
+    environment = own_warm.environment()
+    monkeypatch.undo()
+
+    assert run(f'python -c "{IS_WARM}"', tmp_path, environment).stdout == b"True\n"
+
+
 def test_a_full_disk_is_no_hindrance(own_warm, tmp_path, caplog, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

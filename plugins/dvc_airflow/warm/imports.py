@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from dvc_airflow.warm.request import machine
+
 # Beginnings of the names of variables that matter when modules are imported, also where no Python code reads them, or
 # code that looks through all variables, or that runs before all else.
 MATTER = (
@@ -78,6 +80,7 @@ class Imports:
         self.after = dict(os.environ)
         self._refuse_side_effects(state, printed)
         self.descriptors = _descriptors()
+        self.machine = machine()
         self.top_level = {name.partition(".")[0] for name in sys.modules} | {"sitecustomize", "usercustomize"}
         self._files = self._loaded_files()
         self._stats = self._stat()

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, inherited, send
+from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, inherited, machine, send
 
 START_SECONDS = 5.0  # until a server that is being started listens
 IMPORT_SECONDS = 60.0  # until it has imported all
@@ -120,6 +120,7 @@ def _request(command: list[str]) -> Request:
         limits=[resource.getrlimit(number) for number in range(LIMITS)],
         ignored=[number for number in signals if _signal.getsignal(number) == _signal.SIG_IGN],
         blocked=sorted(_signal.pthread_sigmask(_signal.SIG_BLOCK, [])),
+        machine=machine(),
     )
 
 

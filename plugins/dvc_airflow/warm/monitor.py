@@ -93,6 +93,8 @@ def _prepare(request: Request, files: list[int], imports: Imports) -> Command:
         raise ColdError("not all open files came along")
     if request.limits[resource.RLIMIT_NOFILE][0] < HIGH + 2 * MAX_DESCRIPTORS:
         raise ColdError("it may have few open files")
+    if request.machine != imports.machine:
+        raise ColdError("it is in another container or group of processes")
     if sorted(os.sched_getaffinity(0)) != request.processors:
         raise ColdError("it has other processors than the server")  # imports make pools of threads for them
     os.fchdir(files[-1])

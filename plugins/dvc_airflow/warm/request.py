@@ -31,6 +31,7 @@ class Request(NamedTuple):
     :param limits: per resource, the soft and the hard one.
     :param ignored: numbers of the signals that it ignores.
     :param blocked: numbers of the signals that are held back.
+    :param machine: see `machine`.
     """
 
     interpreter: bytes
@@ -43,6 +44,7 @@ class Request(NamedTuple):
     limits: list[tuple[int, int]]
     ignored: list[int]
     blocked: list[int]
+    machine: list[str]
 
 
 def send(connection: _socket.socket, request: Request, folder: int) -> None:
@@ -81,6 +83,18 @@ def _exactly(connection: _socket.socket, count: int) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def machine() -> list[str]:
+    """What two processes have to share for one to be a fork of the other: namespaces, cgroup, root, groups of the user.
+
+    Not asked of the task's process: Airflow hides what the system tells of that, unless it is root's.
+    """
+    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))]
+    with open("/proc/self/cgroup") as file:
+        group = file.read()
+    root = os.stat("/")
+    return [*spaces, group, f"{root.st_dev} {root.st_ino}", repr(sorted(os.getgroups()))]
 
 
 def inherited() -> list[int]:

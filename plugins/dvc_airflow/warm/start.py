@@ -110,7 +110,7 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
         "environment": environment,
     }
     programs = Path(__file__).parent
-    state = [settings, _machine(), [(one.name, one.stat().st_mtime_ns) for one in sorted(programs.glob("*.py"))]]
+    state = [settings, [(one.name, one.stat().st_mtime_ns) for one in sorted(programs.glob("*.py"))]]
     folder = base / hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     if len(os.fsencode(folder / "socket")) > LONGEST_SOCKET:
         raise ValueError(f"the path of the folder for temporary files is too long: {base.parent}")
@@ -141,13 +141,6 @@ def _private(folder: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone")
     return folder
-
-
-def _machine() -> list[str]:
-    """What two processes have to share for one to be the fork of the other: namespaces, limits of a group, user."""
-    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))]
-    root = os.stat("/")
-    return [*spaces, Path("/proc/self/cgroup").read_text(), f"{root.st_dev} {root.st_ino}", repr(os.getgroups())]
 
 
 def _fill(folder: Path, settings: Mapping[str, object], search_path: str) -> None:
