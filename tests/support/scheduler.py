@@ -52,11 +52,14 @@ def running_airflow(
     }
     processes = []
     try:
-        commands = [["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"]]
+        processes.append(_start(deployment, ["api-server"]))
+        wait_for(
+            lambda: answers(f"{url}/api/v2/monitor/health"), 180
+        )  # a task that finds no server fails its first try
+        commands = [["scheduler", "--skip-serve-logs"], ["dag-processor"]]
         if triggerer:
             commands.append(["triggerer", "--skip-serve-logs"])
         processes.extend(_start(deployment, command) for command in commands)
-        wait_for(lambda: answers(f"{url}/api/v2/monitor/health"), 180)
         there = Airflow(deployment, url, processes[1])
         wait_for(lambda: there.request("GET", "dags/ml_pipeline").ok, 180)
         there.ask("PATCH", "dags/ml_pipeline", json={"is_paused": False})
