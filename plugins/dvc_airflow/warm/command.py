@@ -61,7 +61,7 @@ class Command:
         """Find what a request runs; the process is in its folder.
 
         :param set_variables: what imports have set in the environment.
-        :raises OSError: there is no such script.
+        :raises OSError: the script does not exist.
         :raises ValueError: it is none of Python's source.
         """
         original = [os.fsdecode(one) for one in (request.interpreter, *request.arguments)]
@@ -96,7 +96,7 @@ def _source(script: str) -> bytes:
     """:raises OSError, ValueError: it is none that can be read here, and again by the command if it starts as ever."""
     path = os.path.realpath(script)
     if not stat.S_ISREG(os.stat(path).st_mode) or path.startswith(("/dev/", "/proc/")):
-        raise ValueError(f"{script} is no file of its own")
+        raise ValueError(f"{script} is not a regular file")
     with open(path, "rb") as file:
         code = file.read()
     if b"\0" in code:
