@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,17 +18,28 @@ PATIENCE = 900  # seconds: a hang is meant, not a slow machine, on which the fir
 WORKSPACE = "dvc-task-"  # of a killed task; the next task of that machine removes it
 
 
+def sockets_of_stores() -> set[tuple[Path, int]]:
+    """The sockets of all stores of this machine, with their times: one that is made anew is another one."""
+    found = set()
+    for path in Path("/tmp").glob("seaweedfs-*.sock"):
+        with suppress(FileNotFoundError):  # its store has just ended
+            found.add((path, path.lstat().st_ctime_ns))
+    return found
+
+
 class Home:
     """Where ``python -m include.services.embedded`` is called, as the Makefile does."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
         self.temporary = project.parent / "tmp"
+        self.sockets_before: set[tuple[Path, int]] = set()
         self.sockets: list[Path] = []
         self.env = {**clean_environment(), "PYTHONPATH": str(project), "TMPDIR": str(self.temporary)}
 
     def start(self, command: str, **env: str) -> "subprocess.Popen[str]":
         self.temporary.mkdir(exist_ok=True)
+        self.sockets_before = sockets_of_stores()
         return subprocess.Popen(
             [sys.executable, "-m", "include.services.embedded", command],
             cwd=self.project,
@@ -72,10 +84,11 @@ class Home:
         return [str(path) for path in (*files, *sockets, *([noted] if noted.exists() else []))]
 
     def see_sockets(self, processes: list[psutil.Process]) -> None:
-        """Note which sockets the store among these processes has made."""
+        """Note which sockets the store among these processes has made; others may have left some for its ports."""
         (line,) = [found for process in processes if "mini" in (found := process.cmdline())]
-        ports = [one.partition("=")[2] for one in line if ".grpc=" in one]
-        self.sockets = [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
+        ports = {one.partition("=")[2] for one in line if ".grpc=" in one}
+        made = [path for path, _ in sockets_of_stores() - self.sockets_before]
+        self.sockets = [path for path in made if path.stem.rpartition("-")[2] in ports]
         assert len(self.sockets) >= 5
 
     def processes(self) -> list[str]:
