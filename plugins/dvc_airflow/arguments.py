@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from dvc_airflow.project import DvcProjectError, Project
@@ -16,7 +16,7 @@ def variable_names(env: Sequence[str]) -> tuple[str, ...]:
 
     :raises ValueError: it is no list of names.
     """
-    if isinstance(env, str | Mapping) or not all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in env):
+    if not _are_names(env, VARIABLE):
         raise ValueError(
             'env: give the names of variables that the worker has, such as ["REGION"]. Values do not belong in a DAG.'
         )
@@ -28,9 +28,16 @@ def module_names(warm: Sequence[str]) -> tuple[str, ...]:
 
     :raises ValueError: it is no list of names of modules.
     """
-    if isinstance(warm, str | Mapping) or not all(isinstance(name, str) and MODULE.fullmatch(name) for name in warm):
+    if not _are_names(warm, MODULE):
         raise ValueError('warm: give the names of modules, such as ["pandas", "sklearn.linear_model"].')
     return tuple(warm)
+
+
+def _are_names(value: Any, pattern: re.Pattern[str]) -> bool:
+    """Whether it is a sequence of texts of this form."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return False
+    return all(isinstance(name, str) and pattern.fullmatch(name) for name in value)
 
 
 def require_functions(**arguments: Any) -> None:

@@ -37,23 +37,22 @@ class DvcConfig:
             options = {name: _one_line(name, value) for name, value in remote_options.items()}
             self._sections[_section(self.remote)] |= options
 
+    def of_remote(self) -> dict[str, str]:
+        """The options of the default remote, time-outs included; none if there is none here."""
+        section = _section(self.remote or "")
+        return _whole(section, self._sections[section]) if section in self._sections else {}
+
     def text(self, workspace: Path, cache_dir: Path | None) -> str:
         """What the workspace's .dvc/config says.
 
         :param cache_dir: the cache that tasks share; None: the workspace has one of its own.
         """
-        sections = {name: dict(options) for name, options in self._sections.items()}
+        sections = {name: _whole(name, options) for name, options in self._sections.items()}
         sections["core"] |= {"no_scm": "true", "analytics": "false", "check_update": "false"}
         sections["core"]["site_cache_dir"] = str(workspace / ".dvc" / "tmp" / "site")
         sections["cache"] = {name: value for name, value in sections.get("cache", {}).items() if name != "dir"}
         if cache_dir:
             sections["cache"]["dir"] = str(cache_dir)
-        for name, options in sections.items():
-            if name.startswith("'remote"):
-                options["verify"] = "true"  # else DVC takes a corrupted object for good
-                if options.get("url", "").startswith("s3://"):
-                    for option, value in S3_TIMEOUTS.items():
-                        options.setdefault(option, value)
         return "".join(
             f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
             for name, options in sections.items()
@@ -98,6 +97,14 @@ def _read(file: Path) -> dict[str, dict[str, str]]:
         if name.startswith("'remote") and url and "://" not in url and not Path(url).is_absolute():
             options["url"] = str((file.parent / url).resolve())  # DVC counts it from the folder of the file
     return config
+
+
+def _whole(section: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options of a section, with what tasks need of a remote."""
+    if not section.startswith("'remote"):
+        return dict(options)
+    whole = {**options, "verify": "true"}  # else DVC takes a corrupted object for good
+    return {**whole, **S3_TIMEOUTS, **whole} if whole.get("url", "").startswith("s3://") else whole
 
 
 def _section(remote: str) -> str:

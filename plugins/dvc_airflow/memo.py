@@ -137,6 +137,15 @@ class Memo:
         """Remember how the objects of this entry lie in the cache."""
         self._write(states, "states", digest(entry))
 
+    def pushed(self, key: str) -> dict[str, Any] | None:
+        """What an earlier push left, see `dvc_airflow.push_memory`."""
+        found = self._read("pushes", key)
+        return found if isinstance(found, dict) else None
+
+    def keep_pushed(self, key: str, content: Mapping[str, Any]) -> None:
+        """Remember what a push proved."""
+        self._write(content, "pushes", key)
+
     @contextmanager
     def exclusive(self, key: str) -> Iterator[bool]:
         """Hold the lock of a run-cache key, so that of several runs that need the same result one makes it.

@@ -50,7 +50,7 @@ class DvcOperator(BashOperator):
         for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
         `dvc_airflow.dvc_config.S3_TIMEOUTS`.
     :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``: the command's Python processes are
-        forks of one that has imported them, and DVC, see `dvc_airflow.warm`. None: each imports for itself.
+        forks of one that has imported them, and DVC, see `dvc_airflow.warm`. Empty: each imports for itself.
     :param extra_links: buttons on the task in the web UI.
     """
 
@@ -168,15 +168,20 @@ class DvcOperator(BashOperator):
             for task_id in self.upstream_stages
         ]
 
+    def upstream_tasks(self) -> "list[DvcStageOperator]":
+        """The tasks of the upstream stages."""
+        dag = self.get_dag()
+        tasks = [dag.get_task(task_id) for task_id in self.upstream_stages] if dag else []
+        return [task for task in tasks if isinstance(task, DvcStageOperator)]
+
     def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
         """The task of an earlier stage, whose output is missing, and what executes that stage once more.
 
         :param run: of this task: it has the values of the run, which the other operator's templates would give.
         :raises TaskError: no task before this one runs the stage.
         """
-        dag = self.get_dag()
-        for task in [dag.get_task(task_id) for task_id in self.upstream_stages] if dag else []:
-            if isinstance(task, DvcStageOperator) and task.stage == stage:
+        for task in self.upstream_tasks():
+            if task.stage == stage:
                 known = StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task.task_id), task.task_id)
                 return Producer(task.task_id, partial(task.stage_run(context, run, runner).reproduce, known))
         raise TaskError(f"no upstream task runs stage {stage}. Clear all tasks of the run.")
@@ -291,6 +296,7 @@ class DvcPushOperator(DvcOperator):
         push = PushRun(
             run,
             self.upstream_results(context),
+            definitions={name for task in self.upstream_tasks() for name in task.definitions},
             command=str(self.bash_command),
             environment=partial(self.full_environment, context),
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),

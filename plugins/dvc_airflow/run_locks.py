@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import Folder
+from dvc_airflow.lockfile import Lock
 
 RUNS, LAST = "runs", "last_run"
 
@@ -33,6 +34,24 @@ class RunLock(BaseModel):
     lock: dict[str, dict[str, dict[str, Any]]]
 
 
+class WritableFolder(Protocol):
+    """Where small files can be kept."""
+
+    def write(self, content: bytes, *names: str) -> None:
+        """See `Folder`."""
+
+
+def keep_lock(folder: WritableFolder, dag_id: str, run_id: str, lock: Lock) -> None:
+    """Keep the lock of a run, all of whose outputs the remote has; it is the last good run of its DAG now.
+
+    :raises RemoteError: the remote cannot be written to.
+    """
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    text = json.dumps({"dag_id": dag_id, "run_id": run_id, "at": now, "lock": lock}).encode()
+    folder.write(text, RUNS, dag_id, run_id)
+    folder.write(text, LAST, dag_id)
+
+
 class RunLocks:
     """The lock files of runs in one remote.
 
@@ -42,13 +61,6 @@ class RunLocks:
 
     def __init__(self, folder: ListedFolder, where: str) -> None:
         self._folder, self._where = folder, where
-
-    def keep(self, dag_id: str, run_id: str, lock: dict[str, Any]) -> None:
-        """Keep the lock of a run, all of whose outputs the remote has; it is the last good run of its DAG now."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        text = json.dumps({"dag_id": dag_id, "run_id": run_id, "at": now, "lock": lock}).encode()
-        self._folder.write(text, RUNS, dag_id, run_id)
-        self._folder.write(text, LAST, dag_id)
 
     def find(self, dag_id: str | None, run_id: str | None, is_ours: Callable[[RunLock], bool]) -> RunLock:
         """A run; by default the last one that was pushed.

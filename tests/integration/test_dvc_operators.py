@@ -37,10 +37,16 @@ def test_a_remote_that_only_the_dag_names_is_enough(stranger):
     assert DvcPushOperator(task_id="push", project_dir=stranger.path, remote_url="s3://b/p").remote_url == "s3://b/p"
 
 
-@pytest.mark.parametrize("env", ["REGION", {"REGION": "north"}, ["REGION=north"], [1], ["a b"]])
+@pytest.mark.parametrize("env", ["REGION", {"REGION": "north"}, ["REGION=north"], [1], ["a b"], None])
 def test_variables_are_named_and_have_no_value_in_the_dag(stranger, env):
     with pytest.raises(ValueError, match="give the names of variables that the worker has"):
         DvcStageOperator(task_id="a", project_dir=stranger.path, stage="a", command="x", env=env)
+
+
+@pytest.mark.parametrize("warm", ["pandas", {"pandas": 1}, ["a b"], [1], None])
+def test_what_is_to_be_warm_is_a_list_of_modules(stranger, warm):
+    with pytest.raises(ValueError, match="warm: give the names of modules"):
+        DvcStageOperator(task_id="a", project_dir=stranger.path, stage="a", command="x", warm=warm)
 
 
 def test_the_variables_of_a_group_reach_each_stage_and_no_other_does(stranger, monkeypatch, tmp_path):

@@ -7,124 +7,38 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import boto3
 import pytest
 
 from dvc_airflow.command import base_environment
 from dvc_airflow.dvc import remote, streams
 from dvc_airflow.dvc.object import MissingObjectsError
-from dvc_airflow.dvc.objects import Objects
-from dvc_airflow.dvc.outputs import objects_of, outputs_to_push
 from dvc_airflow.dvc.s3 import S3Client
 from dvc_airflow.dvc.transfer import DvcTransfer
 from dvc_airflow.errors import RemoteError
-from dvc_airflow.project_run import ProjectRun
-from dvc_airflow.push_run import PushRun
-from dvc_airflow.result import PushResult, StageResult
-from dvc_airflow.stage_run import StageRun
-from dvc_airflow.stage_settings import StageSettings
 from tests.support.proxy import proxy_to
+from tests.support.pushed import BUCKET, SMALL, Pushed, client_with_bucket, make, new_pushed, stored
 
-BUCKET = "streams"
-MAKE = "python make.py"
-SMALL = 'import os\nos.makedirs("out")\n' + "".join(
-    f'open("out/{name}", "w").write({text!r})\n'
-    for name, text in {"empty": "", "ü %20#?+&[x] 'y'": "one", "b": "two"}.items()
-)
 LARGE = 'open("out", "wb").write(bytes(range(256)) * 4 * 1024 * 40)\n'  # 40 MiB, in eight parts
 # A task's own process, to be killed.
 PUSH = """
 import json, sys
-from tests.integration.test_streams import Pushed
+from tests.support.pushed import Pushed
 pushed = Pushed(**json.loads(sys.argv[1]))
 pushed.push()
 """
 
 
-class Pushed:
-    """A project whose stage has run, and a part of the bucket."""
-
-    def __init__(self, folder: str, endpoint: str, keys: Sequence[str], prefix: str = "plain") -> None:
-        self.folder, self.endpoint, self.keys, self.prefix = Path(folder), endpoint, keys, prefix
-
-    def run(self, cache: str = "cache", **options: Any) -> ProjectRun:
-        return ProjectRun(
-            self.folder / "project",
-            dag_id="dag",
-            run_id=uuid4().hex,
-            cache_dir=self.folder / cache,
-            remote_url=f"s3://{BUCKET}/{self.prefix}",
-            remote_options=options,
-            credentials=self.credentials,
-        )
-
-    def credentials(self) -> dict[str, str]:
-        return {"access_key_id": self.keys[0], "secret_access_key": self.keys[1], "endpointurl": self.endpoint}
-
-    def made(self) -> StageResult:
-        settings = StageSettings("make", "dvc repro --single-item make", MAKE, ("dvc.yaml",), ("make.py",))
-        return StageRun(self.run(), settings, {}).run()
-
-    def push(self, **options: Any) -> PushResult:
-        return PushRun(self.run(**options), [self.made()], environment=self.environment).run()
-
-    def environment(self) -> dict[str, str]:
-        keys = {"AWS_ACCESS_KEY_ID": self.keys[0], "AWS_SECRET_ACCESS_KEY": self.keys[1]}
-        return {**base_environment(), **keys, "AWS_ENDPOINT_URL": self.endpoint}
-
-    def fetch(self) -> None:
-        """Into a cache that has nothing."""
-        with self.run("empty").workspace(self.made().lock) as workspace, workspace.repo() as repo:
-            objects = Objects(repo)
-            objects.fetch(objects_of(objects, outputs_to_push(repo, ["make"])))
-
-    def cached(self, cache: str = "cache") -> dict[str, bytes]:
-        files = (self.folder / cache / "files" / "md5").rglob("*")
-        return {file.parent.name + file.name: file.read_bytes() for file in files if file.is_file()}
-
-
 @pytest.fixture(scope="module")
 def s3(services) -> Any:
-    env = services["env"]
-    client = boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket=BUCKET)
-    return client
+    return client_with_bucket(services)
 
 
 @pytest.fixture
-def pushed(services, s3, tmp_path) -> Iterator[Pushed]:
-    env = services["env"]
-    keys = [env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]]
-    pushed = Pushed(str(tmp_path), env["AWS_ENDPOINT_URL"], keys, prefix=uuid4().hex)
-    (pushed.folder / "project").mkdir()
-    (pushed.folder / "project" / "dvc.yaml").write_text(
-        f"stages: {{make: {{cmd: {MAKE}, deps: [make.py], outs: [out]}}}}\n"
-    )
-    make(pushed, SMALL)
-    return pushed
-
-
-def make(pushed: Pushed, script: str) -> None:
-    (pushed.folder / "project" / "make.py").write_text(script)
-
-
-def stored(s3: Any, pushed: Pushed) -> dict[str, str]:
-    """Key of each object of the remote, by its hash."""
-    start = f"{pushed.prefix}/files/md5/"
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=start)
-    keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
-    return {key.removeprefix(start).replace("/", ""): key for key in keys}
+def pushed(services, s3, tmp_path) -> Pushed:
+    return new_pushed(services, tmp_path)
 
 
 def uploads(s3: Any, pushed: Pushed) -> list[dict[str, Any]]:

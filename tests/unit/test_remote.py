@@ -7,7 +7,8 @@ import threading
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors
+from dvc_airflow.dvc import remote
+from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors, watched
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.errors import RemoteError, RemoteRefusedError
 
@@ -80,3 +81,20 @@ def test_the_number_of_attempts_is_put_back(monkeypatch):
     with few_attempts():
         pass
     assert "AWS_MAX_ATTEMPTS" not in os.environ
+
+
+@pytest.mark.parametrize("name", [None, "archive"])
+def test_the_remote_that_is_at_work_is_the_one_that_is_watched(monkeypatch, name):
+    asked, ended = [], threading.Event()
+
+    def probe(repo, name) -> None:
+        asked.append(name)
+        raise RemoteError("silent")
+
+    monkeypatch.setattr(remote, "probe", probe)
+    monkeypatch.setattr(remote, "WATCH_SECONDS", 0.01)
+
+    with pytest.raises(RemoteError, match="silent"), watched(None, ended.set, name):
+        raise InterruptedError if ended.wait(60) else AssertionError  # as what was ended does
+
+    assert asked == [name] * remote.SILENT_PROBES

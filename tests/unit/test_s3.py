@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dvc_s3 import S3FileSystem
 
-from dvc_airflow.dvc.s3 import s3_client
+from dvc_airflow.dvc.s3 import s3_client, s3_client_by_options
 
 KEYS = {"access_key_id": "key", "secret_access_key": "hunter2", "region": "eu-central-1"}
 
@@ -126,3 +126,44 @@ def test_certificates_of_ones_own_are_trusted(monkeypatch, tmp_path):
         "allow_invalid_certificates"
         in client_of(endpointurl="https://127.0.0.1:1", ssl_verify=False).reader.client_options
     )
+
+
+def test_certificates_that_cannot_be_read_are_dvcs_to_complain_of(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file.pem")
+
+    assert client_of(endpointurl="https://127.0.0.1:1") is None
+    assert "/no/such/file.pem, which is to have the certificates, cannot be read" in caplog.text
+
+
+WHOLE = {
+    **KEYS, "url": "s3://bucket/dvc", "endpointurl": "http://127.0.0.1:1", "verify": "true", "connect_timeout": "5",
+    "read_timeout": "8",
+}  # fmt: skip
+
+
+def test_options_that_say_all_are_enough_for_a_client():
+    client = s3_client_by_options({**WHOLE, "session_token": "t"})
+
+    assert client.bucket == "bucket"
+    assert "http://127.0.0.1:1" in client.reader.config.values()
+    assert client.reader.config["region"] == "eu-central-1"
+    assert client.writer.credential_provider()["token"] == "t"
+    assert "8s" in str(client.reader.client_options["read_timeout"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"profile": "mine"},
+        {"sse": "AES256"},
+        {"url": "gs://bucket/dvc"},
+        {"url": "s3://bucket/a//b"},
+        {"endpointurl": "https://127.0.0.1:1"},  # certificates have a say
+        *({name: None} for name in ("url", "endpointurl", "access_key_id", "secret_access_key")),
+    ],
+)
+def test_options_that_do_not_say_all_are_no_client(change):
+    options = {name: value for name, value in {**WHOLE, **change}.items() if value is not None}
+
+    assert s3_client_by_options(options) is None

@@ -89,6 +89,13 @@ def outputs_to_push(repo: "Repo", stages: Iterable[str]) -> list["Output"]:
     ]
 
 
+def has_tracked_data(repo: "Repo") -> bool:
+    """Whether .dvc files name outputs: of these, a push has to push what happens to be at hand."""
+    from dvc.stage import PipelineStage
+
+    return any(stage.outs for stage in repo.index.stages if not isinstance(stage, PipelineStage))
+
+
 @contextmanager
 def attributed_to(out: "Output") -> Iterator[None]:
     """Attribute a `MissingObjectsError` about an output to the stage that makes it."""

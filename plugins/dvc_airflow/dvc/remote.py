@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,10 @@ def few_attempts() -> Iterator[None]:
 
 
 @contextmanager
-def translated_errors(repo: "Repo") -> Iterator[None]:
+def translated_errors(remote: "Repo | str") -> Iterator[None]:
     """Turn what the remote's client raises into `RemoteError` with the address.
 
+    :param remote: the opened repo whose default remote it is, or the address.
     :raises RemoteRefusedError: the credentials are refused.
     :raises RemoteError: it does not answer, or fails.
     """
@@ -54,7 +55,7 @@ def translated_errors(repo: "Repo") -> Iterator[None]:
     except (RemoteError, FileNotFoundError):
         raise
     except Exception as error:
-        if translated := _translated(error, address(repo)):
+        if translated := _translated(error, remote if isinstance(remote, str) else address(remote)):
             raise translated from None
         raise
 
@@ -66,9 +67,14 @@ def has_remote(repo: "Repo") -> bool:
 
 def address(repo: "Repo") -> str:
     """The default remote's URL, with the endpoint where it has one of its own; for people."""
-    config = repo.config["remote"].get(repo.config["core"].get("remote"), {})
-    endpoint = config.get("endpointurl") or os.environ.get("AWS_ENDPOINT_URL")
-    return f"{config.get('url')}" + (f" at {endpoint}" if endpoint and str(config.get("url")).startswith("s3") else "")
+    return address_of(repo.config["remote"].get(repo.config["core"].get("remote"), {}))
+
+
+def address_of(options: Mapping[str, Any]) -> str:
+    """The URL of the remote with these options of DVC, with its endpoint; for people."""
+    endpoint = options.get("endpointurl") or os.environ.get("AWS_ENDPOINT_URL")
+    url = str(options.get("url"))
+    return f"{url} at {endpoint}" if endpoint and url.startswith("s3") else url
 
 
 def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") -> "HashFileDB":
@@ -93,21 +99,23 @@ def remote_odb(repo: "Repo", name: str | None = None, algorithm: str = "md5") ->
     return odb
 
 
-def probe(repo: "Repo") -> None:
-    """Check that the remote answers.
+def probe(repo: "Repo", name: str | None = None) -> None:
+    """Check that a remote answers.
 
+    :param name: of the remote; None: the default one.
     :raises RemoteError: it does not answer.
     """
     with translated_errors(repo):
-        odb = remote_odb(repo)
+        odb = remote_odb(repo, name)
         odb.fs.exists(odb.fs.join(odb.path, "probe"))
 
 
 @contextmanager
-def watched(repo: "Repo", end: Callable[[], object]) -> Iterator[None]:
-    """Ask the remote now and then, while the block works with it, and end that work when it is silent.
+def watched(repo: "Repo", end: Callable[[], object], name: str | None = None) -> Iterator[None]:
+    """Ask a remote now and then, while the block works with it, and end that work when it is silent.
 
     :param end: makes the block raise; called from another thread.
+    :param name: of the remote; None: the default one.
     :raises RemoteError: the remote fell silent, and the block failed.
     """
     stop = Event()
@@ -116,11 +124,11 @@ def watched(repo: "Repo", end: Callable[[], object]) -> Iterator[None]:
     def watch() -> None:
         while len(failures) < SILENT_PROBES and not stop.wait(WATCH_SECONDS):
             try:
-                probe(repo)
+                probe(repo, name)
                 failures.clear()
             except RemoteError as error:
                 failures.append(error)
-        if len(failures) == SILENT_PROBES:
+        if len(failures) == SILENT_PROBES and not stop.is_set():
             end()
 
     Thread(target=watch, daemon=True).start()

@@ -28,7 +28,8 @@ class RemoteObjects:
         self._repo, self._cache = repo, cache
         self._odbs: dict[tuple[str | None, str], HashFileDB] = {}
         self._transfers: dict[tuple[str | None, str], Transfer] = {}
-        self._there: dict[tuple[str | None, str], set[str]] = {}  # paths of objects that were found to be right
+        # what was found to be right, by remote and path
+        self._there: dict[tuple[str | None, str], dict[str, Found]] = {}
         self._etag_is_md5 = True
         #: bytes of the objects that were found to be there, by hash
         self.sizes: dict[str, int] = {}
@@ -44,10 +45,10 @@ class RemoteObjects:
         with translated_errors(self._repo):
             missing = []
             for key, some in _by_remote(wanted).items():
-                there = self._there.setdefault(key, set())
+                there = self._there.setdefault(key, {})
                 for one, info in self._infos(some):
-                    if self._is_right(one, info):
-                        there.add(self._path(one))
+                    if info and self._is_right(one, info):
+                        there[self._path(one)] = info
                     else:
                         missing.append(one)
             return missing
@@ -85,7 +86,7 @@ class RemoteObjects:
                 batch = [one for one in intact if one.oid.endswith(".dir") is is_list]
                 for some in _by_remote(batch).values():
                     transfer = self._transfer(some[0])
-                    with watched(self._repo, transfer.end):
+                    with watched(self._repo, transfer.end, some[0].remote):
                         transfer.put([(self._cache.path(one), self._path(one)) for one in some])
 
     def clear_uploads(self) -> None:
@@ -94,6 +95,22 @@ class RemoteObjects:
             for key, paths in self._there.items():
                 if self._odbs[key].fs.protocol == "s3":
                     clear_uploads(self._odbs[key].fs.fs, self._odbs[key].path, paths)
+
+    def there(self, others: Iterable[str]) -> dict[str, Found] | None:
+        """What was found to be right, and other files of the default remote, as it says of them now; by path.
+
+        :return: None if a client that knows a remote by its options alone (`s3_client_by_options`) cannot be asked for
+            it later: there is nothing, or it is not in the default remote, or that is not on S3.
+        """
+        default = [transfer for (remote, _), transfer in self._transfers.items() if remote is None]
+        if any(remote for remote, _ in self._there) or not default or not isinstance(default[0], Streams):
+            return None
+        found = {path: info for some in self._there.values() for path, info in some.items()}
+        with translated_errors(self._repo):
+            for path in others:
+                if info := default[0].info(path):
+                    found[path] = info
+        return found
 
     def _odb(self, one: Object) -> "HashFileDB":
         key = (one.remote, one.algorithm)
@@ -131,9 +148,7 @@ class RemoteObjects:
             known = {path: one for part in pool.map(transfer.listing, folders) for path, one in part.items()}
         return [(one, known.get(path)) for one, path in paths.items()]
 
-    def _is_right(self, one: Object, info: Found | None) -> bool:
-        if info is None:
-            return False
+    def _is_right(self, one: Object, info: Found) -> bool:
         cached = state_of(self._cache.path(one))
         size = cached[0] if cached else one.size
         if size is not None and info.size not in (None, size):

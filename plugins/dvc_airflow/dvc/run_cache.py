@@ -46,11 +46,14 @@ class RunCache:
         """The names of the entries that the cache has."""
         return frozenset(file.name for file in _newest_first(self._folder(key)))
 
-    def push(self, entries: Iterable[LockEntry]) -> None:
+    def push(self, entries: Iterable[LockEntry]) -> list[str]:
         """Copy the run-cache entries that these lock entries stand for to the remote: one small object each.
 
         `dvc push --run-cache` would copy all that the cache has ever seen.
+
+        :return: their paths in the remote.
         """
+        pushed = []
         from dvc.stage.cache import _get_cache_hash
 
         with translated_errors(self._repo):
@@ -61,7 +64,10 @@ class RunCache:
                 if local.exists():
                     folder = _remote_folder(remote, key)
                     remote.fs.makedirs(folder, exist_ok=True)
-                    remote.fs.put_file(str(local), remote.fs.join(folder, name))
+                    path = str(remote.fs.join(folder, name))
+                    remote.fs.put_file(str(local), path)
+                    pushed.append(path)
+        return pushed
 
     def _folder(self, key: str) -> Path:
         return Path(self._repo.stage_cache._get_cache_dir(key))
