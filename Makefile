@@ -65,7 +65,7 @@ test-slow: $(VENV)/.linters ## the web UI, outages, bad disks, kills of every ki
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
 	@$(PYTEST) tests/stack $(ARGS)
 
-bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing size streams warm_start backfill')
+bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (three quarters of an hour; ARGS='one_run look_up past_runs parsing size streams warm_start peers backfill cost')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint, hadolint
@@ -77,6 +77,7 @@ format: $(VENV)/.linters ## let ruff format the code
 lock: $(VENV)/.installed ## compile requirements*.in into requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) requirements-dev.in -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock' $(UPGRADE) tests/bench/peers_job/requirements.in -o tests/bench/peers_job/requirements.txt
 
 clean: ## remove the environment and the state of the embedded services
 	@if [ -x $(BIN)/python ]; then $(EMBEDDED) forget; fi

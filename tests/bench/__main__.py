@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tests.bench.backfill import backfill
 from tests.bench.bench import Bench
+from tests.bench.cost import cost
 from tests.bench.look_up import look_up
 from tests.bench.one_run import one_run
 from tests.bench.parsing import parsing
 from tests.bench.past_runs import past_runs
+from tests.bench.peers import peers
 from tests.bench.report import RESULTS, Report
 from tests.bench.size import size
 from tests.bench.streams import streams
@@ -37,7 +39,9 @@ def main() -> None:
                 "size": size,
                 "streams": streams,
                 "warm_start": warm_start,
+                "peers": peers,
                 "backfill": partial(backfill, services=services),
+                "cost": partial(cost, services=services),
             }
             for name in sys.argv[1:] or works:
                 print(f"== {name}", flush=True)

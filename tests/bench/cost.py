@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def cost(bench: Bench, services: Mapping[str, Any]) -> None:
     deployment = new_deployment(services, "cost", Path(tempfile.mkdtemp(dir=bench.folder)))
     (deployment.project / "dags" / f"{NO_OP}.py").write_text(DAG_FILE)
     days = [START + timedelta(days=number) for number in range(DATES)]
-    _put_tables(deployment, days)
+    put_tables(deployment, days)
     measures: dict[str, dict[str, list[float]]] = {}
     with running_airflow(
         deployment, source="s3://landing/iris/{date:%Y-%m-%d}.csv", start=START, max_active_runs=50, parallelism=TASKS
@@ -56,8 +57,10 @@ def cost(bench: Bench, services: Mapping[str, Any]) -> None:
     _report(bench, measures)
 
 
-def _put_tables(deployment: Deployment, days: Sequence[date]) -> None:
-    deployment.s3.create_bucket(Bucket="landing")
+def put_tables(deployment: Deployment, days: Sequence[date]) -> None:
+    """A table of its own for each date."""
+    with suppress(deployment.s3.exceptions.BucketAlreadyOwnedByYou):
+        deployment.s3.create_bucket(Bucket="landing")
     for number, day in enumerate(days):
         frame = load_iris(as_frame=True).frame
         frame.iloc[0, 0] = 4 + number / 10

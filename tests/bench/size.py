@@ -1,7 +1,6 @@
 """A table of a million rows through the stages, beside the same steps in one script written by hand."""
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tests.bench.bench import RUNS, STAGES, Bench
+from tests.bench.report import ratios
 
 ROWS, COLUMNS = 1_000_000, 30
 # What the stages do, but for the tracking: read, split, keep both parts, train, score both, tables, model.
@@ -65,10 +65,9 @@ def size(bench: Bench) -> None:
             found["memory"].append(peak / own)
         bench.report.add(f"{ROWS} rows of {COLUMNS} columns from {name}, script by hand", found["script"], "s")
         bench.report.add(f"{ROWS} rows of {COLUMNS} columns from {name}, the stages", found["stages"], "s")
-        ratio = statistics.median(found["stages"]) / statistics.median(found["script"])
-        bench.report.add(f"{name}: stages to script (1.5 at most)", [ratio], "times")
-        bench.report.add(f"{name}: peak memory to the table's own (4 at most)", found["memory"], "times")
-        bench.report.add(f"{name}: the script's peak memory to the table's own", found["script memory"], "times")
+        bench.report.add(f"{name}: the stages / the script", ratios(found["stages"], found["script"]), "ratio")
+        bench.report.add(f"{name}: peak memory / the table's own", found["memory"], "ratio")
+        bench.report.add(f"{name}: the script's peak memory / the table's own", found["script memory"], "ratio")
 
 
 def _table() -> pd.DataFrame:
