@@ -53,6 +53,7 @@ MODULES = (
     "mlflow.tracing.export.utils",
     "mlflow.tracing.processor.otel",
     "mlflow.tracking.request_header.registry",
+    "obstore.store",
     "pydantic_settings",
     "requests",
     "ruamel.yaml",
