@@ -1,11 +1,15 @@
 """The log of ``airflow dags test``, shown as progress."""
 
 import json
+import sys
+import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
-from include.services.embedded.dag_run import DagRun, Follower, brief
+from include.services.embedded.dag_run import DagRun, Follower, brief, dag_process
+from include.services.embedded.guard import Interrupted
 from include.services.embedded.task_logs import TaskLogs
 
 
@@ -105,3 +109,20 @@ def test_what_airflow_itself_does_for_a_task_is_not_in_the_log_of_the_task(shown
     shown(*tried("push", {"event": "Task started", "logger": logger}))
 
     assert list((tmp_path / "logs").rglob("*.log")) == []
+
+
+def test_a_run_that_is_interrupted_ends_soon_though_its_process_ignores_sigterm(tmp_path, monkeypatch):
+    python = tmp_path / "python"  # as a process in which Airflow's task runner has been
+    code = "signal.signal(signal.SIGTERM, lambda *_: None); print('ready', flush=True); time.sleep(60)"
+    python.write_text(f"#!{sys.executable}\nimport signal, time\n{code}\n")
+    python.chmod(0o755)
+    environment = {"AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(tmp_path), "PYTHONPATH": "", "PATH": "/usr/bin:/bin"}
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    began = time.monotonic()
+    with suppress(Interrupted), dag_process("ml_pipeline", environment, tmp_path / "log") as process:
+        assert process._process.stdout.readline() == "ready\n"
+        raise Interrupted
+
+    assert process._process.returncode == -9
+    assert time.monotonic() - began < 30

@@ -15,6 +15,7 @@ from include.services.embedded.environment import with_plugins
 from include.services.embedded.guard import end_descendants
 from include.services.embedded.task_logs import TaskLogs
 
+GRACE = 3  # seconds for a task to leave nothing behind, once its commands have ended
 RUN_ID = re.compile(r"\[DAG TEST\] running task <TaskInstance: \S+ (\S+) |DagRun Finished:.*?\brun_id=([^,]+),")
 MARKS = {"executed": "✔", "restored": "↺", "unchanged": "=", "failed": "✘"}
 
@@ -45,9 +46,21 @@ def dag_process(dag_id: str, environment: dict[str, str], log: Path) -> "Iterato
         try:
             yield DagProcess(process, dag_id, TaskLogs(Path(environment["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])), log)
         finally:
-            if process.poll() is None:  # we were interrupted: a training can still close its MLflow run
-                end_descendants(process.pid)
-            process.terminate()
+            if process.poll() is None:
+                _end(process)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End it before its run has: first what its tasks have started, so that a training can close its MLflow run.
+
+    Airflow's task runner has SIGTERM end the task's work, but not the process, and leaves it so between tasks too.
+    """
+    end_descendants(process.pid)
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 class DagProcess:
