@@ -142,6 +142,10 @@ def _forget(state: State) -> int:
 
     with exit_with_message():
         _stop(state)
+        if state.a_run_is_going():
+            print("waiting for `make run` to end: it uses the cache ...", flush=True)
+            while state.a_run_is_going():
+                time.sleep(0.1)
         state.remove_left()
         if unconfigure(PROJECT_DIR, state.dvc_cache):
             print("removed cache and remote from .dvc/config.local")

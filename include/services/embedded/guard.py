@@ -61,11 +61,20 @@ def descendants(root: int) -> list[psutil.Process]:
     return found
 
 
-def end_descendants(root: int | None = None) -> None:
-    """Ask all processes below ``root`` (default: this one) to end; kill those that do not within `GRACE` seconds."""
+def ask_descendants_to_end(root: int | None = None) -> list[psutil.Process]:
+    """Ask all processes below ``root`` (default: this one) to end, and leave it to their parents to wait for them."""
     processes = descendants(root or os.getpid())
     for process in processes:
         _signal(process, signal.SIGTERM)
+    return processes
+
+
+def end_descendants(root: int | None = None) -> None:
+    """Ask all processes below ``root`` (default: this one) to end; kill those that do not within `GRACE` seconds.
+
+    A thread of this process that waits for one of them may not learn how it ended, as that was asked for here.
+    """
+    processes = ask_descendants_to_end(root)
     _, left = psutil.wait_procs(processes, timeout=GRACE)
     for process in left:
         _signal(process, signal.SIGKILL)

@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from include.checkout import materialise
@@ -18,6 +19,7 @@ from include.services.embedded import served_run
 from include.services.embedded.dag_run import DagRun, brief, dag_process
 from include.services.embedded.deployment import starting
 from include.services.embedded.environment import process_environment
+from include.services.embedded.guard import Interrupted, ask_descendants_to_end
 from include.services.embedded.state import State
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config_with
@@ -40,8 +42,8 @@ def run(state: State) -> int:
     there = state.running()
     if there is None:
         print("Starting PostgreSQL, the object store and MLflow ...", flush=True)
-    with ThreadPoolExecutor(1) as beside:  # DVC needs no service: they end meanwhile
-        with state.run_is_going(), starting(state, "run") as (addresses, wait):
+    with state.run_is_going(), _beside() as beside:
+        with starting(state, "run") as (addresses, wait):
             environment = process_environment(state, addresses)
             os.environ.update(environment)
             if there and there["mode"] == "serve":
@@ -57,11 +59,23 @@ def run(state: State) -> int:
                 return 1
             lineage, key = LineageStore(config, load_runtime_settings()), RunKey(DAG_ID, result.run_id)
             manifest = lineage.read(key)
+            # DVC needs no service: they end meanwhile.
             changed = beside.submit(materialise, PROJECT_DIR, manifest.lock, environment)
             lines = _summary(config, load_runtime_settings(), manifest, lineage.verdict(key))
         lines["dvc status"] = _status(config, manifest, list(changed.result()))
     print("\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items()))
     return 0
+
+
+@contextmanager
+def _beside() -> Iterator[Executor]:
+    """A thread, whose work is done when the block ends. If we are interrupted, the commands that it waits for end."""
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield beside
+        except Interrupted:
+            ask_descendants_to_end()  # of a checkout: `materialise` sees that, and undoes what was done
+            raise
 
 
 def _overrides(conf: str | None) -> dict[str, Any]:
