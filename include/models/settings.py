@@ -37,7 +37,7 @@ def _kinds() -> dict[str, type[ModelSettings]]:
     """The class of each module in `kinds/`, by the module's name."""
     found = {}
     for file in sorted(KINDS.glob("*.py")):
-        if file.stem != "__init__":
+        if file.stem != "__init__" and not file.name.startswith("."):  # as an editor's lock
             module = import_module(f"include.models.kinds.{file.stem}")
             (found[file.stem],) = [
                 value

@@ -124,14 +124,20 @@ def _code() -> dict[str, tuple[int, ...]]:
         spec = find_spec(package)
         folders = list(spec.submodule_search_locations or ()) if spec else []
         while folders:
-            with suppress(OSError):  # it has gone meanwhile
-                for entry in os.scandir(folders.pop()):
+            for entry in _entries(folders.pop()):
+                with suppress(OSError):  # it has gone meanwhile, or is a link to nothing, as an editor's lock
                     if entry.name.endswith(".py"):
                         state = entry.stat()
                         found[entry.path] = (state.st_ino, state.st_size, state.st_mtime_ns)
                     elif entry.is_dir() and entry.name != "__pycache__":
                         folders.append(entry.path)
     return found
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with suppress(OSError):  # it has gone meanwhile
+        return list(os.scandir(folder))
+    return []
 
 
 def _read_settings() -> None:

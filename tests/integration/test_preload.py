@@ -90,6 +90,9 @@ def test_a_change_of_the_code_counts_for_the_next_task(project):
     text = "from include.models.settings import ModelSettings\n\n\nclass Another(ModelSettings):\n    size: int = {}\n"
     file.write_text(text.format(1))
     other = file.with_name("other.py")
+    locks = [file.with_name(f".#{number}.py") for number in range(20)]  # an editor's: links to nothing
+    for lock in locks:
+        lock.symlink_to("user@host.1:2")
     # Each task is a fork of the process that has loaded the plugin.
     task = f"""
 def sizes():
@@ -116,4 +119,5 @@ print(json.dumps(seen))
     seen = answer(project, LOAD.format(command="scheduler") + task)
 
     assert seen == [[1, False], [22, False], [22, 3], [False, 3]]
-    other.unlink()
+    for left in (other, *locks):
+        left.unlink()
