@@ -1,6 +1,8 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
 import hashlib
+import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from include.stages.plots import PLOTS, Plot, read_table, svg
 from include.store.stored_objects import StoredObjects
 
 SHOWN_ELSEWHERE = ("run", "DAG", "Airflow", "packages", "warnings")  # in the template: heading, link, table, list
+UNUSED_SECONDS = 30 * 24 * 3600  # after which a figure that is kept goes
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -55,14 +58,26 @@ def _figure(plot: Plot, table: bytes, kept: Path | None) -> str:
     """The figure of a table, as it was drawn before if one is kept of the same table, code and libraries."""
     if kept is None:
         return svg(plot.figure(read_table(table)))
-    drawn_by = [Path(plots.__file__).read_bytes(), *(version(name).encode() for name in ("matplotlib", "scikit-learn"))]
+    drawn_by = [Path(plots.__file__).read_bytes(), version("matplotlib").encode()]
     file = kept / f"{hashlib.sha256(b'|'.join([plot.name.encode(), *drawn_by, table])).hexdigest()}.svg"
     with suppress(OSError, UnicodeDecodeError):
-        return file.read_text(encoding="utf-8")
+        figure = file.read_text(encoding="utf-8")
+        with suppress(OSError):  # it is read-only
+            os.utime(file)  # it is in use: see `_remove_unused`
+        return figure
     drawn = svg(plot.figure(read_table(table)))
     with suppress(OSError):  # a cache that is full or read-only keeps none
+        _remove_unused(kept)
         write_bytes(file, drawn.encode())
     return drawn
+
+
+def _remove_unused(kept: Path) -> None:
+    """Remove the figures that no report has shown for a long time."""
+    for file in kept.iterdir() if kept.is_dir() else ():
+        with suppress(OSError):  # another process removes it too
+            if time.time() - file.stat().st_mtime > UNUSED_SECONDS:
+                file.unlink()
 
 
 def _number(value: float | None) -> str:

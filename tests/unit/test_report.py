@@ -1,5 +1,9 @@
 """The figures of a report are drawn once."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from include import report
@@ -41,3 +45,20 @@ def test_where_none_can_be_kept_it_is_drawn_each_time(drawn, tmp_path):
     for folder in (None, blocked):
         report._figure(PLOTS[0], TABLE, folder)
     assert len(drawn) == 2
+
+
+def test_figures_that_no_report_has_shown_for_a_month_are_removed(drawn, tmp_path):
+    def figures() -> set[Path]:
+        return set(tmp_path.iterdir())
+
+    report._figure(PLOTS[0], TABLE, tmp_path)
+    shown = figures()
+    report._figure(PLOTS[0], TABLE + b"b,b\n", tmp_path)
+    for file in figures():
+        os.utime(file, (long_ago := time.time() - 31 * 24 * 3600, long_ago))
+    report._figure(PLOTS[0], TABLE, tmp_path)
+    report._figure(PLOTS[0], TABLE + b"a,b\n", tmp_path)
+
+    assert len(drawn) == 3
+    assert len(figures()) == 2
+    assert shown < figures()
