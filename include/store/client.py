@@ -63,7 +63,9 @@ def session() -> "Session":
     from botocore.session import Session
 
     made = Session()
-    made.register_component("data_loader", _loader(made.get_config_variable("data_path")))
+    loader = _loader(made.get_config_variable("data_path"))
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)  # each session of boto3 adds its folder once more
+    made.register_component("data_loader", loader)
     return made
 
 
