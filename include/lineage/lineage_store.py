@@ -131,9 +131,9 @@ class LineageStore:
         texts = {file: text for file, text in documents(manifest).items() if file != MANIFEST}
         return [file for file, text in texts.items() if self.get(key_of(run, file)) != text.encode()]
 
-    def newest(self, limit: int, skip: int = 0) -> list[RunKey]:
+    def newest(self, limit: int) -> list[RunKey]:
         """The runs, newest first."""
-        return list(self.started(skip + limit))[skip:]
+        return list(self.started(limit))
 
     def started(self, limit: int) -> dict[RunKey, datetime]:
         """When each run started, of the newest runs, newest first."""

@@ -7,10 +7,9 @@ from airflow.sdk import BaseOperator
 from include.errors import ConfigError
 from include.lineage.code_state import code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
-from include.settings.config_file import as_written, dump_yaml, load_config_with
+from include.settings.config_file import FORCE, as_written, dump_yaml, load_config_with
 from include.store.sources import current_version, fill_date
 from ml_operators.base import runtime_settings
-from ml_operators.params import FORCE
 from ml_operators.results import ResolvedRun
 from ml_operators.run_date import run_date
 

@@ -7,8 +7,8 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from include.errors import ConfigError
 from include.settings import PipelineConfig
-from include.settings.config_file import PIPELINE, SCORING, apply_overrides, is_fixed, validate_config
-from ml_operators.params import FORCE, form_of, trigger_form
+from include.settings.config_file import FORCE, PIPELINE, SCORING, apply_overrides, is_fixed, validate_config
+from ml_operators.params import form_of, trigger_form
 
 
 def flat(document, prefix=""):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from include.services.embedded.environment import with_plugins
 from include.services.embedded.guard import end_descendants
@@ -68,7 +68,6 @@ class DagProcess:
 
     def __init__(self, process: "subprocess.Popen[str]", dag_id: str, logs: TaskLogs, log: Path) -> None:
         self._process, self._follower, self._log = process, Follower(dag_id, logs), log
-        self._stdin = process.stdin.fileno() if process.stdin else -1
 
     def run(self, conf: str | None) -> DagRun:
         """Run the DAG; the whole log goes to the file, the essence to stdout.
@@ -79,7 +78,7 @@ class DagProcess:
         run.log = str(self._log)
         told = json.dumps(json.loads(conf or "null")) + "\n"  # in one line
         with suppress(BrokenPipeError):  # it has ended already: why is in what it printed
-            os.write(self._stdin, told.encode())
+            os.write(cast("IO[str]", self._process.stdin).fileno(), told.encode())
         with open(self._log, "w", encoding="utf-8") as whole:
             for event in _events(self._process, whole, run):
                 self._follower.note(event)

@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--artifacts", required=True, help="the folder with the artifacts")
     arguments = parser.parse_args()
     gc.disable()  # imports leave little garbage; to look for it would take a third of their time
-    import uvicorn  # before mlflow.server: it refuses foreign hosts only where there is a server
+    # Before mlflow.server, for security: that installs its check of the Host header (against DNS rebinding) only if it
+    # finds uvicorn imported.
+    import uvicorn
 
     app = _app(os.environ["MLFLOW_BACKEND_STORE_URI"], arguments.artifacts)
     from mlflow import server
