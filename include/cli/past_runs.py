@@ -54,14 +54,14 @@ def _print_runs(rows: Sequence[Mapping[str, Any]], metric: str) -> None:
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in a line, but for the metrics."""
-    recorded, failure = row["mlflow_run"] is not None, _failure(row)
+    failure, unrecorded = _failure(row), row["outcome"] == "failed"
     return {
         "run": row["run"],
         "started": row["started_at"],
-        "model was": row["outcome"] if recorded or not failure else failure,
+        "model was": failure if unrecorded else row["outcome"],
         "model": row["model"],
         "version": row["version"],
-        "gate": "champion" if row["champion"] else row["gate"] or (failure if recorded else None),
+        "gate": "champion" if row["champion"] else row["gate"] or (None if unrecorded else failure),
         "config": _in_short(row["config"]),
     }
 

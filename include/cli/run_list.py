@@ -36,7 +36,8 @@ def list_runs(session: Session, limit: int, page: int) -> RunList:
         failed = {one.run: one for one in failed_runs(limit * page)}
     except PipelineError as error:
         listed.failures_unknown = error
-    started = {run: one.started for run, one in failed.items()} | session.lineage.started(limit * page)
+    recorded = session.lineage.started(limit * page)
+    started = {run: one.started for run, one in failed.items()} | recorded
     newest = sorted(started, key=lambda run: started[run], reverse=True)[limit * (page - 1) : limit * page]
     entries = session.lineage.read_all(newest)
     champions: dict[str, str | None] = {}
@@ -46,7 +47,9 @@ def list_runs(session: Session, limit: int, page: int) -> RunList:
     except PipelineError as error:
         listed.champions_unknown = error
     config = session.config.model_dump(mode="json")
-    listed.rows = [_row(entry, failed.get(entry.run), champions, config) for entry in entries]
+    for entry in entries:
+        why_blank = entry.problem if entry.run in recorded else "failed"
+        listed.rows.append(_row(entry, failed.get(entry.run), why_blank, champions, config))
     return listed
 
 
@@ -55,13 +58,21 @@ def _models(entries: list[Entry]) -> list[str]:
 
 
 def _row(
-    entry: Entry, failed: FailedRun | None, champions: Mapping[str, str | None], config: Mapping[str, Any]
+    entry: Entry,
+    failed: FailedRun | None,
+    why_blank: str | None,
+    champions: Mapping[str, str | None],
+    config: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """What is known of a run.
+
+    :param why_blank: its outcome if there is no manifest, or none that can be read.
+    """
     run = {"run": entry.run.run_id, "dag": entry.run.dag_id, "failed_tasks": list(failed.tasks) if failed else None}
     if entry.manifest is None:
         blank = dict.fromkeys(("mlflow_run", "model", "version"))
-        started, outcome = (failed.started.isoformat()[:19], "failed") if failed else (None, entry.problem)
-        return {**run, "started_at": started, **blank, "outcome": outcome, "metrics": {}, "gate": None,
+        started = failed.started.isoformat()[:19] if failed else None
+        return {**run, "started_at": started, **blank, "outcome": why_blank, "metrics": {}, "gate": None,
                 "champion": False, "why_not_champion": None, "config": {}}  # fmt: skip
     manifest, model = entry.manifest, entry.manifest.model
     return {

@@ -4,6 +4,7 @@ Read by SQL: to import Airflow takes longer than all the rest of ``runs``.
 """
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ from include.lineage.lineage_store import RunKey
 DAG_ID = "ml_pipeline"
 ADDRESS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 CONNECT_TIMEOUT = 5  # seconds
+ANSWER_TIMEOUT = 5  # seconds; what changes the tables locks them
+CANCELLED = "57014"  # by ANSWER_TIMEOUT, see https://www.postgresql.org/docs/current/errcodes-appendix.html
 NEWEST = """
     SELECT run_id, coalesce(start_date, run_after) AS started, ARRAY(
         SELECT task_id FROM task_instance AS task
@@ -43,14 +46,15 @@ def failed_runs(limit: int) -> list[FailedRun]:
 
     try:
         connection = psycopg2.connect(address, connect_timeout=CONNECT_TIMEOUT)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(NEWEST, (DAG_ID, limit))
-                found = cursor.fetchall()
-        finally:
-            connection.close()
     except psycopg2.Error as error:
-        raise _translated(str(error), error.pgcode) from None
+        raise _not_connected(_first_line(error)) from None
+    try:
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = %s", (ANSWER_TIMEOUT * 1000,))
+            cursor.execute(NEWEST, (DAG_ID, limit))
+            found = cursor.fetchall()
+    except psycopg2.Error as error:
+        raise _not_answered(_first_line(error), error.pgcode) from None
     return [
         FailedRun(RunKey(DAG_ID, run_id), started.astimezone(UTC), tuple(tasks)) for run_id, started, tasks in found
     ]
@@ -70,11 +74,23 @@ def _address() -> str:
     return f"postgresql://{rest}"
 
 
-def _translated(text: str, code: str | None) -> PipelineError:
-    first = (text.strip().splitlines() or ["it gave no reason"])[0]
-    if code is not None:  # the server's own
-        return ServiceError(f"the database of {ADDRESS} cannot be asked: {first}. Is it that of an Airflow 3?")
-    if first.startswith("connection to server "):
-        return ServiceError(f"Airflow's database does not answer: {first}")
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["it gave no reason"])[0]
+
+
+def _not_connected(said: str) -> PipelineError:
+    if said.startswith("connection to server "):
+        return ServiceError(f"Airflow's database does not answer: {said}")
     # Else it is about the address, a part of which the text repeats: that may be of the password.
     return ConfigError(f"{ADDRESS} is not the address of a database that can be reached.")
+
+
+def _not_answered(said: str, code: str | None) -> ServiceError:
+    if code == CANCELLED:
+        return ServiceError(
+            f"Airflow's database did not answer within {ANSWER_TIMEOUT} s. It does not while `airflow db migrate` or "
+            "`airflow db clean` changes it: try again when that has ended."
+        )
+    if code is None or code.startswith("57"):  # it was stopped
+        return ServiceError(f"Airflow's database closed the connection: {said}. Try again when it runs.")
+    return ServiceError(f"the database of {ADDRESS} cannot be asked: {said}. Is it that of an Airflow 3?")

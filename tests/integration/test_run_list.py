@@ -1,7 +1,9 @@
 """``python -m include runs``: with runs that failed, and with versions of several models."""
 
 import json
+import threading
 
+import psycopg2
 import pytest
 
 OTHER = "another-model"
@@ -88,3 +90,40 @@ def test_a_database_that_is_not_airflows_is_called_so(deployment, runs):
 
     assert (done.returncode, done.stdout.count("manual__")) == (0, 2)
     assert f"{SAID}the database of {ADDRESS} cannot be asked: relation" in done.stderr
+
+
+@pytest.fixture
+def locked(deployment):
+    """Airflow's database while a migration changes its table of runs."""
+    connection = psycopg2.connect(deployment.env[ADDRESS].replace("+psycopg2", ""))
+    connection.cursor().execute("LOCK TABLE dag_run IN ACCESS EXCLUSIVE MODE")
+    yield connection
+    connection.close()
+
+
+def test_a_database_that_is_being_migrated_is_not_waited_for(deployment, runs, locked):
+    too_late = threading.Timer(60, locked.close)
+    too_late.start()
+    done = deployment.python("-m", "include", "runs")
+    too_late.cancel()
+
+    assert (done.returncode, done.stdout.count("manual__")) == (0, 2)
+    assert f"{SAID}Airflow's database did not answer within 5 s. " in done.stderr
+
+
+def test_a_database_that_is_stopped_meanwhile_is_called_so(deployment, runs, locked):
+    def stop() -> None:
+        waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with locked.cursor() as cursor:
+            while not ended.wait(0.1) and not cursor.execute(waiting) and not cursor.rowcount:
+                cursor.execute("SELECT pg_stat_clear_snapshot()")
+
+    ended = threading.Event()
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    done = deployment.python("-m", "include", "runs")
+    ended.set()
+    stopping.join()
+
+    assert (done.returncode, done.stdout.count("manual__")) == (0, 2)
+    assert f"{SAID}Airflow's database closed the connection: " in done.stderr
