@@ -7,6 +7,7 @@ line of stdin: the run's conf as JSON, or null.
 
 import gc
 import json
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -27,6 +28,7 @@ AIRFLOW = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.serialization.serialized_objects",
 )
+YOUNG = 50_000  # objects: fewer are not looked through for garbage, and all that there are in no short run
 OF_STAGES = ("sklearn.", "dulwich.")  # needed where a stage is executed, and most stages are not
 
 
@@ -40,7 +42,10 @@ def main() -> int:
         with suppress(ImportError):  # the task that needs it will say so
             import_module(name)
     dag = _load(sys.argv[1])
+    with suppress(Exception):  # the first task would do it
+        _prepare_api()
     gc.freeze()
+    gc.set_threshold(YOUNG)
     gc.enable()
     told = sys.stdin.readline()
     if dag is None or not told:  # nothing told: who started us has given up
@@ -66,5 +71,17 @@ def _load(dag_id: str) -> "DAG | None":
     return dag
 
 
+def _prepare_api() -> None:
+    """Have Airflow's API ready, which `dag.test` has in this process: it makes its routes for the first request."""
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
+    from httpx import Client
+
+    # As `dag.test` calls it. It answers this without the database, which may not be migrated yet.
+    Client(transport=in_process_api_server().transport, base_url="http://in-process.invalid./").get("health")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # as Airflow's own processes of tasks end: to take all modules apart takes seconds

@@ -15,7 +15,7 @@ GOOD = "from airflow.sdk import DAG\nDAG('good', schedule=None)\n"
 def started(tmp_path):
     """Run it for a DAG, with this on stdin; there is no database, so that a run would fail with a traceback."""
 
-    def started(dag_id: str, told: str) -> "subprocess.CompletedProcess[str]":
+    def started(dag_id: str, told: str, *command: str) -> "subprocess.CompletedProcess[str]":
         (tmp_path / "good.py").write_text(GOOD)
         (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
         env = {
@@ -23,8 +23,10 @@ def started(tmp_path):
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PYTHONWARNINGS": "ignore",
         }  # fmt: skip
-        command = [sys.executable, "-m", "ml_operators.dag_test", dag_id]
-        return subprocess.run(command, env=env, cwd=tmp_path, input=told, capture_output=True, text=True)
+        command = command or ("-m", "ml_operators.dag_test")
+        return subprocess.run(
+            [sys.executable, *command, dag_id], env=env, cwd=tmp_path, input=told, capture_output=True, text=True
+        )
 
     return started
 
@@ -44,3 +46,13 @@ def test_it_says_why_there_is_no_dag(started, dag_id, said):
 
     assert done.returncode == 1
     assert said in done.stdout
+
+
+def test_airflows_api_is_ready_before_the_run_and_without_a_database(started):
+    code = (
+        "from airflow.sdk.execution_time.supervisor import in_process_api_server as api\n"
+        "from ml_operators import dag_test; dag_test.main(); print(api().app._cadwyn_initialized)"
+    )
+    done = started("good", "", "-c", code)
+
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
