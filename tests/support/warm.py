@@ -1,18 +1,24 @@
 """Warm starts in tests: servers in a folder of the test's own, and what becomes of them."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from dvc_airflow.command import PASSED_ON, base_environment
 from dvc_airflow.warm import start
 from dvc_airflow.warm.start import warm_environment
+
+WARM = ["decimal", "json.tool", "numpy.random", "multiprocessing"]
+# Modules that a new process has not imported, whatever it runs.
+IS_WARM = "import sys; print('decimal' in sys.modules)"
 
 
 class WarmStarts:
@@ -73,6 +79,14 @@ def new_warm_starts(monkeypatch, modules: Sequence[str], *, dvc: bool = False) -
     if not dvc:
         monkeypatch.setattr(start, "DVC_MODULES", [])  # they take a second
     return WarmStarts(temporary, modules)
+
+
+def served(patch: pytest.MonkeyPatch) -> Iterator[WarmStarts]:
+    """For a fixture: warm starts of `WARM`, of which nothing is left afterwards."""
+    starts = new_warm_starts(patch, WARM)
+    yield starts
+    starts.end()
+    shutil.rmtree(starts.temporary)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
