@@ -3,6 +3,7 @@
 import logging
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,7 @@ PASSED_ON = (
 )
 # Airflow itself kills a task that has not ended five seconds after the signal.
 GRACE_SECONDS = 3.0
+KILL_SECONDS = 1.0  # for processes to go that have been killed
 KEPT_LINES = 2000  # of what a command printed: the cause may stand before what it had not yet written out
 SHELLS = frozenset({"bash", "zsh", "fish", "ksh", "dash", "sh"})  # not nologin, or false
 Environment = Callable[[], Mapping[str, str]]
@@ -106,6 +108,7 @@ class CommandRunner:
         except BaseException:  # a time-out: the workspace goes when nothing runs in it any more
             end_group(process.pid)
             process.wait()
+            _wait_for_writers(process)
             raise
         finally:
             self._process = None
@@ -131,7 +134,7 @@ def end_group(leader: int) -> None:
 
     :param leader: process id of the group's first process.
     """
-    for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 1.0)):
+    for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         if not _is_alive(leader):
             return
         with suppress(ProcessLookupError, PermissionError):
@@ -139,6 +142,21 @@ def end_group(leader: int) -> None:
         end = time.monotonic() + patience
         while _is_alive(leader) and time.monotonic() < end:
             time.sleep(0.05)
+
+
+def _wait_for_writers(process: "subprocess.Popen[bytes]") -> None:
+    """Until nobody writes to a command's pipe any more: forks of a warm start are in groups of their own, and end just
+    after the programs that stand for them. For `KILL_SECONDS` at most: a daemon may keep it open.
+    """
+    if process.stdout is None:
+        return
+    pipe = process.stdout.fileno()
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    end = time.monotonic() + KILL_SECONDS
+    while (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
+        if not os.read(pipe, 1 << 16):
+            return
 
 
 def _is_alive(group: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dvc_airflow.command import end_group
+from dvc_airflow.command import CommandRunner, base_environment, end_group
 from tests.support.warm import IS_WARM, WarmStarts, run, served, until
 
 
@@ -29,8 +29,53 @@ def test_what_a_stopped_command_leaves_is_killed(own_warm, tmp_path):
 
     end_group(process.pid)
 
-    until(lambda: not [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(tmp_path)])
+    assert processes_in(tmp_path) == []
     process.communicate()
+
+
+TIDY = (
+    "import os, signal, sys, time\n"
+    "if not os.fork():\n"
+    "    signal.signal(15, lambda *_: (time.sleep(1.5), open('tidy', 'w'), sys.exit()))\n"
+    "    open('ready', 'w')\n"
+    "time.sleep(600)\n"
+)
+
+
+@pytest.mark.parametrize("called", ["python", sys.executable])
+def test_a_stopped_command_ends_when_what_it_started_has_tidied_up(own_warm, tmp_path, called):
+    (tmp_path / "x.py").write_text(TIDY)
+    process = own_warm.start(f"{called} x.py; exit $?", tmp_path)
+    until((tmp_path / "ready").exists)
+    begun = time.monotonic()
+
+    end_group(process.pid)
+
+    assert (tmp_path / "tidy").exists()
+    assert time.monotonic() - begun < 2.8  # as soon as it has
+    process.communicate()
+
+
+def test_a_command_that_is_timed_out_is_gone_when_its_runner_returns(own_warm, tmp_path, monkeypatch):
+    """Also what does not end of SIGTERM, and is killed."""
+    code = "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\nos.fork(), os.fork()\n"
+    (tmp_path / "x.py").write_text(f"{code}open('ready', 'w')\nprint('ready', flush=True)\ntime.sleep(600)\n")
+    runner = CommandRunner(own_warm.modules)
+
+    def time_out(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("dvc_airflow.command.log.info", lambda *given: "ready" in given[-1] and time_out())
+    with pytest.raises(TimeoutError):
+        runner.run("python x.py", base_environment(), tmp_path)
+
+    assert processes_in(tmp_path) == []
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Without those that have no memory any more: they have ended, if not yet to the last."""
+    processes = psutil.process_iter(["cwd", "cmdline"])
+    return [one for one in processes if one.info["cwd"] == str(folder) and one.info["cmdline"]]
 
 
 def test_a_signal_to_the_task_reaches_the_stage_and_all_ends(own_warm, tmp_path):

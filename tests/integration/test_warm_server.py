@@ -1,11 +1,13 @@
 """The process of which commands are forks: what it imports and knows, how it ends, where there is none."""
 
+import fcntl
 import logging
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,14 @@ def test_the_server_knows_nothing_of_what_a_command_gets(own_warm, tmp_path):
     assert {path.stat().st_mode & 0o077 for path in (folder, folder.parent)} == {0}
 
 
+def is_unlocked(folder: Path) -> bool:
+    """A process that ends lets go of its files after it can no longer be found by its command line."""
+    with (folder / "lock").open() as lock, suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
 def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path, monkeypatch):
     monkeypatch.setattr(start, "IDLE_SECONDS", 1.0)
     assert own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
@@ -68,7 +78,7 @@ def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path,
     until(lambda: not own_warm.servers())
     assert not (folder / "socket").exists()
     assert own_warm.run(f'{sys.executable} -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
-    until(lambda: not own_warm.servers())
+    until(lambda: not own_warm.servers() and is_unlocked(folder))
     os.utime(folder / "settings", (0, 0))
     own_warm.modules = ["decimal"]
     own_warm.environment()

@@ -15,6 +15,7 @@ from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, REA
 
 TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 GRACE_SECONDS = 3.0  # for what is left of a command that was to end
+LOOK_SECONDS = 0.05  # how often to look whether it has ended
 LOCAL_SETTINGS = {"matplotlibrc": "matplotlib"}  # read in the folder in which a module is imported
 LONGEST_LOG = 100_000  # characters
 
@@ -137,7 +138,7 @@ def _watch(connection: socket.socket, process: int, files: list[int]) -> None:
     """Until the process ends: pass on the signals that come; end it if the launcher goes.
 
     Signals go to the group of this process, as one to the group of the launcher would reach the command and what it has
-    started. What a command that was to end leaves behind is killed with this process, as Airflow kills a task's group.
+    started.
     """
     for file in files:
         os.close(file)
@@ -148,23 +149,47 @@ def _watch(connection: socket.socket, process: int, files: list[int]) -> None:
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.register(connection, select.POLLIN)
-    while True:
-        ready = {number for number, _ in poll.poll()}
-        if ended in ready:
-            _, status = os.waitpid(process, 0)
-            with suppress(OSError):  # the launcher has gone
-                connection.sendall(status.to_bytes(4, "big"))
-            break
+    while ended not in {number for number, _ in poll.poll()}:
         signals = _received(connection)
         for number in signals or [signal.SIGKILL]:
             is_to_end = is_to_end or number in TO_END
             if os.getpgid(process) != os.getpgid(0):
                 os.kill(process, number)  # it has a group of its own now
             os.killpg(0, number)
-    connection.close()
+    _, status = os.waitpid(process, 0)
     if is_to_end:
-        time.sleep(GRACE_SECONDS)
-        os.killpg(0, signal.SIGKILL)
+        _end_others(connection)
+    with suppress(OSError):  # the launcher has gone
+        connection.sendall(status.to_bytes(4, "big"))
+
+
+def _end_others(connection: socket.socket) -> None:
+    """Let what a command that was to end has started end too: its folder goes when the launcher has ended.
+
+    What is left after `GRACE_SECONDS`, or when the launcher goes, is killed, in that case with this process.
+    """
+    end = time.monotonic() + GRACE_SECONDS
+    while others := _others_of_the_group():
+        if time.monotonic() > end:
+            for other in others:
+                with suppress(ProcessLookupError):
+                    os.kill(other, signal.SIGKILL)
+        if select.select([connection], [], [], LOOK_SECONDS)[0]:
+            for number in _received(connection) or [signal.SIGKILL]:
+                os.killpg(0, number)
+
+
+def _others_of_the_group() -> list[int]:
+    """The processes of this process's group that run, without itself."""
+    own = os.getpid()
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != own:
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # OSError: it has ended
+                state, _, group = file.read().rpartition(b")")[2].split()[:3]
+                if int(group) == own and state not in (b"Z", b"X"):
+                    found.append(int(name))
+    return found
 
 
 def _received(connection: socket.socket) -> bytes:
