@@ -56,6 +56,19 @@ def test_a_stopped_command_ends_when_what_it_started_has_tidied_up(own_warm, tmp
     process.communicate()
 
 
+@pytest.mark.parametrize("called", ["python", sys.executable])
+def test_a_stopped_command_gets_one_signal(own_warm, tmp_path, called):
+    script = "import signal, time\nsignal.signal(15, lambda *_: open('got', 'a').write('15 '))\nopen('ready', 'w')\n"
+    (tmp_path / "x.py").write_text(f"{script}for _ in range(2): time.sleep(1)\n")
+    process = own_warm.start(f"{called} x.py; exit $?", tmp_path)
+    until((tmp_path / "ready").exists)
+
+    end_group(process.pid)
+
+    assert (tmp_path / "got").read_text() == "15 "
+    process.communicate()
+
+
 def test_a_command_that_is_timed_out_is_gone_when_its_runner_returns(own_warm, tmp_path, monkeypatch):
     """Also what does not end of SIGTERM, and is killed."""
     code = "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\nos.fork(), os.fork()\n"

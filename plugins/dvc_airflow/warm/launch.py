@@ -34,6 +34,7 @@ PASSED_ON = (
     _signal.SIGCONT,
     _signal.SIGWINCH,
 )
+TO_END = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP})
 
 
 def main(folder: str, program: list[str], *, in_function: bool = False) -> NoReturn:
@@ -45,16 +46,17 @@ def main(folder: str, program: list[str], *, in_function: bool = False) -> NoRet
     command = [*program, *sys.argv[1:]]
     parent = os.getppid() if in_function else 0
     connection = None
+    passed_on: list[int] = []
     if can_be_warm(command[1:]):
         try:
             connection = _ask(folder, command)
             if connection is not None:
-                _go(connection)
+                passed_on = _go(connection)
         except OSError:  # whatever it is: the command has not begun, and does not need the server
             connection = None
     if connection is None:
         os.execv(program[-1], [program[-1], *sys.argv[1:]])  # a script has its interpreter in its first line
-    _end_like(_wait(connection, parent))
+    _end_like(_wait(connection, parent, passed_on))
 
 
 def can_be_warm(arguments: list[str]) -> bool:
@@ -201,13 +203,16 @@ def _become_server(folder: str, lock: int) -> NoReturn:
         os._exit(1)
 
 
-def _go(connection: _socket.socket) -> None:
+def _go(connection: _socket.socket) -> list[int]:
     """Let the command begin; from now on signals are passed on to it.
 
+    :return: those that have been, added to as they come.
     :raises OSError: it cannot begin any more.
     """
+    passed_on: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
+        passed_on.append(number)
         with suppress(OSError):  # it has just ended
             connection.send(bytes([number]))
 
@@ -219,6 +224,7 @@ def _go(connection: _socket.socket) -> None:
                 _signal.signal(number, pass_on)
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
+    return passed_on
 
 
 def _let_go_of_files() -> None:
@@ -229,10 +235,11 @@ def _let_go_of_files() -> None:
             os.dup2(nothing, file)
 
 
-def _wait(connection: _socket.socket, parent: int) -> int:
+def _wait(connection: _socket.socket, parent: int, passed_on: list[int]) -> int:
     """Wait until the command ends.
 
     :param parent: if this process is no longer our parent, the command is to end. 0: whatever it is.
+    :param passed_on: signals that the command has already got: a second one would break off its tidying up.
     :return: how it ended, as ``os.wait`` says it.
     """
     _let_go_of_files()
@@ -244,8 +251,9 @@ def _wait(connection: _socket.socket, parent: int) -> int:
             part = connection.recv(4 - len(status))
         except TimeoutError:
             if os.getppid() != parent:
-                with suppress(OSError):
-                    connection.send(bytes([_signal.SIGTERM]))
+                if not TO_END.intersection(passed_on):
+                    with suppress(OSError):
+                        connection.send(bytes([_signal.SIGTERM]))
                 parent = os.getppid()
             continue
         except ConnectionResetError:
