@@ -34,11 +34,12 @@ def test_a_variable_that_may_be_secret_is_not_for_the_server(own_warm, tmp_path)
     assert "FSSPEC_S3_SECRET" in own_warm.why_cold()
 
 
-def test_a_hung_import_is_given_up(own_warm, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("caught", ["", "try:\n    signal.pause()\nexcept Exception:\n    pass\n"])
+def test_a_hung_import_is_given_up(own_warm, tmp_path, monkeypatch, caplog, caught):
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     (packages,) = venv.glob("lib/*/site-packages")
-    (packages / "package.py").write_text("import signal; signal.alarm(1); signal.pause()")
+    (packages / "package.py").write_text(f"import signal\nsignal.alarm(1)\n{caught}signal.pause()")
     monkeypatch.setattr(sys, "executable", str(venv / "bin" / "python"))
     own_warm.modules = ["package"]
 
@@ -130,6 +131,7 @@ def test_a_changed_package_is_imported_anew(own_warm, tmp_path, monkeypatch):
         ("raise RuntimeError('broken')", "importing package fails: RuntimeError: broken"),
         ("import sys; sys.exit(3)", "importing package fails: SystemExit: 3"),
         ("import absent", "importing package fails: ModuleNotFoundError: No module named 'absent'"),
+        ("class M:\n    def __getattr__(self, name): 1 / 0\nimport sys; sys.modules['odd'] = M()", "ZeroDivisionError"),
         ("import os; os._exit(1)", None),
     ],
 )
@@ -147,6 +149,21 @@ def test_imports_with_side_effects_are_left_to_the_commands(own_warm, tmp_path, 
 
     assert not why or why in caplog.text
     assert not own_warm.servers()
+
+
+def test_a_broken_module_of_dvc_is_named(own_warm, tmp_path, monkeypatch, caplog):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (packages,) = venv.glob("lib/*/site-packages")
+    (packages / "package.py").write_text("None.absent")
+    monkeypatch.setattr(sys, "executable", str(venv / "bin" / "python"))
+    monkeypatch.setattr(start, "DVC_MODULES", ["absent", "package"])
+    own_warm.modules = ["decimal"]
+
+    for _ in range(2):
+        assert own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout == b"False\n"
+
+    assert "importing package fails: AttributeError: 'NoneType' object has no attribute 'absent'" in caplog.text
 
 
 def test_a_module_that_may_be_the_project_is_not_kept(own_warm, tmp_path, caplog):

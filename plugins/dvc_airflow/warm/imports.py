@@ -9,7 +9,6 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from dvc_airflow.warm.request import machine
@@ -48,8 +47,8 @@ def matters(name: str) -> bool:
     return (name in MATTER_EXACTLY or name.startswith(MATTER)) and name not in NOT_THESE
 
 
-class NotWarmError(Exception):
-    """Why there can be no server."""
+class NotWarmError(BaseException):
+    """Why there can be no server. No Exception: a module that catches those does not catch that it takes too long."""
 
 
 class Imports:
@@ -66,16 +65,10 @@ class Imports:
         state, hooks = _state(), _hooks()
         with _Watch() as watch:
             for name in names:
-                try:
-                    importlib.import_module(name)
-                except NotWarmError:
-                    raise
-                except BaseException as error:  # noqa: BLE001 whatever a module raises; also SystemExit
-                    raise NotWarmError(f"importing {name} fails: {type(error).__name__}: {error}") from None
+                _import(name)
             _require_unchanged({**state, **hooks}, {**_state(), **_hooks()})
             for name in optional:
-                with suppress(ImportError):
-                    importlib.import_module(name)
+                _import(name, is_optional=True)
         self.read = watch.read - NOT_THESE
         self.after = dict(os.environ)
         self._refuse_side_effects(state, printed)
@@ -143,6 +136,18 @@ class Imports:
         others = [thread for thread in _threads() if thread not in FORK_SAFE]
         if len(others) > 1 or threading.active_count() > 1:
             raise NotWarmError(f"the imports leave threads: {', '.join(sorted(others))}")
+
+
+def _import(name: str, *, is_optional: bool = False) -> None:
+    """:raises NotWarmError: it fails, or takes too long."""
+    try:
+        importlib.import_module(name)
+    except NotWarmError:
+        raise
+    except BaseException as error:  # noqa: BLE001 whatever a module raises; also SystemExit
+        if is_optional and isinstance(error, ImportError):
+            return
+        raise NotWarmError(f"importing {name} fails: {type(error).__name__}: {error}") from None
 
 
 def _require_unchanged(before: dict[str, object], after: dict[str, object]) -> None:

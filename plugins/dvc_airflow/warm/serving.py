@@ -53,6 +53,9 @@ class Server:
         except NotWarmError as error:
             self._note_failure(str(error))
             return
+        except BaseException as error:  # noqa: BLE001 else each command starts a server, to no avail
+            self._note_failure(f"what was imported cannot be looked at: {type(error).__name__}: {error}")
+            return
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
