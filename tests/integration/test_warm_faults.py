@@ -128,6 +128,16 @@ def test_a_task_that_is_stopped_by_a_signal_ends_like_that(own_warm, tmp_path):
     process.communicate()
 
 
+def test_a_fault_of_our_own_is_shown():
+    """A process that cannot become the command, for a reason that nobody thought of."""
+    code = "from dvc_airflow.warm import command as c; c._take_over = lambda *_: 1 / 0; c.become(None, 1, None)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+
+    assert done.returncode == 1
+    assert b"ZeroDivisionError: division by zero" in done.stderr
+
+
 def forks(starts: WarmStarts) -> list[psutil.Process]:
     """The monitor and the command."""
     (server,) = starts.servers()

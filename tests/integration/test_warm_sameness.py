@@ -86,6 +86,8 @@ SAME = {
     "the environment": "X='a  b' Y=$'\\n' python -c 'import os; print(sorted(os.environ.items()))'",
     "a variable that goes": "unset LANG; python -c 'import os; print(os.environ.get(\"LANG\"))'",
     "the folder": "cd /usr && python -c 'import os; print(os.getcwd())'",
+    "a folder that is gone": "mkdir gone && cd gone && rmdir ../gone && python $OLDPWD/show.py && python ../show.py && "
+    "python -c 'import sys; print(sys.path[0])'; echo $?",
     "standard input": "printf 'a\\nb' | python -c 'import sys; print(sys.stdin.read())'",
     "a script from standard input": "echo 'print(5)' | python -",
     "both streams": "python -c 'import sys; print(1); print(2, file=sys.stderr)' 2>&1 >/dev/null",

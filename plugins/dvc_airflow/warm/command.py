@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import SourceFileLoader
-from traceback import print_exc
+from traceback import format_exc, print_exc
 from typing import Any, NoReturn
 
 from dvc_airflow.warm.imports import MAIN
@@ -119,8 +119,11 @@ def become(command: Command, monitor: int, connection: socket.socket) -> NoRetur
         _take_over(command, monitor, connection)
         known = set(sys.modules)
         _end(_run(command), known)
+    except BaseException:  # noqa: BLE001 a fault of ours, or a signal's handler that raises at the very end
+        with suppress(OSError):
+            os.write(2, format_exc().encode(errors="backslashreplace"))
     finally:
-        os._exit(1)  # it has said why
+        os._exit(1)
 
 
 def _take_over(command: Command, monitor: int, connection: socket.socket) -> None:
@@ -191,7 +194,14 @@ def _forget() -> None:
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].__dict__["seed"]()
     if "multiprocessing.process" in sys.modules:
-        sys.modules["multiprocessing.process"].__dict__["ORIGINAL_DIR"] = os.getcwd()
+        sys.modules["multiprocessing.process"].__dict__["ORIGINAL_DIR"] = _folder()
+
+
+def _folder() -> str | None:
+    """The one in which this process is; None: it has been removed."""
+    with suppress(OSError):
+        return os.getcwd()
+    return None
 
 
 def _run(command: Command) -> int:
@@ -205,7 +215,7 @@ def _run(command: Command) -> int:
         if command.module is not None:
             runpy._run_module_as_main(command.module)  # type: ignore[attr-defined]
         elif command.script is not None:
-            file = os.path.join(os.getcwd(), command.script)  # as Python has it, with whatever dots
+            file = os.path.join(_folder() or "", command.script)  # as Python has it, with whatever dots
             main.__dict__.update(__file__=file, __cached__=None, __loader__=SourceFileLoader("__main__", file))
             exec(compile(command.code, file, "exec", dont_inherit=True), main.__dict__)
         else:
