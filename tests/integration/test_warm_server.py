@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,18 @@ def test_a_task_that_may_not_look_at_itself_has_warm_commands(own_warm, tmp_path
     monkeypatch.undo()
 
     assert run(f'python -c "{IS_WARM}"', tmp_path, environment).stdout == b"True\n"
+
+
+@pytest.mark.parametrize(("name", "is_warm"), [("vénv-ü_1@%+=,.", b"True\n"), ("v(1)&'$x", b"False\n")])
+def test_an_interpreter_with_a_special_path_can_be_called(own_warm, tmp_path, monkeypatch, name, is_warm):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / name)], check=True)
+    python = tmp_path / name / "bin" / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    own_warm.modules = ["decimal"]
+
+    done = own_warm.run(f'{shlex.quote(str(python))} -c "{IS_WARM}"; python -c "{IS_WARM}"', tmp_path)
+
+    assert (done.stdout, done.stderr) == (is_warm + b"True\n", b"")
 
 
 def test_a_full_disk_is_no_hindrance(own_warm, tmp_path, caplog, monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import marshal
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -49,6 +50,7 @@ DVC_MODULES = [
 # The folders of programs, with what each tells the launcher.
 PLACES = {"bin": "", "functions": ", in_function=True"}
 LONGEST_SOCKET = 100  # bytes; Linux takes 107
+NAME_IN_BASH = re.compile(r"[\w@%+=:,./-]+")  # of a function
 LONGEST_FIRST_LINE = 250  # of a program; Linux reads 255
 
 
@@ -192,9 +194,14 @@ def _write_program(path: Path, program: list[str], keyword: str) -> None:
 
 
 def _function(interpreter: Path, program: Path) -> str:
-    """A function of the shell that is called like the interpreter. Where the program has gone: the interpreter."""
-    path, ours = shlex.quote(str(interpreter)), shlex.quote(str(program))
-    return f'function {path} {{ if [ -x {ours} ]; then {ours} "$@"; else command {path} "$@"; fi; }}\n'
+    """A function of the shell that is called like the interpreter. Where the program has gone: the interpreter.
+
+    None for a path that would have to be quoted: bash takes no such name.
+    """
+    if not NAME_IN_BASH.fullmatch(str(interpreter)):
+        return ""
+    ours = shlex.quote(str(program))
+    return f'function {interpreter} {{ if [ -x {ours} ]; then {ours} "$@"; else command {interpreter} "$@"; fi; }}\n'
 
 
 def _write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
