@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,7 +197,9 @@ def test_dvc_is_warm_too_and_so_are_the_stages_that_it_runs(monkeypatch, tmp_pat
         ("HOME=/ python x.py", "HOME"),
         ("cd hiding && python x.py", "decimal.py in"),
         ("PYTHONPATH=hiding python x.py", "decimal.py in"),
-        ("cd hiding && python -m x", "decimal.py in"),
+        ("cd hiding && python -m x", "-m x: decimal.py in"),
+        ("cd hiding && python -u -m x", "-m x: decimal.py in"),
+        ("PYTHONPATH=lib.zip python -c 'import decimal'", "lib.zip comes before"),
     ],
 )
 def test_in_doubt_it_is_a_new_process(warm, tmp_path, command, why):
@@ -204,6 +207,8 @@ def test_in_doubt_it_is_a_new_process(warm, tmp_path, command, why):
     for folder in (tmp_path, tmp_path / "hiding"):
         (folder / "x.py").write_text("import sys; print(len([m for m in sys.modules if m == 'decimal']))")
     (tmp_path / "hiding" / "decimal.py").write_text("")
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+        archive.writestr("decimal.py", "print(0)")
     before = warm.why_cold()
 
     assert warm.run(command, tmp_path).stdout == b"0\n"

@@ -64,8 +64,7 @@ class Command:
         :raises OSError: the script does not exist.
         :raises ValueError: it is none of Python's source.
         """
-        original = [os.fsdecode(one) for one in (request.interpreter, *request.arguments)]
-        given = original[2:] if original[1] == "-u" else original[1:]
+        given = [os.fsdecode(one) for one in request.program()]
         module = script = None
         first, code = "", b""
         if given[0] == "-m":
@@ -79,7 +78,7 @@ class Command:
         missing = {os.fsencode(n): os.fsencode(v) for n, v in set_variables.items() if n not in environment}
         return cls(
             arguments=arguments,
-            original=original,
+            original=[os.fsdecode(one) for one in (request.interpreter, *request.arguments)],
             module=module,
             code=code,
             script=script,

@@ -74,7 +74,8 @@ def _fork(command: Command, connection: socket.socket) -> tuple[int, int]:
 
 def _note(log: str, request: Request, why: Exception) -> None:
     """Names and paths alone, no values: what a command gets is not for a file."""
-    program = os.fsdecode(b" ".join(request.arguments[:2] if request.arguments[0] == b"-m" else request.arguments[:1]))
+    given = request.program()
+    program = os.fsdecode(b" ".join(given[:2] if given[0] == b"-m" else given[:1]))
     with suppress(OSError), open(log, "a") as file:
         if file.tell() < LONGEST_LOG:
             file.write(f"{program}: {why}\n")
@@ -113,16 +114,21 @@ def _refuse_hidden(command: Command, environment: dict[str, str], imports: Impor
     """:raises ColdError: a new process would find something else than what is in memory."""
     for folder in (command.first_path, *search_path(environment)):
         if hidden := _hidden(folder, imports.top_level):
-            raise ColdError(f"{hidden} in {folder or 'the folder'} comes before what was imported")
+            raise ColdError(f"{hidden} comes before what was imported")
     for file, module in LOCAL_SETTINGS.items():
         if module in imports.top_level and os.path.exists(file):
             raise ColdError(f"{module} reads {file} of the folder when it is imported")
 
 
 def _hidden(folder: str, top_level: set[str]) -> str | None:
-    """:return: a module in a folder that a new process would import instead of one that is in memory."""
+    """:return: a module in a folder that a new process would import instead of one that is in memory, with the folder.
+
+    An archive is not looked into.
+    """
     try:
         entries = list(os.scandir(folder or "."))
+    except NotADirectoryError:
+        return f"the archive {folder}"
     except OSError:
         return None
     for entry in entries:
@@ -130,7 +136,7 @@ def _hidden(folder: str, top_level: set[str]) -> str | None:
         if name not in top_level:
             continue
         if (dot and entry.name.endswith((".py", ".pyc", ".so"))) or (not dot and entry.is_dir()):
-            return entry.name
+            return f"{entry.name} in {folder or 'the folder'}"
     return None
 
 

@@ -46,6 +46,10 @@ class Request(NamedTuple):
     blocked: list[int]
     machine: list[str]
 
+    def program(self) -> list[bytes]:
+        """The arguments without the one option of the interpreter that may come first."""
+        return self.arguments[1:] if self.arguments[0] == b"-u" else self.arguments
+
 
 def send(connection: _socket.socket, request: Request, folder: int) -> None:
     """Send a request with its open files.
