@@ -93,6 +93,8 @@ SAME = {
     "a script from standard input": "echo 'print(5)' | python -",
     "both streams": "python -c 'import sys; print(1); print(2, file=sys.stderr)' 2>&1 >/dev/null",
     "another stream": "python -c 'import os; os.write(5, b\"five\")' 5>five; cat five",
+    "high streams": "exec 504>4 505>5 506>6 503>3 600>0; python -c 'import os; "
+    '[os.write(n, b"%d " % n) for n in (503, 504, 505, 506, 600)]\'; head 0 3 4 5 6',
     "closed streams": "python -c 'import sys; print(sys.stdin, file=sys.stderr)' <&-",
     "a closed pipe": "python -c 'print(1)' | true; echo ${PIPESTATUS[0]}",
     "much output": "python -c 'print(\"x\" * 5_000_000)' | wc -c",

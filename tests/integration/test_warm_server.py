@@ -72,6 +72,14 @@ def is_unlocked(folder: Path) -> bool:
     return False
 
 
+def test_a_server_keeps_no_file_of_the_command_that_started_it(own_warm, tmp_path):
+    assert own_warm.run(f'exec 3>a 499>b 700>c; python -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
+
+    (server,) = own_warm.servers()
+    files = [path.readlink() for path in Path(f"/proc/{server.pid}/fd").iterdir()]
+    assert [file for file in files if file.is_relative_to(tmp_path)] == []
+
+
 def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path, monkeypatch):
     monkeypatch.setattr(start, "IDLE_SECONDS", 1.0)
     assert own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout == b"True\n"

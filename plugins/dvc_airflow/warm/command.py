@@ -146,7 +146,8 @@ def _take_over(command: Command, monitor: int, connection: socket.socket) -> Non
 
 def _take_files(files: dict[int, int]) -> None:
     """Put the open files where the command expects them; the numbers may overlap with those they have."""
-    high = {number: fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, HIGH) for number, file in files.items()}
+    beyond = max(HIGH, *files) + 1
+    high = {number: fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, beyond) for number, file in files.items()}
     for file in files.values():
         os.close(file)
     for number, file in high.items():
@@ -271,11 +272,11 @@ def _end(code: int, known: set[str]) -> NoReturn:
             del sys.modules[name]
         _try(gc.collect)
         _flush_all()
-    lost = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
+    written = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
-    ctypes.PyDLL(None).exit(120 if not all(lost) and code == 0 else code)
+    ctypes.PyDLL(None).exit(120 if not all(written) and code == 0 else code)
     os._exit(code)
 
 

@@ -14,11 +14,22 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, inherited, machine, send
+from dvc_airflow.warm.request import (
+    COLD,
+    FAILED_SECONDS,
+    GO,
+    HELLO,
+    HIGH,
+    IMPORT_SECONDS,
+    MAX_DESCRIPTORS,
+    READY,
+    Request,
+    inherited,
+    machine,
+    send,
+)
 
 START_SECONDS = 5.0  # until a server that is being started listens
-IMPORT_SECONDS = 60.0  # until it has imported all
-FAILED_SECONDS = 300.0  # for so long a server that could not start is not tried again
 LIMITS = 16  # kinds of limits that Linux has
 PARENT_SECONDS = 0.5  # how often to look whether the shell that called us is there
 
@@ -196,7 +207,9 @@ def _become_server(folder: str, lock: int) -> NoReturn:
         os.dup2(nothing, 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        os.closerange(3, lock)
+        for number in inherited():
+            if number > 2 and number != lock:
+                os.close(number)
         server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
         os.execve(settings["python"], [settings["python"], server, folder, str(lock)], settings["environment"])
     finally:

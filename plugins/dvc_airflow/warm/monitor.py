@@ -93,7 +93,7 @@ def _prepare(request: Request, files: list[int], imports: Imports) -> Command:
         raise ColdError(f"the server uses the descriptors {sorted(taken)}")
     if len(files) != len(request.descriptors) + 1:
         raise ColdError("not all open files came along")
-    if request.limits[resource.RLIMIT_NOFILE][0] < HIGH + 2 * MAX_DESCRIPTORS:
+    if request.limits[resource.RLIMIT_NOFILE][0] < max(HIGH, *request.descriptors) + 2 * MAX_DESCRIPTORS:
         raise ColdError("it may have few open files")
     if request.machine != imports.machine:
         raise ColdError("it is in another container or group of processes")

@@ -13,6 +13,8 @@ READY = b"W"  # the server: it can be a fork of mine
 GO = b"G"  # the launcher: it shall be
 HIGH = 500  # the server's own files have numbers from here on, out of the way of those of commands
 MAX_DESCRIPTORS = 200  # the kernel passes 253 with one message
+IMPORT_SECONDS = 60  # until a server has imported all
+FAILED_SECONDS = 300.0  # for so long a server that could not start is not tried again
 
 _LENGTH = 8
 

@@ -14,10 +14,9 @@ from typing import NoReturn
 
 from dvc_airflow.warm.imports import Imports, NotWarmError
 from dvc_airflow.warm.monitor import monitor
-from dvc_airflow.warm.request import HIGH
+from dvc_airflow.warm.request import HIGH, IMPORT_SECONDS
 
 LOOK_SECONDS = 5.0  # how often an idle server looks whether its folder is still there
-IMPORT_SECONDS = 60
 BACKLOG = 1024  # commands that may wait while it imports
 
 

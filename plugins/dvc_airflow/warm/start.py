@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from dvc_airflow.warm.imports import WITHHELD, matters
+from dvc_airflow.warm.request import FAILED_SECONDS
 
 log = logging.getLogger(__name__)
 
 # Without its server, a command starts as it always did: the server may go when it is of no use for some time.
 IDLE_SECONDS = 300.0
 SWITCH = "DVC_AIRFLOW_WARM"  # of the worker: "off" for no warm start, whatever DAGs say
-FAILED_SECONDS = 300.0
 UNUSED_SECONDS = 24 * 3600.0
 # What `dvc repro` and `dvc push` import while they work, in this or that version.
 DVC_MODULES = [
