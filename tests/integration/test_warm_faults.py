@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -229,6 +230,37 @@ def test_many_at_once_and_one_after_the_other_leave_nothing_behind(own_warm, tmp
     assert server.is_running(), f"after {time.monotonic() - begun} s"
     assert server.num_fds() == before
     until(lambda: len(server.children()) <= 1)
+
+
+def test_two_hundred_at_once_all_run(own_warm, tmp_path):
+    """Be it that some are not warm."""
+    commands = " ".join(f"python -c 'import os; os.write(1, b\"{n}\\n\")' &" for n in range(200))
+
+    done = own_warm.run(f"{commands} wait", tmp_path)
+
+    assert sorted(map(int, done.stdout.split())) == list(range(200)), done.stderr
+
+
+def test_a_thousand_in_a_row_cost_the_server_nothing(own_warm, tmp_path):
+    environment = own_warm.environment()
+    some = "for _ in {1..125}; do python -c pass || exit; done"
+    with ThreadPoolExecutor(8) as threads:
+        [*threads.map(lambda _: run("python -c pass", tmp_path, environment), range(8))]
+        (server,) = own_warm.servers()
+        before = server.num_fds(), private(server)
+        done = [*threads.map(lambda _: run(some, tmp_path, environment), range(8))]
+
+    assert [one.returncode for one in done] == [0] * 8, done
+    assert own_warm.servers() == [server]
+    assert server.num_fds() == before[0]
+    assert private(server) - before[1] < 500_000
+    assert (own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout, own_warm.why_cold()) == (b"True\n", "")
+
+
+def private(process: psutil.Process) -> int:
+    """Bytes of memory that it may have written, shared with its forks or not; what is in files does not count."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 def test_many_that_find_no_server_start_one(own_warm, tmp_path):

@@ -84,6 +84,8 @@ SAME = {
     "an interrupt": "python -c 'import os, signal; os.kill(os.getpid(), signal.SIGINT)'; echo $?",
     "a signal": "python -c 'import os; os.kill(os.getpid(), 15)'; echo $?",
     "a crash": "ulimit -c 0; python -c 'import ctypes; ctypes.string_at(0)' 2>/dev/null; echo $?",
+    "an abort": "ulimit -c 0; python -c 'import os; os.abort()'; echo $?",
+    "100 MB of output": "python -c 'for n in range(1000): print(str(n % 10) * 99_999)' | md5sum",
     "the environment": "X='a  b' Y=$'\\n' python -c 'import os; print(sorted(os.environ.items()))'",
     "a variable that goes": "unset LANG; python -c 'import os; print(os.environ.get(\"LANG\"))'",
     "the folder": "cd /usr && python -c 'import os; print(os.getcwd())'",
