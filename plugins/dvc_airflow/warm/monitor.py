@@ -15,6 +15,7 @@ from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, REA
 
 TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 GRACE_SECONDS = 3.0  # for what is left of a command that was to end
+KILL_SECONDS = 1.0
 LOOK_SECONDS = 0.05  # how often to look whether it has ended
 LOCAL_SETTINGS = {"matplotlibrc": "matplotlib"}  # read in the folder in which a module is imported
 LONGEST_LOG = 100_000  # characters
@@ -172,13 +173,14 @@ def _watch(connection: socket.socket, process: int, files: list[int]) -> None:
 def _end_others(connection: socket.socket) -> None:
     """Let what a command that was to end has started end too: its folder goes when the launcher has ended.
 
-    What is left after `GRACE_SECONDS`, or when the launcher goes, is killed, in that case with this process.
+    What is left after `GRACE_SECONDS` is killed, and when the launcher goes, with this process; it is waited for no
+    longer than `KILL_SECONDS`: a disk may hold it.
     """
     end = time.monotonic() + GRACE_SECONDS
-    while others := _others_of_the_group():
+    while (others := _others_of_the_group()) and time.monotonic() < end + KILL_SECONDS:
         if time.monotonic() > end:
             for other in others:
-                with suppress(ProcessLookupError):
+                with suppress(OSError):  # it has just ended, or is another user's
                     os.kill(other, signal.SIGKILL)
         if select.select([connection], [], [], LOOK_SECONDS)[0]:
             for number in _received(connection) or [signal.SIGKILL]:
