@@ -22,7 +22,7 @@ from importlib.machinery import SourceFileLoader
 from traceback import format_exc, print_exc
 from typing import Any, NoReturn
 
-from dvc_airflow.warm.imports import MAIN
+from dvc_airflow.warm.imports import MAIN, search_path
 from dvc_airflow.warm.request import HIGH, Request
 
 PR_SET_PDEATHSIG = 1
@@ -101,12 +101,6 @@ def _source(script: str) -> bytes:
     if b"\0" in code:
         raise ValueError(f"{script} is compiled, or packed")
     return code
-
-
-def search_path(environment: dict[str, str]) -> list[str]:
-    """The folders of PYTHONPATH, as Python takes them; the process is in the command's folder."""
-    text = environment.get("PYTHONPATH", "")
-    return [os.path.abspath(one) for one in text.split(os.pathsep)] if text else []
 
 
 def become(command: Command, monitor: int, connection: socket.socket) -> NoReturn:

@@ -222,3 +222,9 @@ def variables(environment: Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
     """An environment as Python shows it."""
     for name, value in environment.items():
         yield os.fsdecode(name), os.fsdecode(value)
+
+
+def search_path(environment: dict[str, str]) -> list[str]:
+    """The folders of PYTHONPATH, as Python takes them; the process is in the command's folder."""
+    text = environment.get("PYTHONPATH", "")
+    return [os.path.abspath(one) for one in text.split(os.pathsep)] if text else []

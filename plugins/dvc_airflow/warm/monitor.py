@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from dvc_airflow.warm.command import Command, become, search_path
-from dvc_airflow.warm.imports import Imports, variables
+from dvc_airflow.warm.command import Command, become
+from dvc_airflow.warm.imports import Imports, search_path, variables
 from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, receive
 
 TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
