@@ -38,6 +38,7 @@ PASSED_ON = (
 # Airflow itself kills a task that has not ended five seconds after the signal.
 GRACE_SECONDS = 3.0
 KILL_SECONDS = 1.0  # for processes to go that have been killed
+WRITERS_SECONDS = 3.0  # for the last of a stopped command's processes to go
 KEPT_LINES = 2000  # of what a command printed: the cause may stand before what it had not yet written out
 SHELLS = frozenset({"bash", "zsh", "fish", "ksh", "dash", "sh"})  # not nologin, or false
 Environment = Callable[[], Mapping[str, str]]
@@ -146,14 +147,14 @@ def end_group(leader: int) -> None:
 
 def _wait_for_writers(process: "subprocess.Popen[bytes]") -> None:
     """Until nobody writes to a command's pipe any more: forks of a warm start are in groups of their own, and end just
-    after the programs that stand for them. For `KILL_SECONDS` at most: a daemon may keep it open.
+    after the programs that stand for them. For `WRITERS_SECONDS` at most: a daemon may keep it open.
     """
     if process.stdout is None:
         return
     pipe = process.stdout.fileno()
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    end = time.monotonic() + KILL_SECONDS
+    end = time.monotonic() + WRITERS_SECONDS
     while (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
         if not os.read(pipe, 1 << 16):
             return

@@ -101,7 +101,7 @@ def test_a_server_that_is_told_to_end_leaves_nothing(own_warm, tmp_path):
     (server,) = own_warm.servers()
 
     server.terminate()
-    server.wait(10)
+    server.wait(60)
 
     assert list(own_warm.temporary.iterdir()) == []
 

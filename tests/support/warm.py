@@ -63,7 +63,7 @@ class WarmStarts:
         for process in self.servers():
             with suppress(psutil.Error):
                 process.terminate()
-                process.wait(10)
+                process.wait(60)
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":
@@ -89,7 +89,7 @@ def served(patch: pytest.MonkeyPatch) -> Iterator[WarmStarts]:
     shutil.rmtree(starts.temporary)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"
