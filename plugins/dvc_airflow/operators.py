@@ -66,7 +66,7 @@ class DvcOperator(BashOperator):
         upstream_stages: Sequence[str] = (),
         files: Any = None,
         remote_url: Any = None,
-        cache_dir: Callable[[], Path | None] = lambda: None,
+        cache_dir: Callable[[], Path | str | None] = lambda: None,
         env: Sequence[str] = (),
         environment: Environment = dict,
         credentials: Callable[[], Mapping[str, Any]] = dict,
@@ -133,13 +133,13 @@ class DvcOperator(BashOperator):
         for name in self._required:
             if getattr(self, name) is None:
                 raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
-        ti = context["ti"]
+        ti, cache_dir = context["ti"], self.cache_dir()
         return ProjectRun(
             self.project_dir,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
             files=self.files or {},
-            cache_dir=self.cache_dir(),
+            cache_dir=Path(cache_dir) if cache_dir else None,
             remote_url=self.remote_url,
             remote_options=self.remote_options(),
             credentials=self.credentials,

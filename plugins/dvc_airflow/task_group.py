@@ -40,7 +40,7 @@ class DvcTaskGroup(TaskGroup):
         force: Any = False,
         env: Sequence[str] = (),
         warm: Sequence[str] = (),
-        cache_dir: Callable[[], Path | None] = lambda: None,
+        cache_dir: Callable[[], Path | str | None] = lambda: None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
         graph_cache_dir: Path | None = None,

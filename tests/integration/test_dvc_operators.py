@@ -1,5 +1,7 @@
 """The operators of `dvc_airflow`, as a DAG file makes them."""
 
+from pathlib import Path
+
 import pytest
 from airflow.sdk import DAG
 
@@ -65,6 +67,18 @@ def test_the_variables_of_a_group_reach_each_stage_and_no_other_does(stranger, m
     assert environment["REGION"] == "north"
     assert "NONE" not in environment
     assert "hunter2" not in str(environment)
+
+
+@pytest.mark.parametrize("given", [str, Path])
+def test_the_cache_may_be_a_text_or_a_path(stranger, given):
+    class Instance:
+        dag_id, run_id = "a", "run"
+
+    task = DvcStageOperator(
+        task_id="a", project_dir=stranger.path, stage="a", command="x", cache_dir=lambda: given(stranger.cache)
+    )
+
+    assert task.project_run({"ti": Instance()}).cache_dir == stranger.cache
 
 
 def test_stages_of_one_name_in_one_dag_have_a_history_each(stranger, tmp_path):
