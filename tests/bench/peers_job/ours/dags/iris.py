@@ -27,12 +27,25 @@ def store():
     return {name: os.environ[name] for name in STORE}
 
 
+# What the steps import, and what MLflow does when it is used.
+WARM = [
+    "mlflow.sklearn",
+    "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "pandas",
+    "skops.io",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+]
 common = {
     "project_dir": PROJECT,
     "cache_dir": lambda: f"{PROJECT}/.dvc/cache",
     "credentials": credentials,
     "env": ["MLFLOW_DISABLE_TELEMETRY"],
-    "warm": ["mlflow.sklearn", "sklearn.linear_model", "pandas"],
+    "warm": WARM,
 }
 with DAG("iris", schedule=None):
     stages = DvcTaskGroup("stages", stage_environment={"train_and_evaluate": tracking}, **common)
