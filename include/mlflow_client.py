@@ -101,7 +101,7 @@ def aliases_of_version(runtime: RuntimeSettings, name: str, version: str) -> lis
 
 
 def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
-    """The version of a registered model that has the alias; None if no version has it, or there is no such model."""
+    """The version of a registered model that has the alias; None if no version has it, or the model does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:

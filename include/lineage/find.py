@@ -11,7 +11,7 @@ def find_run(lineage: LineageStore, name: str, model_name: str) -> RunKey:
 
     :param name: an Airflow run id (``<dag>/<run>`` where two DAGs have the same), an MLflow run id, the number of a
         version of the model, or what one of these ids begins with.
-    :raises DataError: there is no such run, or several.
+    :raises DataError: no run matches, or several do.
     """
     if not name.strip("/ "):
         raise DataError("no run was given. `runs` lists the recorded runs.")

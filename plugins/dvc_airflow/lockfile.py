@@ -54,7 +54,7 @@ def read_entry(lock_file: Path, name: str) -> dict[str, Any] | None:
 
 
 def read_stages(lock_file: Path) -> dict[str, dict[str, Any]]:
-    """All entries of a lock file, by the names of their stages; none where there is no such file."""
+    """All entries of a lock file, by the names of their stages; none if the file does not exist."""
     if not lock_file.is_file():
         return {}
     document = YAML(typ="safe", pure=True).load(lock_file.read_text(encoding="utf-8")) or {}

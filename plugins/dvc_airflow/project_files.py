@@ -273,7 +273,7 @@ def _rules_above(project_dir: Path, checkout: GitCheckout | None) -> tuple[_Rule
 
 
 def _rules(name: str, file: Path, folder: str, prefix: str) -> list[_Rules]:
-    """The rules of an ignore file; none where there is no such file."""
+    """The rules of an ignore file; none if the file does not exist."""
     try:
         lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError:

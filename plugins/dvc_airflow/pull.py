@@ -35,7 +35,7 @@ def pull(
 
     :param run_id: which run; None: the last good one, of the DAG if that is given.
     :param remote: the name of a DVC remote of the checkout; None: its default one.
-    :raises TaskError: there is no such run, or something would be lost.
+    :raises TaskError: the run does not exist, or something would be lost.
     """
     project_dir = project_dir.resolve()  # DVC changes the current folder
     with opened_checkout(project_dir, remote) as repo:

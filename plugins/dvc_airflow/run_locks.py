@@ -18,7 +18,7 @@ class ListedFolder(Folder, Protocol):
     """Where small files are kept, and can be listed."""
 
     def names(self, *names: str) -> Sequence[str]:
-        """The names of the files in a folder; none where there is no such folder."""
+        """The names of the files in a folder; none if the folder does not exist."""
 
 
 class RunLock(BaseModel):

@@ -69,7 +69,7 @@ class ReportLink(BaseOperatorLink):
             return ""
         mlflow_run = result["mlflow_run"]
         page = run_url(load_runtime_settings(), mlflow_run["experiment_id"], mlflow_run["run_id"])
-        # MLflow's page takes the path as it stands: of a quoted ':' or '+' it says that there is no such file.
+        # MLflow's page takes the path as it stands: of a quoted ':' or '+' it says that the file does not exist.
         return f"{page}/artifacts/{quote(result['report'], safe='/:+~')}"
 
 

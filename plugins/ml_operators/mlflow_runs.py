@@ -50,7 +50,7 @@ def mark_runs_without_result(
     client: Any, experiment_id: str, context: "Context", results: "MlflowResults"
 ) -> list[str]:
     """Mark the MLflow runs of the experiment that belong to no result: their task of this DAG was killed after the
-    MLflow run, and before its result counted, and so failed, or came to another result in a later try.
+    MLflow run, and before its result counted, and so failed, or had another result in a later try.
 
     A run of which this is not certain is left alone.
 
@@ -79,7 +79,7 @@ def _why_without_result(ti: Any, run: Any, path: str) -> str | None:
     named = _mlflow_run_of(ti, run_id, task_id, path)
     if named is None or named == run.info.run_id:
         return None
-    return f"task {task_id} came to MLflow run {named} in another try"
+    return f"task {task_id} made MLflow run {named} in another try"
 
 
 def _state_of(ti: Any, run_id: str, task_id: str) -> str | None:

@@ -33,7 +33,7 @@ class RollBackOperator(BaseOperator):
     def execute(self, context: "Context") -> dict[str, Any]:
         """Roll back, and record why.
 
-        :raises DataError: there is no such version, or none before.
+        :raises DataError: the version does not exist, or there was none before it.
         """
         config, runtime, ti, run = load_config(), runtime_settings(), context["ti"], context["dag_run"]
         target, reason = str(context["params"]["version"]), str(context["params"]["reason"]).strip()

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from dvc_airflow.errors import RemoteError, RemoteRefusedError
@@ -17,6 +16,7 @@ from dvc_airflow.result import Outcome, StageResult
 from dvc_airflow.stage_run import StageRun
 from dvc_airflow.stage_settings import StageSettings
 from tests.support.proxy import proxy_to
+from tests.support.pushed import client_with_bucket
 
 BUCKET = "stage-run"
 COMMANDS = {"make": "mkdir -p out && cp seed.txt out/one && echo 2 > out/two", "use": "cat out/one out/two > sum.txt"}
@@ -77,16 +77,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def s3(services):
-    env = services["env"]
-    client = boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket=BUCKET)
-    return client
+    return client_with_bucket(services, BUCKET)
 
 
 @pytest.fixture

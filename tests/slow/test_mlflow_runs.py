@@ -66,7 +66,7 @@ def test_a_killed_try_is_marked_when_its_run_has_come_to_another_result(runs, lo
     assert (kept.info.status, kept.data.tags.get(WITHOUT_RESULT)) == ("FINISHED", None)
     assert killed.info.status == "KILLED"
     assert killed.info.end_time < kept.info.start_time
-    assert killed.data.tags[WITHOUT_RESULT] == f"task {TRAIN} came to MLflow run {kept.info.run_id} in another try"
+    assert killed.data.tags[WITHOUT_RESULT] == f"task {TRAIN} made MLflow run {kept.info.run_id} in another try"
     assert killed.info.lifecycle_stage == "active"
 
 

@@ -85,7 +85,7 @@ def make(pushed: Pushed, script: str) -> None:
     (pushed.folder / "project" / "make.py").write_text(script)
 
 
-def client_with_bucket(services: dict[str, Any]) -> Any:
+def client_with_bucket(services: dict[str, Any], bucket: str = BUCKET) -> Any:
     env = services["env"]
     client = boto3.client(
         "s3",
@@ -95,7 +95,7 @@ def client_with_bucket(services: dict[str, Any]) -> Any:
         region_name="us-east-1",
     )
     with suppress(client.exceptions.BucketAlreadyOwnedByYou):
-        client.create_bucket(Bucket=BUCKET)
+        client.create_bucket(Bucket=bucket)
     return client
 
 

@@ -72,7 +72,7 @@ def test_a_run_whose_task_came_to_nothing_or_to_another_one_is_marked_unless_a_r
 
 
 TEXT = dict.fromkeys(["failed", "up_for_retry", "upstream_failed", "removed"], "task train failed") | dict.fromkeys(
-    ["success", "skipped"], "task train came to MLflow run two in another try"
+    ["success", "skipped"], "task train made MLflow run two in another try"
 )
 
 

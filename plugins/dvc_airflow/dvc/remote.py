@@ -155,7 +155,7 @@ class RemoteFolder:
             return bytes(remote.fs.cat_file(remote.fs.join(remote.path, FOLDER, *map(file_name, names))))
 
     def names(self, *names: str) -> list[str]:
-        """The names of the files in a folder; none where there is no such folder."""
+        """The names of the files in a folder; none if the folder does not exist."""
         with translated_errors(self._repo):
             remote = remote_odb(self._repo, algorithm="md5-dos2unix")
             try:
