@@ -2,12 +2,12 @@
 
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
 from tests.bench.backfill import backfill
 from tests.bench.bench import Bench
-from tests.bench.cost import cost
 from tests.bench.look_up import look_up
 from tests.bench.one_run import one_run
 from tests.bench.parsing import parsing
@@ -41,11 +41,12 @@ def main() -> None:
                 "warm_start": warm_start,
                 "peers": peers,
                 "backfill": partial(backfill, services=services),
-                "cost": partial(cost, services=services),
             }
             for name in sys.argv[1:] or works:
                 print(f"== {name}", flush=True)
+                began = time.monotonic()
                 works[name](bench)
+                report.add(f"this part of the benchmark: {name}", [(time.monotonic() - began) / 60], "min")
     (RESULTS / "results.md").write_text(report.table())
     report.plot(RESULTS / "results.png")
     print(f"\n{report.table()}\nIn {RESULTS.relative_to(ROOT)}: results.json, results.md, results.png")

@@ -66,7 +66,6 @@ for number in range({FILES}):
 SMALL = {
     "s5cmd put": "pushed by s5cmd",
     "push": "pushed by the task, with `dvc push` and proof",
-    "dvc push": "dvc push by hand",
     "s5cmd get": "fetched by s5cmd",
     "fetch": "fetched into the cache, with proof",
     "use": "stage that needs them, with `dvc repro`",
@@ -164,8 +163,8 @@ def _large(bench: "Bench") -> None:
 def _small(bench: "Bench") -> None:
     found: dict[str, list[float]] = {name: [] for name in SMALL}
     s5cmd = _s5cmd()
-    for number in range(RUNS):
-        for name, seconds in _small_round(bench, s5cmd, by_hand=number == 0).items():
+    for _ in range(RUNS):
+        for name, seconds in _small_round(bench, s5cmd).items():
             found[name].append(seconds)
     for name, text in SMALL.items():
         bench.report.add(f"{FILES:,} files, {text}", found[name], "s")
@@ -173,7 +172,7 @@ def _small(bench: "Bench") -> None:
         bench.report.add(f"{name} of {FILES:,} files / s5cmd (2 at most)", ratios(found[name], found[other]), "ratio")
 
 
-def _small_round(bench: "Bench", s5cmd: str, *, by_hand: bool) -> dict[str, float]:
+def _small_round(bench: "Bench", s5cmd: str) -> dict[str, float]:
     place = Place(bench, MANY_SMALL)
     source, there, here = place.folder / "full" / "files" / "md5", f"{place.url}-s5cmd", place.folder / "s5cmd"
     found = {
@@ -183,9 +182,6 @@ def _small_round(bench: "Bench", s5cmd: str, *, by_hand: bool) -> dict[str, floa
         "fetch": place.work("fetch", cache="fetched")["seconds"],
         "use": place.work("use", cache="empty")["seconds"],
     }
-    if by_hand:  # minutes
-        place.empty()
-        found["dvc push"] = place.dvc_push()["seconds"]
     place.remove()
     return found
 
