@@ -33,7 +33,7 @@ def past_runs(bench: Bench) -> None:
     def page() -> None:
         done = deployment.python("-m", "include", "runs")
         assert done.returncode == 0, done.stderr
-        assert len(done.stdout.splitlines()) == 21
+        assert sum("scheduled__" in line for line in done.stdout.splitlines()) == 20, done.stdout
 
     report.add("first page of `runs` over 1,000 runs", [timed(page) for _ in range(3 * RUNS)], "s")
     report.add(
