@@ -65,7 +65,7 @@ test-slow: $(VENV)/.linters ## the web UI, outages, bad disks, kills of every ki
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
 	@$(PYTEST) tests/stack $(ARGS)
 
-bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (half an hour to forty minutes; ARGS='one_run look_up past_runs parsing size streams warm_start peers backfill')
+bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (about forty minutes; ARGS='one_run look_up past_runs parsing size streams warm_start peers backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint, hadolint

@@ -20,7 +20,7 @@ from tests.support.deployment import Deployment, new_deployment
 from tests.support.scheduler import Airflow, running_airflow
 
 DAYS = int(os.environ.get("BENCH_DAYS", "10"))  # of a backfill
-LOOPED = 4  # dates of each backfill that a loop of dvc repro has too; what one takes is the same for all
+LOOPED = 3  # dates of each backfill that a loop of dvc repro has too; what one takes is the same for all
 TASKS = 4  # at a time: two per core. With more runs at a time Airflow's scheduler takes longer for each of its rounds
 OURS, NO_OP = "ml_pipeline", "no_op"
 LOOPS = ("cold", "repeated")

@@ -101,7 +101,7 @@ class OneRun:
         changed = 2.0 + number
         self._this_dag(changed)
         self._bare_dvc(changed)
-        self._hand_written_dag(changed)
+        self._hand_written_dag()
 
     def _this_dag(self, changed: float) -> None:
         with self.bench.fresh() as place:
@@ -124,16 +124,14 @@ class OneRun:
             edit(project, "C: 1.0", f"C: {changed}")
             self.bare.changed.append(self.bench.shell(project, REPRO))
 
-    def _hand_written_dag(self, changed: float) -> None:
+    def _hand_written_dag(self) -> None:
         with self.bench.fresh() as place, self.bench.checkout(**place) as project:
             dags = self.bench.folder / "hand"
             dags.mkdir(exist_ok=True)
             (dags / "hand.py").write_text(HAND_WRITTEN.format(project=project, stages=STAGES))
             env = {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": str(project)}
             runs = self.bench.dag({}, {}, dag_id="hand_written", **env)
-            edit(project, "C: 1.0", f"C: {changed}")
-            runs += self.bench.dag({}, dag_id="hand_written", **env)
-        for kind, run in zip(KINDS, runs, strict=True):
+        for kind, run in zip(KINDS, runs, strict=False):  # a changed one would be a process of its own
             getattr(self.hand_written, kind).append(sum(run["durations"].values()))
 
     def memory(self) -> dict[str, float]:
@@ -165,10 +163,11 @@ def one_run(bench: Bench) -> None:
         add(f"{kind}: this DAG, whole run", whole, "s")
         add(f"{kind}: this DAG, stages and push", tasks, "s")
         add(f"{kind}: {REPRO}", bare, "s")
-        add(f"{kind}: hand-written tasks", hand_written, "s")
         add(f"{kind} run / {REPRO}", ratios(tasks, bare), "ratio")
         add(f"{kind} whole run, with lineage and registry / {REPRO}", ratios(whole, bare), "ratio")
-        add(f"{kind} tasks / hand-written tasks", ratios(tasks, hand_written), "ratio")
+        if hand_written:
+            add(f"{kind}: hand-written tasks", hand_written, "s")
+            add(f"{kind} tasks / hand-written tasks", ratios(tasks, hand_written), "ratio")
     add("restored stage", measured.restored, "s")
     for name, size in memory.items():
         add(f"peak memory: {name}", [size], "MiB")
