@@ -86,7 +86,12 @@ class Stack:
 
     def services(self, *, celery: bool) -> set[str]:
         """Those that must run."""
-        return set(self.compose("config", "--services").stdout.split()) - ONE_SHOT - (set() if celery else CELERY)
+        return self._services - ONE_SHOT - (set() if celery else CELERY)
+
+    @cached_property
+    def _services(self) -> set[str]:
+        """All that the compose file has. Each test asks which of them must run."""
+        return set(self.compose("config", "--services").stdout.split())
 
     def running(self) -> set[str]:
         """The services of which all containers run."""

@@ -9,6 +9,7 @@ import requests
 
 ENDED = ("success", "failed")
 BUSY = 3  # how much longer anything may take beside other tests
+PAUSES = (0.1, 1.0)  # seconds between two questions, first and later: to list runs costs the server time
 
 
 class AirflowApi:
@@ -124,9 +125,11 @@ def wait_for(condition: Callable[[], Any], seconds: float, detail: Callable[[], 
     :param detail: what to say if there is none in time.
     """
     end = time.monotonic() + BUSY * seconds
+    pause, longest = PAUSES
     while not (found := condition()):
         assert time.monotonic() < end, f"not within {BUSY * seconds} s: {condition.__qualname__}. {detail()}"
-        time.sleep(0.3)
+        time.sleep(pause)
+        pause = min(1.2 * pause, longest)
     return found
 
 
