@@ -91,13 +91,16 @@ class OneRun:
             (run,) = self.bench.dag({"conf": {"storage.prefix": place["prefix"]}}, DVC_CACHE_DIR=place["cache"])
         self.warming.append(sum(run["durations"][task] for task in DVC_TASKS))
 
-    def round(self, number: int) -> None:
-        """Run each kind once, in each way."""
+    def begin(self) -> None:
+        """How long Airflow takes to start, for a DAG that does nothing."""
         no_op = self.bench.folder / "no_op"
         no_op.mkdir(exist_ok=True)
         (no_op / "no_op.py").write_text(NO_OP)
         dags = {"AIRFLOW__CORE__DAGS_FOLDER": str(no_op)}
         self.start_up.append(timed(lambda: self.bench.dag({}, dag_id="no_op", **dags)))
+
+    def round(self, number: int) -> None:
+        """Run each kind once, in each way."""
         changed = 2.0 + number
         self._this_dag(changed)
         self._bare_dvc(changed)
@@ -149,6 +152,7 @@ class OneRun:
 def one_run(bench: Bench) -> None:
     """One run cold, unchanged and with one param changed; this DAG, bare DVC, a hand-written DAG; and their memory."""
     measured = OneRun(bench)
+    measured.begin()
     measured.warm_up()
     for number in range(RUNS):
         print(f"round {number + 1} of {RUNS}", flush=True)

@@ -13,7 +13,7 @@ from tests.bench.bench import RUNS, STAGES, Bench
 from tests.bench.report import ratios
 
 ROWS, COLUMNS = 1_000_000, 30
-ROUNDS = min(RUNS, 2)  # each takes two minutes and a half
+ROUNDS = {"csv": min(RUNS, 2), "parquet": 1}  # each takes a minute and a half
 # What the stages do, but for the tracking: read, split, keep both parts, train, score both, tables, model.
 BY_HAND = """
 import sys, joblib, pandas as pd
@@ -57,7 +57,7 @@ def size(bench: Bench) -> None:
     del table
     for name, source in sources.items():
         found: dict[str, list[float]] = {"script": [], "stages": [], "memory": [], "script memory": []}
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS[name]):
             seconds, peak = _by_hand(bench, source)
             found["script"].append(seconds)
             found["script memory"].append(peak / own)
