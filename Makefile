@@ -59,7 +59,7 @@ test: $(VENV)/.installed ## all tests but the slow ones: ten to fifteen minutes 
 test-unit: $(VENV)/.installed ## the tests that need neither a server nor DVC's processes (ARGS='-k name' for some)
 	@$(PYTEST) $(PARALLEL) tests/unit $(ARGS)
 
-test-slow: $(VENV)/.linters ## the web UI, outages, bad disks, kills of every kind, many runs at once (MANY_RUNS=50 for more than 16): a quarter of an hour
+test-slow: $(VENV)/.linters ## the web UI, outages, bad disks, kills of every kind, many runs at once (MANY_RUNS=50 for more than 16): about twenty minutes
 	@$(PYTEST) $(PARALLEL) tests/slow $(ARGS)
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)

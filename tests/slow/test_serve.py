@@ -17,7 +17,7 @@ from tests.support.browser import chromium
 from tests.support.served import STAGES, Served, served
 
 APPROVAL = "approve_promotion"
-# The first two dates have the same rows; for the last there is no file.
+# The files of the first two dates have the same rows; the third date has no file.
 FIRST, SAME, MISSING = (f"2026-03-0{day}" for day in range(1, 4))
 OTHER_MODEL = {"model.C": 3.0}
 REFUSED_BY_THE_GATE = {"registry.minimum": 1.0}  # so that nobody is asked, and the run does not wait

@@ -61,7 +61,7 @@ def served(project: Path, *, first: str, with_rows: Sequence[str]) -> Iterator[S
     deployment.edit_config("approval: auto", "approval: manual")
     deployment.edit_config("cron: null", 'cron: "0 0 * * *"')  # a backfill needs a schedule
     deployment.edit_config('start_date: "2026-01-01"', f'start_date: "{first}"')
-    # Airflow makes a run for yesterday by itself, which fails alone: there is no such object.
+    # Airflow starts a run for yesterday by itself. It fails, because that date has no object; no test needs it.
     deployment.edit_config("source: sklearn:iris", 'source: "s3://dated/iris/{date:%Y-%m-%d}.csv"')
     airflow_port, mlflow_port = free_ports(2)
     front = home.start("serve", AIRFLOW_PORT=str(airflow_port), MLFLOW_PORT=str(mlflow_port))
