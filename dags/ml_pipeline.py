@@ -6,8 +6,8 @@ from functools import partial
 from airflow.sdk import DAG, BaseOperatorLink
 from pendulum import datetime
 
-from dvc_airflow.operators import DvcPushOperator
-from dvc_airflow.task_group import DvcTaskGroup
+from dvc_airflow import DvcPushOperator, DvcTaskGroup
+from dvc_airflow.result_field import ResultOf
 from include.settings import PROJECT_DIR
 from include.settings.config_file import load_config
 from ml_operators.assets import champion_asset, model_asset, raw_data_asset
@@ -26,7 +26,6 @@ from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperat
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
-from ml_operators.result_field import ResultOf
 from ml_operators.run_date import timetable
 from ml_operators.setup_bucket import SetupBucketOperator
 
@@ -102,6 +101,7 @@ with DAG(
         "env": ["MLFLOW_DISABLE_TELEMETRY"],  # MLflow asks for it when it is imported: the same for all, one server
         "project_dir": PROJECT_DIR,
         "files": value["files"],
+        "code": value["code"],
         "remote_url": value["remote_url"],
         "cache_dir": cache_dir,
         "credentials": store_credentials,

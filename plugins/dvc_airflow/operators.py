@@ -1,21 +1,20 @@
 """The operators: one DVC stage, and the push of what the stages made. Airflow's side of `StageRun` and `PushRun`."""
 
-import gc
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from dvc_airflow.arguments import module_names, require_functions, variable_names
+from dvc_airflow.base import DvcOperator
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote
-from dvc_airflow.errors import ResultError, TaskError
+from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import merge_locks
 from dvc_airflow.project import DvcProjectError
 from dvc_airflow.project_run import ProjectRun
@@ -28,49 +27,28 @@ from dvc_airflow.stage_settings import StageSettings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["DvcOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
+__all__ = ["DvcCommandOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
 
 
-class DvcOperator(BashOperator):
+class DvcCommandOperator(DvcOperator, BashOperator):
     """A bash command of DVC's in a workspace of its own.
 
-    :param project_dir: root of the DVC project.
     :param upstream_stages: ids of the tasks whose lock entries the workspace gets. (XCom)
-    :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
-    :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
-    :param cache_dir: the DVC cache that tasks share, called in the worker. Where it gives None, tasks share none: each
-        has an empty one of its own, and what it makes goes to the remote at once.
     :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
         secret enters the serialised DAG.
     :param env: names of variables that the command's process gets from the worker, such as ``["REGION"]``; a stage gets
         no others of the worker's. Values never enter the DAG.
-    :param credentials: options of the DVC remote, in memory only; called in the worker.
-    :param remote_options: further options of the DVC remote, without secrets, for DVC's own processes too: they are
-        written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
-        for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
-        `dvc_airflow.dvc_config.S3_TIMEOUTS`.
     :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``: the command's Python processes are
         forks of one that has imported them, and DVC, see `dvc_airflow.warm`. Empty: each imports for itself.
     :param extra_links: buttons on the task in the web UI.
     """
 
-    # Not bash_command: a stage's name is not a template, and no value that a run brings may reach a shell.
-    template_fields: Sequence[str] = ("files", "remote_url")
-    template_ext: Sequence[str] = ()
-    ui_color = "#d5ecf4"
-
     def __init__(
         self,
         *,
-        project_dir: Path | str,
         upstream_stages: Sequence[str] = (),
-        files: Any = None,
-        remote_url: Any = None,
-        cache_dir: Callable[[], Path | str | None] = lambda: None,
         env: Sequence[str] = (),
         environment: Environment = dict,
-        credentials: Callable[[], Mapping[str, Any]] = dict,
-        remote_options: Callable[[], Mapping[str, Any]] = dict,
         warm: Sequence[str] = (),
         extra_links: Sequence[BaseOperatorLink] = (),
         **kwargs: Any,
@@ -78,44 +56,25 @@ class DvcOperator(BashOperator):
         kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
         super().__init__(**kwargs)
         self.operator_extra_links = tuple(extra_links)
-        self.project_dir = Path(project_dir)
         self.upstream_stages = list(upstream_stages)
-        self.files = files
-        self.remote_url = remote_url
-        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
-        require_functions(
-            cache_dir=cache_dir, environment=environment, credentials=credentials, remote_options=remote_options
-        )
-        self.cache_dir = cache_dir
+        require_functions(environment=environment)
         self.passed_on = variable_names(env)
         self.warm = module_names(warm)
         self.environment = environment
-        self.credentials = credentials
-        self.remote_options = remote_options
         self._runner: CommandRunner | None = None  # while the task is at work
 
-    def execute(self, context: "Context") -> dict[str, Any]:
-        """Do the work of the task; errors become messages for people.
-
-        :raises AirflowFailException: trying again would not help.
-        :raises AirflowException: it may pass.
-        """
-        # What importing DVC and s3fs allocates would have Python look through all of Airflow's objects again and again,
-        # which takes half a second each time.
-        gc.freeze()
+    def work(self, context: "Context") -> dict[str, Any]:
+        """See `DvcOperator.work`."""
         self._runner = CommandRunner(self.warm)
         try:
-            return self.work(context, self._runner)
-        except TaskError as error:
-            kind = AirflowFailException if error.is_final else AirflowException
-            raise kind(f"task {self.task_id}: {error}") from None
+            return self.work_with(self._runner, context)
         finally:
             self._runner = None
-            gc.unfreeze()
 
-    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+    def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """What `execute` does.
 
+        :param runner: runs the command; `on_kill` ends it.
         :raises TaskError: it cannot go on.
         """
         raise NotImplementedError
@@ -124,26 +83,6 @@ class DvcOperator(BashOperator):
         """Airflow stops the task: end the command with all its processes, or whatever else is running."""
         if self._runner is not None and not self._runner.end():
             raise AirflowException(f"task {self.task_id} was stopped")
-
-    def project_run(self, context: "Context") -> ProjectRun:
-        """The project as this run sees it.
-
-        :raises ResultError: a task that was to give ``files`` or ``remote_url`` gave nothing.
-        """
-        for name in self._required:
-            if getattr(self, name) is None:
-                raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
-        ti, cache_dir = context["ti"], self.cache_dir()
-        return ProjectRun(
-            self.project_dir,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            files=self.files or {},
-            cache_dir=Path(cache_dir) if cache_dir else None,
-            remote_url=self.remote_url,
-            remote_options=self.remote_options(),
-            credentials=self.credentials,
-        )
 
     def full_environment(self, context: "Context") -> dict[str, str]:
         """An explicit environment instead of the worker's own, which holds Airflow's secrets."""
@@ -163,10 +102,15 @@ class DvcOperator(BashOperator):
 
         :raises ResultError: one of them returned nothing, or not what it had returned any more.
         """
-        return [
-            StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task_id), task_id)
-            for task_id in self.upstream_stages
-        ]
+        return [self.result_of(task_id, context) for task_id in self.upstream_stages]
+
+    def result_of(self, task_id: str, context: "Context") -> StageResult:
+        """What a stage's task returned: of the same index, where the group of both is mapped.
+
+        :raises ResultError: it returned nothing, or not what it had returned any more.
+        """
+        ti = context["ti"]
+        return StageResult.from_xcom(ti.xcom_pull(task_ids=task_id, map_indexes=ti.map_index), task_id)
 
     def upstream_tasks(self) -> "list[DvcStageOperator]":
         """The tasks of the upstream stages."""
@@ -182,12 +126,12 @@ class DvcOperator(BashOperator):
         """
         for task in self.upstream_tasks():
             if task.stage == stage:
-                known = StageResult.from_xcom(context["ti"].xcom_pull(task_ids=task.task_id), task.task_id)
+                known = self.result_of(task.task_id, context)
                 return Producer(task.task_id, partial(task.stage_run(context, run, runner).reproduce, known))
         raise TaskError(f"no upstream task runs stage {stage}. Clear all tasks of the run.")
 
 
-class DvcStageOperator(DvcOperator):
+class DvcStageOperator(DvcCommandOperator):
     """One stage of a DVC project: see `dvc_airflow.stage_run`.
 
     Returns a `StageResult`. A stage that need not run is *skipped*, with the same return value.
@@ -205,7 +149,7 @@ class DvcStageOperator(DvcOperator):
         not be used any more, or None.
     """
 
-    template_fields: Sequence[str] = (*DvcOperator.template_fields, "force")
+    template_fields: Sequence[str] = (*DvcCommandOperator.template_fields, "force")
 
     def __init__(
         self,
@@ -231,7 +175,7 @@ class DvcStageOperator(DvcOperator):
         self.force = force
         self.check_restored = check_restored
 
-    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+    def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Look the stage up, or execute it."""
         result = self.stage_run(context, self.project_run(context), runner, force=bool(self.force)).run()
         if result.outcome is Outcome.EXECUTED:
@@ -277,7 +221,7 @@ class DvcStageOperator(DvcOperator):
         )
 
 
-class DvcPushOperator(DvcOperator):
+class DvcPushOperator(DvcCommandOperator):
     """``dvc push`` of all that the stages of this run made, and the proof: see `dvc_airflow.push_run`.
 
     Returns a `PushResult`.
@@ -290,7 +234,7 @@ class DvcPushOperator(DvcOperator):
         if self.remote_url is None and not has_default_remote(self.project_dir):
             raise DvcProjectError(no_remote(self.project_dir))
 
-    def work(self, context: "Context", runner: CommandRunner) -> dict[str, Any]:
+    def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Push, and prove."""
         run = self.project_run(context)
         push = PushRun(

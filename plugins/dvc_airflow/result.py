@@ -96,6 +96,13 @@ class StageResult(TaskResult):
         return entry
 
 
+class PreparedRun(TaskResult):
+    """What all tasks of a run have in common."""
+
+    #: the texts that take the place of the project's files in the workspaces, by path
+    files: dict[str, str]
+
+
 class PushResult(TaskResult):
     """What the remote was proved to have."""
 

@@ -64,6 +64,7 @@ MODULES = (
 OWN = ("include", "ml_operators", "dvc_airflow")
 #: What the DAGs and the tasks import of them.
 OWN_MODULES = (
+    "dvc_airflow.result_field",
     "dvc_airflow.task_group",
     "ml_operators.links",
     "ml_operators.mlflow_runs",
@@ -72,7 +73,6 @@ OWN_MODULES = (
     "ml_operators.record_lineage",
     "ml_operators.register_model",
     "ml_operators.resolve_config",
-    "ml_operators.result_field",
     "ml_operators.roll_back",
     "ml_operators.run_date",
     "ml_operators.score",

@@ -63,18 +63,22 @@ def _buckets(deployment) -> list[str]:
     return [bucket["Name"] for bucket in deployment.s3.list_buckets()["Buckets"]]
 
 
+def is_stage(task_id: str) -> bool:
+    return task_id.startswith("stages.") and task_id != "stages.prepare_run"
+
+
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
     return {
         task_id.removeprefix("stages."): value["outcome"]
         for task_id, value in result["returned"].items()
-        if task_id.startswith("stages.")
+        if is_stage(task_id)
     }
 
 
 def outputs(result: dict[str, Any], *, without: tuple[str, ...] = ALWAYS) -> dict[str, str]:
     found = {}
     for task_id, value in result["returned"].items():
-        if task_id.startswith("stages.") and task_id.removeprefix("stages.") not in without:
+        if is_stage(task_id) and task_id.removeprefix("stages.") not in without:
             for file, stages in value["lock"].items():
                 for entry in stages.values():
                     found |= {f"{file}:{out['path']}": out["md5"] for out in entry["outs"]}
@@ -176,7 +180,7 @@ def test_the_bytes_are_right_too(shared, deployment, project, tmp_path):
     shutil.copytree(project, copy)
     lock: dict[str, Any] = {}
     for task_id, value in shared["second"]["returned"].items():
-        if task_id.startswith("stages."):
+        if is_stage(task_id):
             for file, stages in value["lock"].items():
                 lock.setdefault(file, {}).update(stages)
     for file, stages in lock.items():

@@ -69,13 +69,13 @@ def test_the_variables_of_a_group_reach_each_stage_and_no_other_does(stranger, m
     assert "hunter2" not in str(environment)
 
 
-@pytest.mark.parametrize("given", [str, Path])
-def test_the_cache_may_be_a_text_or_a_path(stranger, given):
+@pytest.mark.parametrize("given", [str, Path, lambda path: lambda: str(path), lambda path: lambda: path])
+def test_the_cache_may_be_a_text_or_a_path_or_what_gives_one(stranger, given):
     class Instance:
         dag_id, run_id = "a", "run"
 
     task = DvcStageOperator(
-        task_id="a", project_dir=stranger.path, stage="a", command="x", cache_dir=lambda: given(stranger.cache)
+        task_id="a", project_dir=stranger.path, stage="a", command="x", cache_dir=given(stranger.cache)
     )
 
     assert task.project_run({"ti": Instance()}).cache_dir == stranger.cache
@@ -91,7 +91,7 @@ def test_stages_of_one_name_in_one_dag_have_a_history_each(stranger, tmp_path):
     assert [group.stage_tasks["a"]._has_namesake() for group in groups] == [True, True]
 
 
-@pytest.mark.parametrize("name", ["cache_dir", "credentials", "remote_options", "environment"])
+@pytest.mark.parametrize("name", ["credentials", "remote_options", "environment"])
 def test_what_is_called_in_the_worker_is_a_function_and_its_value_is_not_shown(stranger, name):
     with pytest.raises(TypeError, match=rf"^{name}: give a function") as caught:
         DvcStageOperator(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
-from ml_operators.result_field import ResultOf
+from dvc_airflow.result_field import ResultOf
 
 
 class Reader(BaseOperator):

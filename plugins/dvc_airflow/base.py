@@ -1,0 +1,107 @@
+"""`DvcOperator`: what the operators share. Airflow's side of a task that works on a DVC project."""
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from dvc_airflow.arguments import require_functions
+from dvc_airflow.errors import ResultError, TaskError
+from dvc_airflow.project_run import ProjectRun
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DvcOperator(BaseOperator):
+    """A task that works on a DVC project, as its run sees it.
+
+    :param project_dir: root of the DVC project.
+    :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
+    :param code: which code the tasks of the run have, by what `DvcPrepareOperator` returned; None: that of
+        ``project_dir`` as it is when the task runs. (templated: an XComArg)
+    :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
+    :param cache_dir: the DVC cache that tasks share, or a function that gives it, called in the worker. Where it is
+        None, tasks share none: each has an empty one of its own, and what it makes goes to the remote at once.
+    :param credentials: options of the DVC remote, in memory only; called in the worker.
+    :param remote_options: further options of the DVC remote, without secrets, for DVC's own processes too: they are
+        written into the workspace and win over those of the project's .dvc/config. Called in the worker. An S3 remote
+        for which neither names ``connect_timeout`` or ``read_timeout`` gets those of
+        `dvc_airflow.dvc_config.S3_TIMEOUTS`.
+    """
+
+    # Not bash_command: a stage's name is not a template, and no value that a run brings may reach a shell.
+    template_fields: Sequence[str] = ("files", "code", "remote_url")
+    template_ext: Sequence[str] = ()
+    ui_color = "#d5ecf4"
+
+    def __init__(
+        self,
+        *,
+        project_dir: Path | str,
+        files: Any = None,
+        code: Any = None,
+        remote_url: Any = None,
+        cache_dir: Path | str | Callable[[], Path | str | None] | None = None,
+        credentials: Callable[[], Mapping[str, Any]] = dict,
+        remote_options: Callable[[], Mapping[str, Any]] = dict,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_dir = Path(project_dir)
+        self.files = files
+        self.code = code
+        self.remote_url = remote_url
+        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
+        require_functions(credentials=credentials, remote_options=remote_options)
+        self.cache_dir = cache_dir
+        self.credentials = credentials
+        self.remote_options = remote_options
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Do the work of the task; errors become messages for people.
+
+        :raises AirflowFailException: trying again would not help.
+        :raises AirflowException: it may pass.
+        """
+        # What importing DVC and s3fs allocates would have Python look through all of Airflow's objects again and again,
+        # which takes half a second each time.
+        gc.freeze()
+        try:
+            return self.work(context)
+        except TaskError as error:
+            kind = AirflowFailException if error.is_final else AirflowException
+            raise kind(f"task {self.task_id}: {error}") from None
+        finally:
+            gc.unfreeze()
+
+    def work(self, context: "Context") -> dict[str, Any]:
+        """What `execute` does.
+
+        :raises TaskError: it cannot go on.
+        """
+        raise NotImplementedError
+
+    def project_run(self, context: "Context") -> ProjectRun:
+        """The project as this run sees it.
+
+        :raises ResultError: a task that was to give ``files`` or ``remote_url`` gave nothing.
+        """
+        for name in self._required:
+            if getattr(self, name) is None:
+                raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
+        ti = context["ti"]
+        cache_dir = self.cache_dir() if callable(self.cache_dir) else self.cache_dir
+        return ProjectRun(
+            self.project_dir,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            files=self.files or {},
+            cache_dir=Path(cache_dir) if cache_dir else None,
+            remote_url=self.remote_url,
+            remote_options=self.remote_options(),
+            credentials=self.credentials,
+        )

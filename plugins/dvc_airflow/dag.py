@@ -1,0 +1,32 @@
+"""A DVC project as a whole DAG."""
+
+import sys
+from typing import Any
+
+from airflow.sdk import DAG
+
+from dvc_airflow.render import RenderedProject, split_arguments
+
+
+class DvcDag(DAG):
+    """A DVC project as a DAG: a task that prepares the run, a task per stage, and ``dvc push``.
+
+    ::
+
+        from dvc_airflow import DvcDag
+
+        DvcDag("churn", project_dir="churn", schedule="@daily")
+
+    All arguments are those of `dvc_airflow.task_group.DvcTaskGroup` (``push`` is True by default) and of Airflow's DAG.
+
+    :raises DvcProjectError: the project cannot be read; Airflow shows it as the DAG's import error.
+    """
+
+    def __init__(self, dag_id: str, **kwargs: Any) -> None:
+        arguments, others = split_arguments({"push": True, **kwargs})
+        super().__init__(dag_id, **others)
+        # Airflow takes the caller of DAG's own __init__ for the DAG's file.
+        self.fileloc = sys._getframe(1).f_code.co_filename
+        with self:  # Airflow finds a DAG that is not assigned to a name by this
+            self.rendered = RenderedProject(self.task_group, arguments)
+        self.stage_tasks = self.rendered.stage_tasks
