@@ -54,13 +54,13 @@ class Deployment:
         """Run a DAG by dag.test(), once per step: see `airflow_fork.run_dag`."""
         return self._in_airflow(airflow_fork.run_dag, dag_id, json.loads(json.dumps(steps)), **env)
 
-    def described(self, dag_id: str = "ml_pipeline") -> dict[str, Any]:
+    def described(self, dag_id: str = "ml_pipeline", **env: str) -> dict[str, Any]:
         """A DAG as Airflow sees it: see `airflow_fork.described`."""
-        return self._in_airflow(airflow_fork.described, dag_id)
+        return self._in_airflow(airflow_fork.described, dag_id, **env)
 
-    def import_errors(self) -> dict[str, str]:
+    def import_errors(self, **env: str) -> dict[str, str]:
         """What Airflow says is wrong with the DAG files, by file."""
-        return self._in_airflow(airflow_fork.import_errors)
+        return self._in_airflow(airflow_fork.import_errors, **env)
 
     def airflow(self, *arguments: str) -> str:
         """Run ``airflow ...``: what it prints. An error that it lets through is an `AirflowCallError`."""
