@@ -50,21 +50,32 @@ def remote_access(conn_id: str, url: str) -> RemoteAccess:
     :param url: of the remote: which types of Connection fit depends on it.
     :raises TaskError: there is no such Connection, its type does not fit, or it says too little.
     """
-    scheme = url.partition("://")[0] if "://" in url else "a folder"
-    types = TYPES.get(scheme)
-    if types is None:
+    if _scheme(url) not in TYPES:
         raise TaskError(
             f"remote_conn_id={conn_id}: the remote {url} needs no Connection, or is of a kind that takes none. Remove "
             f"remote_conn_id; it is for {', '.join(f'{one}://' for one in TYPES)}."
         )
-    connection = get_connection(conn_id, "remote_conn_id")
+    return access_by(get_connection(conn_id, "remote_conn_id"), url)
+
+
+def access_by(connection: "Connection", url: str) -> RemoteAccess:
+    """What a Connection says of how to reach a store.
+
+    :param url: of one of `TYPES`.
+    :raises TaskError: its type does not fit, or it says too little.
+    """
+    types = TYPES[_scheme(url)]
     read = types.get(str(connection.conn_type))
     if read is None:
         raise TaskError(
-            f"remote_conn_id: the Connection {conn_id} is of type {connection.conn_type}, but the remote {url} needs "
-            f"one of type {' or '.join(types)}. Change its type in Airflow (Admin, Connections), or name another one."
+            f"the Connection {connection.conn_id} is of type {connection.conn_type}, but {url} needs one of type "
+            f"{' or '.join(types)}. Change its type in Airflow (Admin, Connections), or name another one."
         )
     return _masked(read(connection))
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else ""
 
 
 def worker_environment() -> dict[str, str]:
@@ -117,7 +128,7 @@ def _assumed_role(conn_id: str) -> dict[str, tuple[str, Any]]:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     except ImportError:
         raise TaskError(
-            f"remote_conn_id: the Connection {conn_id} assumes a role (role_arn), for which the Amazon provider is "
+            f"the Connection {conn_id} assumes a role (role_arn), for which the Amazon provider is "
             "needed: pip install apache-airflow-providers-amazon."
         ) from None
     keys = AwsBaseHook(aws_conn_id=conn_id, client_type="s3").get_credentials()
@@ -132,7 +143,7 @@ def _google(connection: "Connection") -> RemoteAccess:
     extra = connection.extra_dejson
     if extra.get("keyfile_dict"):
         raise TaskError(
-            f"remote_conn_id: the Connection {connection.conn_id} holds its key itself (keyfile_dict), which DVC "
+            f"the Connection {connection.conn_id} holds its key itself (keyfile_dict), which DVC "
             "cannot use. Put the key into a file on each worker, and its path into key_path."
         )
     return _access(
@@ -164,12 +175,12 @@ def _ssh(connection: "Connection") -> RemoteAccess:
     extra = connection.extra_dejson
     if extra.get("private_key"):
         raise TaskError(
-            f"remote_conn_id: the Connection {connection.conn_id} holds its key itself (private_key), which DVC cannot "
+            f"the Connection {connection.conn_id} holds its key itself (private_key), which DVC cannot "
             "use. Put the key into a file on each worker, and its path into key_file."
         )
     if connection.password:
         raise TaskError(
-            f"remote_conn_id: the Connection {connection.conn_id} has a password, which cannot be handed to the "
+            f"the Connection {connection.conn_id} has a password, which cannot be handed to the "
             "command `dvc push` in secret. Use a key: its path, on each worker, is key_file in the Connection's extra."
         )
     options = {"user": connection.login, "port": connection.port, "keyfile": extra.get("key_file")}

@@ -84,7 +84,7 @@ def test_ssh_by_a_key_which_is_no_secret_to_write_down(connection):
             "s3://b",
             "generic",
             {},
-            r"store is of type generic, but the remote s3://b needs one of type aws\.",
+            r"store is of type generic, but s3://b needs one of type aws\.",
         ),
         ("s3://b", "google_cloud_platform", {}, "needs one of type aws"),
         ("azure://c", "aws", {}, "needs one of type wasb or azure or adls"),
