@@ -146,19 +146,25 @@ class Deployment:
         return list(self.mlflow.search_runs([experiment.experiment_id])) if experiment else []
 
 
-def new_deployment(services: Mapping[str, Any], name: str, folder: Path, retries: int = 1) -> Deployment:
+def new_deployment(
+    services: Mapping[str, Any], name: str, folder: Path, retries: int = 1, temporary: Path | None = None
+) -> Deployment:
     """Set up a copy of the project against the running services.
 
     :param services: of `tests.support.shared_services.shared_services`.
     :param name: no other deployment of the test run has it.
-    :param folder: an empty one, for the copy and for temporary files, so that one can see what a run leaves there.
+    :param folder: an empty one, for the copy.
     :param retries: see `Deployment.retry_soon`.
+    :param temporary: an empty folder for temporary files, so that one can see what a run leaves there; default: in
+        ``folder``. With a long path (the socket of a warm server lies there) all stages start cold.
     """
     project = copy_of_project(folder / "project")
     env = {key: value.replace(services["project"], str(project)) for key, value in services["env"].items()}
     database = f"airflow_{name.replace('-', '_')}"
     _create_database(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], database)
-    (folder / "tmp").mkdir()
+    if temporary is None:
+        temporary = folder / "tmp"
+        temporary.mkdir()
     own = project / ".embedded"
     own.mkdir()
     env |= {
@@ -167,7 +173,7 @@ def new_deployment(services: Mapping[str, Any], name: str, folder: Path, retries
         ),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(own / "airflow-logs"),
         "DVC_CACHE_DIR": str(own / "cache"),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(temporary),
     }
     deployment = Deployment(project, env, name)
     deployment.name_all()
