@@ -17,5 +17,6 @@ EXAMPLES = (
     Example("foreach", ("train@north", "train@south", "train@west", "best"), "best.json"),
     Example("monorepo", ("clean/dvc.yaml:clean", "report/dvc.yaml:report"), "report/best_customers.json"),
     Example("transfers", ("download", "count", "upload"), "report.json"),
-    Example("gpu", ("prepare", "train"), "loss.json"),
 )
+#: needs the extra `kubernetes`
+GPU = Example("gpu", ("prepare", "train"), "loss.json")
