@@ -1,8 +1,8 @@
 """The operators: one DVC stage, and the push of what the stages made. Airflow's side of `StageRun` and `PushRun`."""
 
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,13 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from dvc_airflow.arguments import module_names, require_functions, variable_names
+from dvc_airflow.arguments import module_names, require_functions
 from dvc_airflow.base import DvcOperator
 from dvc_airflow.command import CommandRunner, Environment, base_environment
+from dvc_airflow.connections import worker_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote
 from dvc_airflow.errors import TaskError
-from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.lockfile import locked_result, merge_locks
 from dvc_airflow.project import DvcProjectError
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
@@ -23,6 +24,7 @@ from dvc_airflow.reproduce import Producer
 from dvc_airflow.result import Outcome, StageResult
 from dvc_airflow.stage_run import StageRun
 from dvc_airflow.stage_settings import StageSettings
+from dvc_airflow.variables import Variables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,8 +38,9 @@ class DvcCommandOperator(DvcOperator, BashOperator):
     :param upstream_stages: ids of the tasks whose lock entries the workspace gets. (XCom)
     :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
         secret enters the serialised DAG.
-    :param env: names of variables that the command's process gets from the worker, such as ``["REGION"]``; a stage gets
-        no others of the worker's. Values never enter the DAG.
+    :param env: names of variables that the command's process gets from the worker, such as ``["REGION"]``, or by name
+        where they come from, such as ``{"TOKEN": "variable:my_token"}``, see `dvc_airflow.variables.Variables`. A stage
+        gets no others of the worker's. Values never enter the DAG.
     :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``: the command's Python processes are
         forks of one that has imported them, and DVC, see `dvc_airflow.warm`. Empty: each imports for itself.
     :param extra_links: buttons on the task in the web UI.
@@ -47,7 +50,7 @@ class DvcCommandOperator(DvcOperator, BashOperator):
         self,
         *,
         upstream_stages: Sequence[str] = (),
-        env: Sequence[str] = (),
+        env: Sequence[str] | Mapping[str, str | None] = (),
         environment: Environment = dict,
         warm: Sequence[str] = (),
         extra_links: Sequence[BaseOperatorLink] = (),
@@ -58,7 +61,7 @@ class DvcCommandOperator(DvcOperator, BashOperator):
         self.operator_extra_links = tuple(extra_links)
         self.upstream_stages = list(upstream_stages)
         require_functions(environment=environment)
-        self.passed_on = variable_names(env)
+        self.variables = Variables.of(env)
         self.warm = module_names(warm)
         self.environment = environment
         self._runner: CommandRunner | None = None  # while the task is at work
@@ -94,8 +97,8 @@ class DvcCommandOperator(DvcOperator, BashOperator):
             "AIRFLOW_CTX_TASK_ID": ti.task_id,
             "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
         }
-        passed_on = {name: os.environ[name] for name in self.passed_on if name in os.environ}
-        return {**base_environment(), **passed_on, **task, **self.environment()}
+        variables = self.variables.values(self.remote_access().environment)
+        return {**base_environment(), **variables, **task, **self.environment()}
 
     def upstream_results(self, context: "Context") -> list[StageResult]:
         """What the upstream stage tasks returned.
@@ -143,6 +146,7 @@ class DvcStageOperator(DvcCommandOperator):
     :param sources: files and folders of the project that it depends on and that no stage makes.
     :param outputs: all that the project's stages make.
     :param frozen: its result is the one in the project's dvc.lock.
+    :param left_out: the stages before it that have no task: their results are those in the project's dvc.lock.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     :param force: run the stage even if its result is known, and say whether it reproduced. (templated: an XComArg)
     :param check_restored: called in the worker with the published outputs of an earlier result; returns why that may
@@ -160,6 +164,7 @@ class DvcStageOperator(DvcCommandOperator):
         sources: Sequence[str] = (),
         outputs: Sequence[str] = (),
         frozen: bool = False,
+        left_out: Sequence[str] = (),
         publish: Sequence[str] = (),
         force: Any = False,
         check_restored: Callable[[Mapping[str, str]], str | None] | None = None,
@@ -171,6 +176,7 @@ class DvcStageOperator(DvcCommandOperator):
         self.command = command
         self.definitions, self.sources, self.outputs = tuple(definitions), tuple(sources), tuple(outputs)
         self.frozen = frozen
+        self.left_out = tuple(left_out)
         self.publish = list(publish)
         self.force = force
         self.check_restored = check_restored
@@ -198,18 +204,40 @@ class DvcStageOperator(DvcCommandOperator):
             is_frozen=self.frozen,
             publish=tuple(self.publish),
             check_restored=self.check_restored,
-            passed_on=self.passed_on,
-            history=self.task_id if self._has_namesake() else None,
+            passed_on=tuple(self.variables.sources),
+            history=self._history(context),
             environment=partial(self.full_environment, context),
         )
         return StageRun(
             run,
             settings,
-            merge_locks(result.lock for result in self.upstream_results(context)),
+            merge_locks(
+                [
+                    *(result.lock for result in self.upstream_results(context)),
+                    *(locked_result(run.project_dir, name, self.stage) for name in self.left_out),
+                ]
+            ),
             force=force,
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
             runner=runner,
         )
+
+    def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
+        """See `DvcCommandOperator.producer_of`. A stage that has no task is not executed either."""
+        if stage in self.left_out:
+            raise TaskError(
+                f"stage {self.stage} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and "
+                f"its result by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it "
+                f"was made, or select {stage} too."
+            )
+        return super().producer_of(stage, context=context, run=run, runner=runner)
+
+    def _history(self, context: "Context") -> str | None:
+        """Under which name the history of the DAG knows the stage; None: its own."""
+        name = self.task_id if self._has_namesake() else self.stage
+        index = context["ti"].map_index
+        name = f"{name}[{index}]" if index is not None and index >= 0 else name
+        return None if name == self.stage else name
 
     def _has_namesake(self) -> bool:
         """Whether the DAG has another stage of this name, of another project."""
@@ -234,9 +262,19 @@ class DvcPushOperator(DvcCommandOperator):
         if self.remote_url is None and not has_default_remote(self.project_dir):
             raise DvcProjectError(no_remote(self.project_dir))
 
+    def full_environment(self, context: "Context") -> dict[str, str]:
+        """See `DvcCommandOperator.full_environment`; and what reaches the remote."""
+        # `dvc push` runs nothing of the project, so it may have what the worker itself reaches the remote by.
+        is_own = self.remote_conn_id is None and self.environment is dict
+        access = worker_environment() if is_own else self.remote_access().environment
+        return {**access, **super().full_environment(context)}
+
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Push, and prove."""
+        self._require_same_group()
         run = self.project_run(context)
+        if (index := context["ti"].map_index) is not None and index >= 0:
+            run = replace(run, run_id=f"{run.run_id}[{index}]")
         push = PushRun(
             run,
             self.upstream_results(context),
@@ -247,3 +285,14 @@ class DvcPushOperator(DvcCommandOperator):
             runner=runner,
         )
         return push.run().to_xcom()
+
+    def _require_same_group(self) -> None:
+        """:raises TaskError: the stages are in a mapped group, so each has a result per index, and this task is not."""
+        mapped = self.get_closest_mapped_task_group()
+        for task in self.upstream_tasks():
+            group = task.get_closest_mapped_task_group()
+            if group is not mapped:
+                raise TaskError(
+                    f"{task.task_id} is in a mapped group, and this task is not in it: give that DvcTaskGroup "
+                    "push=True, or make the DvcPushOperator in the same mapped group."
+                )
