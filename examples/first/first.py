@@ -2,4 +2,4 @@
 
 from dvc_airflow import DvcDag
 
-dag = DvcDag("first", project_dir="project", schedule="@daily")
+DvcDag("first", project_dir="project", schedule="@daily")

@@ -2,4 +2,4 @@
 
 from dvc_airflow import DvcDag
 
-dag = DvcDag("foreach", project_dir="project", schedule=None)
+DvcDag("foreach", project_dir="project", schedule=None)

@@ -2,4 +2,4 @@
 
 from dvc_airflow import DvcDag
 
-dag = DvcDag("gpu", project_dir="project", schedule=None, env=["NVIDIA_VISIBLE_DEVICES"])
+DvcDag("gpu", project_dir="project", schedule=None)

@@ -2,4 +2,4 @@
 
 from dvc_airflow import DvcDag
 
-dag = DvcDag("monorepo", project_dir="project", schedule=None)
+DvcDag("monorepo", project_dir="project", schedule=None)

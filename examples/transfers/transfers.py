@@ -2,4 +2,4 @@
 
 from dvc_airflow import DvcDag
 
-dag = DvcDag("transfers", project_dir="project", schedule=None, env=["ORDERS_URL", "REPORTS_FOLDER"])
+DvcDag("transfers", project_dir="project", schedule=None, env=["ORDERS_URL", "REPORTS_FOLDER"])

@@ -8,8 +8,9 @@ from dvc_airflow.pod import pod_override
 from dvc_airflow.project import DvcProjectError, StageSpec
 from dvc_airflow.stage_meta import meta_arguments
 from tests.support.copies import ROOT
-from tests.support.examples import GPU
+from tests.support.examples import EXAMPLES
 
+(GPU,) = (example for example in EXAMPLES if example.name == "gpu")
 CONTAINER = {"name": "base", "resources": {"limits": {"nvidia.com/gpu": 1}}}
 POD = {"spec": {"containers": [CONTAINER], "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}}
 

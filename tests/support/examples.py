@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Example:
-    """A folder of examples/; ``stages`` as DVC names them; ``result`` is a file that a run makes."""
+    """A folder of examples/; ``stages`` as DVC names them; ``result`` is a file that a run makes; ``extra`` of the
+    wheel is needed."""
 
     name: str
     stages: tuple[str, ...]
     result: str
+    extra: str | None = None
 
 
 EXAMPLES = (
@@ -17,6 +19,5 @@ EXAMPLES = (
     Example("foreach", ("train@north", "train@south", "train@west", "best"), "best.json"),
     Example("monorepo", ("clean/dvc.yaml:clean", "report/dvc.yaml:report"), "report/best_customers.json"),
     Example("transfers", ("download", "count", "upload"), "report.json"),
+    Example("gpu", ("prepare", "train"), "loss.json", extra="kubernetes"),
 )
-#: needs the extra `kubernetes`
-GPU = Example("gpu", ("prepare", "train"), "loss.json")

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 
 from tests.support.copies import ROOT
-from tests.support.examples import EXAMPLES, GPU
+from tests.support.examples import EXAMPLES
 from tests.wheel.environments import PROVIDER, CleanEnvironment
 from tests.wheel.own_tests import copy_own_tests
 
@@ -21,8 +21,9 @@ def the_examples_run(environment: CleanEnvironment) -> None:
     shutil.copytree(ROOT / "examples", environment.folder / "examples")
     environment.run("airflow", "db", "migrate")
     environment.run("airflow", "pools", "set", "training", "1", "one at a time")
-    environment.add(f"{PROVIDER}[kubernetes]")
-    for example in (*EXAMPLES, GPU):
+    for example in EXAMPLES:
+        if example.extra:
+            environment.add(f"{PROVIDER}[{example.extra}]")
         printed = environment.run("airflow", "dags", "test", example.name)
         for stage in example.stages:
             assert f"Stage {stage}: executed" in printed, f"{stage} was not executed: {printed[-4000:]}"
@@ -46,7 +47,7 @@ def the_unit_tests_pass(environment: CleanEnvironment) -> None:
     environment.run("python", "-m", "pytest", "-q", "tests", cwd=folder)
 
 
-#: in this order: the examples run before what S3 needs is installed
+#: in this order: the examples run before any extra is installed that they do not need
 CHECKS: tuple[Callable[[CleanEnvironment], None], ...] = (
     airflow_lists_the_provider,
     the_examples_run,

@@ -56,7 +56,7 @@ class CleanEnvironment:
         """Install the wheel, with an Airflow of the version asked for."""
         airflow = f"apache-airflow=={self._airflow.version}"
         if self._airflow.lowest:
-            lowest = ["--resolution", "lowest-direct", "--extra", "s3"]
+            lowest = ["--resolution", "lowest-direct", "--extra", "s3", "--extra", "kubernetes"]
             self._pip(airflow, *lowest, "-r", PLUGINS / "pyproject.toml")
             self._pip("--no-deps", wheel)
         else:
