@@ -25,11 +25,7 @@ def deployment(make_deployment):
     return made
 
 
-#: the others are in the slow tests, for which what they need is installed
-PLAIN = [example for example in EXAMPLES if not example.extra]
-
-
-@pytest.fixture(scope="module", params=PLAIN, ids=[example.name for example in PLAIN])
+@pytest.fixture(scope="module", params=EXAMPLES, ids=[example.name for example in EXAMPLES])
 def runs(deployment, examples, request) -> dict[str, Any]:
     """Two runs of an example."""
     first, second = run(deployment, examples, request.param, {}, {})
