@@ -1,5 +1,6 @@
 """Checks of what a DAG file gives to the task group and the operators."""
 
+import difflib
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
@@ -38,6 +39,19 @@ def _are_names(value: Any, pattern: re.Pattern[str]) -> bool:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return False
     return all(isinstance(name, str) and pattern.fullmatch(name) for name in value)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Check that an argument has one of the values allowed.
+
+    :raises ValueError: it has another one; with the nearest of those allowed.
+    """
+    if any(value is one or (isinstance(value, str) and value == one) for one in allowed):
+        return value
+    texts = [one for one in allowed if isinstance(one, str)]
+    near = difflib.get_close_matches(str(value).lower(), texts, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name}={value!r}: give {' or '.join(map(repr, allowed))}.{hint}")
 
 
 def require_functions(**arguments: Any) -> None:

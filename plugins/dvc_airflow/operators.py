@@ -10,13 +10,14 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from dvc_airflow.arguments import module_names, require_functions, variable_names
+from dvc_airflow.arguments import module_names, one_of, require_functions, variable_names
+from dvc_airflow.assets import BY_DATE, Emission, assets_of
 from dvc_airflow.base import DvcOperator
 from dvc_airflow.command import CommandRunner, Environment, base_environment
-from dvc_airflow.dvc_config import has_default_remote, no_remote
+from dvc_airflow.dvc_config import has_default_remote, no_remote, remote_address
 from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import merge_locks
-from dvc_airflow.project import DvcProjectError
+from dvc_airflow.project import Artifact, DvcProjectError, graph_cache_dir, load_project
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
 from dvc_airflow.reproduce import Producer
@@ -134,7 +135,8 @@ class DvcCommandOperator(DvcOperator, BashOperator):
 class DvcStageOperator(DvcCommandOperator):
     """One stage of a DVC project: see `dvc_airflow.stage_run`.
 
-    Returns a `StageResult`. A stage that need not run is *skipped*, with the same return value.
+    Returns a `StageResult`. A stage that need not run is *skipped*, or succeeds (``on_restored``), with the same return
+    value.
 
     :param stage: the stage's name, as ``dvc repro`` takes it.
     :param command: what the stage runs by the project's own files. A run whose values would make it run something else
@@ -143,10 +145,14 @@ class DvcStageOperator(DvcCommandOperator):
     :param sources: files and folders of the project that it depends on and that no stage makes.
     :param outputs: all that the project's stages make.
     :param frozen: its result is the one in the project's dvc.lock.
+    :param folder: where its command runs, relative to the project; None: the folder of its dvc.yaml.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     :param force: run the stage even if its result is known, and say whether it reproduced. (templated: an XComArg)
     :param check_restored: called in the worker with the published outputs of an earlier result; returns why that may
         not be used any more, or None.
+    :param on_restored: how the task ends if the stage need not run: ``"skip"``, or ``"success"`` for downstream tasks
+        with Airflow's default trigger rule, which are skipped after a skipped task.
+    :raises ValueError: ``on_restored`` is neither.
     """
 
     template_fields: Sequence[str] = (*DvcCommandOperator.template_fields, "force")
@@ -160,9 +166,11 @@ class DvcStageOperator(DvcCommandOperator):
         sources: Sequence[str] = (),
         outputs: Sequence[str] = (),
         frozen: bool = False,
+        folder: str | None = None,
         publish: Sequence[str] = (),
         force: Any = False,
         check_restored: Callable[[Mapping[str, str]], str | None] | None = None,
+        on_restored: str = "skip",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
@@ -171,14 +179,16 @@ class DvcStageOperator(DvcCommandOperator):
         self.command = command
         self.definitions, self.sources, self.outputs = tuple(definitions), tuple(sources), tuple(outputs)
         self.frozen = frozen
+        self.folder = folder
         self.publish = list(publish)
         self.force = force
         self.check_restored = check_restored
+        self.on_restored = one_of("on_restored", on_restored, ("skip", "success"))
 
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Look the stage up, or execute it."""
         result = self.stage_run(context, self.project_run(context), runner, force=bool(self.force)).run()
-        if result.outcome is Outcome.EXECUTED:
+        if result.outcome is Outcome.EXECUTED or self.on_restored == "success":
             return result.to_xcom()
         context["ti"].xcom_push(key="return_value", value=result.to_xcom())  # a skipped task returns nothing by itself
         raise AirflowSkipException(f"stage {self.stage} is {result.outcome}: {result.reason}")
@@ -225,25 +235,49 @@ class DvcPushOperator(DvcCommandOperator):
     """``dvc push`` of all that the stages of this run made, and the proof: see `dvc_airflow.push_run`.
 
     Returns a `PushResult`.
+
+    :param emit_assets: whether there is an Asset event for each output whose md5 is another than that of its last
+        event, see `dvc_airflow.assets`; ``"by_date"``: with the run's logical date as partition key.
+    :param artifacts: what the Assets are made of; None: all of the project's.
+    :raises ValueError: ``emit_assets`` is none of these.
+    :raises DvcProjectError: there is no remote to push to, or the project cannot be read.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self, *, emit_assets: bool | str = False, artifacts: Sequence[Artifact] | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("bash_command", "dvc push")
         super().__init__(**kwargs)
         # When the DAG is parsed, for the stages would run for nothing.
         if self.remote_url is None and not has_default_remote(self.project_dir):
             raise DvcProjectError(no_remote(self.project_dir))
+        self.emit_assets = one_of("emit_assets", emit_assets, (False, True, BY_DATE))
+        if emit_assets and artifacts is None:
+            artifacts = load_project(self.project_dir, graph_cache_dir()).artifacts
+        #: what it emits events of
+        self.assets = assets_of(self, artifacts or ()) if emit_assets else {}
+        self.add_outlets(self.assets)
 
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Push, and prove."""
-        run = self.project_run(context)
+        run, stages = self.project_run(context), self.upstream_results(context)
         push = PushRun(
             run,
-            self.upstream_results(context),
+            stages,
             definitions={name for task in self.upstream_tasks() for name in task.definitions},
             command=str(self.bash_command),
             environment=partial(self.full_environment, context),
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
             runner=runner,
         )
-        return push.run().to_xcom()
+        result = push.run()
+        if self.assets:
+            self._drop_outlets_without_news(context, run, stages)
+        return result.to_xcom()
+
+    def _drop_outlets_without_news(self, context: "Context", run: ProjectRun, stages: Sequence[StageResult]) -> None:
+        """Airflow emits an event for each outlet that the task has when it ends."""
+        remote = remote_address(run.project_dir, run.remote_url, run.remote_options)
+        emission = Emission(context, stages, remote, by_date=self.emit_assets == BY_DATE)
+        others = [outlet for outlet in self.outlets if outlet not in self.assets]
+        self.outlets = [*others, *emission.of(self.assets)]

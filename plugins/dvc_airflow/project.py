@@ -26,7 +26,8 @@ class StageSpec:
 
     ``name`` is what ``dvc repro`` takes; ``command`` is what it then runs, one command or several; ``upstream`` are the
     names of the stages whose outputs it reads; a ``frozen`` one has its outputs by the project's dvc.lock; ``sources``
-    are the files and folders of the project that it depends on and that no stage makes.
+    are the files and folders of the project that it depends on and that no stage makes; ``folder`` is where its command
+    runs, relative to the project.
     """
 
     name: str
@@ -36,6 +37,24 @@ class StageSpec:
     upstream: tuple[str, ...]
     frozen: bool
     sources: tuple[str, ...] = ()
+    folder: str = "."
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A result of a stage that other DAGs may want: an entry of ``artifacts:``, or an output.
+
+    ``path`` is relative to the project; ``recorded`` is the path of the output that it is, or is in, as the stage's
+    lock entry has it. An output that is no entry of ``artifacts:`` has its path as ``name``.
+    """
+
+    name: str
+    path: str
+    stage: str
+    recorded: str
+    type: str | None = None
+    description: str | None = None
+    is_declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +62,20 @@ class Project:
     """What DVC says of a project: its stages, in an order in which they can run, and what it worked them out of.
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
-    ``outputs`` are all files and folders in it that stages make, but for what persists.
+    ``outputs`` are all files and folders in it that stages make, but for what persists. ``artifacts`` are the results
+    for other DAGs.
     """
 
     stages: tuple[StageSpec, ...]
     definitions: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+def graph_cache_dir() -> Path:
+    """Where answers are kept between calls, if nobody says where."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(home).expanduser() / "dvc_airflow" / "graphs"
 
 
 def load_project(project_dir: Path, cache_dir: Path) -> Project:
@@ -84,7 +111,9 @@ def _project(answer: dict[str, Any], own: list[str]) -> Project:
         StageSpec(**{**stage, "upstream": tuple(stage["upstream"]), "sources": tuple(stage["sources"])})
         for stage in answer["stages"]
     )
-    return Project(stages, tuple(sorted({*own, *answer["variable_files"]})), tuple(answer["outputs"]))
+    definitions = tuple(sorted({*own, *answer["variable_files"]}))
+    artifacts = tuple(Artifact(**artifact) for artifact in answer["artifacts"])
+    return Project(stages, definitions, tuple(answer["outputs"]), artifacts)
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A DVC project as tasks: what `DvcTaskGroup` and `DvcDag` have in common."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from dvc_airflow.arguments import require_stages
 from dvc_airflow.command import Environment
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.prepare import DvcPrepareOperator
-from dvc_airflow.project import Project, StageSpec, load_project
+from dvc_airflow.project import Project, StageSpec, graph_cache_dir, load_project
 from dvc_airflow.result_field import ResultOf
 
 
@@ -24,7 +23,9 @@ class ProjectArguments:
     stage_environment: Mapping[str, Environment] = field(default_factory=dict)
     stage_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     push: bool = False
+    emit_assets: bool | str = False
     force: Any = False
+    on_restored: str = "skip"
     env: Sequence[str] = ()
     warm: Sequence[str] = ()
     files: Any = None
@@ -75,7 +76,7 @@ class RenderedProject:
     def _load(self) -> Project:
         arguments = self._arguments
         project_dir = Path(arguments.project_dir)
-        project = load_project(project_dir, arguments.graph_cache_dir or _graph_cache_dir())
+        project = load_project(project_dir, arguments.graph_cache_dir or graph_cache_dir())
         require_stages(project, str(project_dir), arguments.stage_environment, arguments.stage_options)
         return project
 
@@ -100,6 +101,7 @@ class RenderedProject:
             "definitions": self.project.definitions,
             "outputs": self.project.outputs,
             "force": arguments.force,
+            "on_restored": arguments.on_restored,
             "env": arguments.env,
             "environment": arguments.stage_environment.get(stage.name, dict),
             **arguments.stage_options.get(stage.name, {}),
@@ -110,6 +112,7 @@ class RenderedProject:
             stage=stage.name,
             command=stage.command,
             frozen=stage.frozen,
+            folder=stage.folder,
             sources=stage.sources,
             upstream_stages=[other.task_id for other in upstream],
             doc=stage.description,
@@ -124,6 +127,8 @@ class RenderedProject:
             task_id=self._free_id("dvc_push"),
             task_group=self._group,
             upstream_stages=[stage.task_id for stage in self.stage_tasks.values()],
+            emit_assets=self._arguments.emit_assets,
+            artifacts=[artifact for artifact in self.project.artifacts if artifact.stage in self.stage_tasks],
             **self._common,
         )
         task.set_upstream(list(self.stage_tasks.values()))
@@ -135,8 +140,3 @@ class RenderedProject:
         while task_id in taken:
             task_id += "_"
         return task_id
-
-
-def _graph_cache_dir() -> Path:
-    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(home).expanduser() / "dvc_airflow" / "graphs"

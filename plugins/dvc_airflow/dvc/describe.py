@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from networkx import lexicographical_topological_sort
 
+from dvc_airflow.dvc.artifacts import artifacts
 from dvc_airflow.dvc.outputs import stage_name
 from dvc_airflow.project_files import is_in
 from dvc_airflow.workspace import Workspace
@@ -28,7 +29,7 @@ class UnfitStageError(Exception):
 
 
 def describe(project_dir: Path) -> dict[str, Any]:
-    """:return: ``stages`` in an order in which they can run, ``variable_files`` of the templating, and ``outputs``."""
+    """:return: what `dvc_airflow.project.Project` has, with the ``variable_files`` of the templating."""
     # In the workspace, so that DVC's messages name the files as the project does.
     with (
         Workspace(project_dir) as workspace,
@@ -57,11 +58,13 @@ def describe(project_dir: Path) -> dict[str, Any]:
                     "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
                     "frozen": stage.frozen,
                     "sources": _sources(stage, repo.root_dir, outputs),
+                    "folder": Path(stage.wdir).relative_to(repo.root_dir).as_posix(),
                 }
                 for stage, name in names.items()
             ],
             "variable_files": sorted(_below(workspace.path, variable_files)),
             "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _made(names)})),
+            "artifacts": artifacts(repo, names),
         }
 
 
