@@ -184,14 +184,23 @@ class DvcStageOperator(DvcCommandOperator):
         self.force = force
         self.check_restored = check_restored
         self.on_restored = one_of("on_restored", on_restored, ("skip", "success"))
+        self._ended: tuple[ProjectRun, StageResult] | None = None  # known when the stage has its result
 
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Look the stage up, or execute it."""
-        result = self.stage_run(context, self.project_run(context), runner, force=bool(self.force)).run()
+        run = self.project_run(context)
+        result = self.stage_run(context, run, runner, force=bool(self.force)).run()
+        self._ended = run, result
         if result.outcome is Outcome.EXECUTED or self.on_restored == "success":
             return result.to_xcom()
         context["ti"].xcom_push(key="return_value", value=result.to_xcom())  # a skipped task returns nothing by itself
         raise AirflowSkipException(f"stage {self.stage} is {result.outcome}: {result.reason}")
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Called by Airflow's OpenLineage provider, if that is installed, when the task has ended in any way."""
+        from dvc_airflow.openlineage import nothing_known, stage_lineage
+
+        return stage_lineage(*self._ended, self.folder) if self._ended else nothing_known()
 
     def stage_run(self, context: "Context", run: ProjectRun, runner: CommandRunner, *, force: bool = False) -> StageRun:
         """The stage in this run of the DAG; also for a later task, which finds its outputs missing.

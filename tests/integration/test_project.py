@@ -148,11 +148,12 @@ def test_a_params_file_that_appears_later_is_seen(dvc_project, tmp_path):
     assert [stage.command for stage in load_project(folder, tmp_path / "cache").stages] == ["echo 2"]
 
 
-def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(project, tmp_path):
+def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc_nor_openlineage(project, tmp_path):
     """In a fresh process, with an empty cache of graphs: so DVC's part runs too, in a process of its own."""
     code = (
         "import sys, json; import ml_pipeline, ml_rollback, score_batch; "
-        "print(json.dumps([m for m in ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3') if m in sys.modules]))"
+        "heavy = ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3', 'openlineage', 'dvc_airflow.openlineage'); "
+        "print(json.dumps([m for m in heavy if m in sys.modules]))"
     )
     environment = {
         "PATH": "/usr/bin:/bin",
