@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset
 
+from dvc_airflow.arguments import one_of
 from dvc_airflow.project import Artifact
 from dvc_airflow.result import StageResult
 
@@ -36,6 +37,20 @@ def output_asset(dag_id: str, name: str, group_id: str | None = None) -> Asset:
     place = f"{dag_id}:{group_id}" if group_id else dag_id  # neither id may contain a colon
     # The address follows from the name: an Asset that changes only one of them stays inactive until a scheduler runs.
     return Asset(name=f"{place}/{name}", uri=f"x-dvc://outputs/{quote(place)}/{quote(name)}")
+
+
+def checked(emit_assets: Any) -> bool | str:
+    """Check what was given as ``emit_assets``.
+
+    :raises ValueError: it is none of what it may be, or this Airflow gives events no partition key.
+    """
+    value: bool | str = one_of("emit_assets", emit_assets, (False, True, BY_DATE))
+    if value == BY_DATE:
+        from airflow.sdk.execution_time.context import OutletEventAccessor
+
+        if not hasattr(OutletEventAccessor, "add_partitions"):
+            raise ValueError("emit_assets='by_date' needs Airflow 3.3 or newer. Use True: the date is in `extra`.")
+    return value
 
 
 def assets_of(task: "BaseOperator", artifacts: Iterable[Artifact]) -> dict[Asset, Artifact]:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from dvc_airflow.arguments import module_names, one_of, require_functions, variable_names
-from dvc_airflow.assets import BY_DATE, Emission, assets_of
+from dvc_airflow.assets import BY_DATE, Emission, assets_of, checked
 from dvc_airflow.base import DvcOperator
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote, remote_address
@@ -260,7 +260,7 @@ class DvcPushOperator(DvcCommandOperator):
         # When the DAG is parsed, for the stages would run for nothing.
         if self.remote_url is None and not has_default_remote(self.project_dir):
             raise DvcProjectError(no_remote(self.project_dir))
-        self.emit_assets = one_of("emit_assets", emit_assets, (False, True, BY_DATE))
+        self.emit_assets = checked(emit_assets)
         if emit_assets and artifacts is None:
             artifacts = load_project(self.project_dir, graph_cache_dir()).artifacts
         #: what it emits events of

@@ -190,3 +190,13 @@ def test_the_address_of_a_remote_is_shown_without_credentials(stranger, url, sho
 
 def test_a_remote_that_only_dvcs_own_settings_know_has_no_address_to_show(stranger):
     assert remote_address(stranger.path, None, {}) is None
+
+
+def test_an_airflow_without_partitions_of_events_is_named(stranger, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.delattr("airflow.sdk.execution_time.context.OutletEventAccessor.add_partitions")
+    with (
+        DAG("a", schedule=None),
+        pytest.raises(ValueError, match=r"^emit_assets='by_date' needs Airflow 3\.3 or newer"),
+    ):
+        DvcPushOperator(task_id="push", project_dir=stranger.path, remote_url="s3://b/p", emit_assets="by_date")
