@@ -1,6 +1,6 @@
 """What other tasks and DAGs get from a DVC project's DAG: downstream tasks that run, and Asset events."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from tests.support.strangers import Stranger
 
 DAGS = """
 import os
-from datetime import datetime
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, task
+from airflow.sdk import DAG, task
+from pendulum import datetime
 
 from dvc_airflow import DvcDag, DvcPushOperator, DvcTaskGroup
 from dvc_airflow.assets import output_asset
@@ -88,7 +88,7 @@ def test_a_task_after_stages_that_need_not_run_runs_if_they_end_as_success(deplo
 
 EMITTING = """
 CONSUMER = {{"schedule": [output_asset("{dag}", "two")], "is_paused_upon_creation": False}}
-DvcDag("{dag}", schedule=None, emit_assets={emit}, **COMMON)
+DvcDag("{dag}", schedule=None, start_date=datetime(2026, 1, 1, tz="Asia/Tokyo"), emit_assets={emit}, **COMMON)
 with DAG("after_{dag}", **CONSUMER):
     task(task_id="a")(lambda: None)()
 """
@@ -203,7 +203,8 @@ def test_the_date_is_the_partition_key_where_it_is_asked_for(deployment, tmp_pat
     *_, undated = events = [event for event in dags.events("dated") if event["name"] == "dated/two"]
 
     # Each date has its own event, though the results are the same; of the runs without a date only the first has one.
-    assert [event["partition_key"] for event in dated] == [event["extra"]["date"][:19] for event in dated]
+    in_tokyo = [datetime.fromisoformat(event["extra"]["date"]) + timedelta(hours=9) for event in dated]
+    assert [event["partition_key"] for event in dated] == [f"{date:%Y-%m-%dT%H:%M:%S}" for date in in_tokyo]
     assert len(dated) == 2
     assert len(events) == 3
     assert undated["partition_key"] is None
