@@ -18,7 +18,7 @@ COMPOSE := docker compose --profile celery
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup env-vars status stop env up down logs test test-unit test-slow test-stack bench lint format lock clean
+.PHONY: help run serve setup env-vars status stop env up down logs test test-unit test-slow test-stack wheel test-wheel bench lint format lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,12 @@ test-slow: $(VENV)/.linters ## the web UI, outages, bad disks, kills of every ki
 
 test-stack: $(VENV)/.linters ## the stack in containers, tested from outside in a browser of its own (ARGS='-k name' for some)
 	@$(PYTEST) tests/stack $(ARGS)
+
+wheel: $(VENV)/.installed ## the wheel and the source distribution of dvc_airflow, in build/dist
+	@rm -rf build/dist && $(BIN)/uv build --quiet --offline --out-dir build/dist plugins && ls build/dist
+
+test-wheel: $(VENV)/.installed ## the wheel in clean environments, with the oldest and the newest Airflow: two minutes each (ARGS='3.11 3.13 --airflow newest')
+	@PYTHONPATH=.:plugins $(BIN)/python -m tests.wheel $(ARGS)
 
 bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (about forty minutes; ARGS='one_run look_up past_runs parsing size streams warm_start peers backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)

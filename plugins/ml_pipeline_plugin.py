@@ -6,6 +6,7 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from dvc_airflow.pools import PoolListener
 from include.mlflow_client import ui_url
 from include.settings import load_runtime_settings
 from ml_operators.assets import AliasListener
@@ -42,7 +43,7 @@ class MlPipelinePlugin(AirflowPlugin):
 
     name = "ml_pipeline"
     external_views = _views()
-    listeners = [AliasListener(), NoteListener(), TaskListener()]  # noqa: RUF012 - as Airflow declares it
+    listeners = [AliasListener(), NoteListener(), PoolListener(), TaskListener()]  # noqa: RUF012 - as Airflow declares it
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

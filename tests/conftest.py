@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,17 +94,23 @@ def services(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def make_deployment(
     services: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> "Callable[..., Deployment]":
-    """Set up a copy of the project against the running services; the name is of this module alone."""
+) -> "Iterator[Callable[..., Deployment]]":
+    """Set up a copy of the project against the running services; the name is of this module alone.
+
+    Its stages start warm, as users' do; the server ends when its folder is gone.
+    """
     from tests.support.deployment import new_deployment  # here: it imports MLflow, which unit tests do not need
 
     made = request.node.stash.setdefault(DEPLOYMENTS, [])
 
     def make(name: str, retries: int = 1) -> "Deployment":
-        made.append(new_deployment(services, name, tmp_path_factory.mktemp(name), retries))
+        temporary = Path(tempfile.mkdtemp(prefix="dvc-test-", dir="/tmp"))  # not in pytest's: its path is too long
+        made.append(new_deployment(services, name, tmp_path_factory.mktemp(name), retries, temporary))
         return made[-1]
 
-    return make
+    yield make
+    for deployment in made:
+        shutil.rmtree(deployment.env["TMPDIR"], ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -35,6 +35,9 @@ class RuntimeSettings(BaseSettings):
     aws_secret_access_key: SecretStr | None = None
     aws_session_token: SecretStr | None = None
     aws_default_region: str = "us-east-1"
+    airflow_store_conn_id: str | None = Field(
+        None, description="Airflow Connection with the store's address and credentials, for Airflow's tasks"
+    )
     store_console_url: str | None = Field(None, description="Web console of the store, for links")
     mlflow_tracking_uri: str = "http://127.0.0.1:5000"
     mlflow_tracking_username: str | None = None

@@ -4,24 +4,12 @@ import difflib
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from dvc_airflow.project import DvcProjectError, Project
 
-VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-
-
-def variable_names(env: Sequence[str]) -> tuple[str, ...]:
-    """Check what was given as ``env``.
-
-    :raises ValueError: it is no list of names.
-    """
-    if not _are_names(env, VARIABLE):
-        raise ValueError(
-            'env: give the names of variables that the worker has, such as ["REGION"]. Values do not belong in a DAG.'
-        )
-    return tuple(env)
 
 
 def module_names(warm: Sequence[str]) -> tuple[str, ...]:
@@ -29,16 +17,10 @@ def module_names(warm: Sequence[str]) -> tuple[str, ...]:
 
     :raises ValueError: it is no list of names of modules.
     """
-    if not _are_names(warm, MODULE):
+    is_list = isinstance(warm, Sequence) and not isinstance(warm, str)
+    if not is_list or not all(isinstance(name, str) and MODULE.fullmatch(name) for name in warm):
         raise ValueError('warm: give the names of modules, such as ["pandas", "sklearn.linear_model"].')
     return tuple(warm)
-
-
-def _are_names(value: Any, pattern: re.Pattern[str]) -> bool:
-    """Whether it is a sequence of texts of this form."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return False
-    return all(isinstance(name, str) and pattern.fullmatch(name) for name in value)
 
 
 def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
@@ -62,6 +44,12 @@ def require_functions(**arguments: Any) -> None:
     for name, function in arguments.items():
         if not callable(function):
             raise TypeError(f"{name}: give a function. It is called in the worker, not when the DAG is parsed.")
+
+
+def project_path(project_dir: Path | str, dag_file: str | None) -> Path:
+    """Where a project is: a relative path counts from the folder of the DAG's file, so a DAG bundle can hold both."""
+    path = Path(project_dir).expanduser()
+    return Path(dag_file).parent / path if dag_file else path
 
 
 def require_stages(project: Project, where: str, *arguments: Collection[str] | None) -> None:

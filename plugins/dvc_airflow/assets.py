@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 BY_DATE = "by_date"
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"  # of Airflow's own partition keys
-MOST_DATES = 200  # how many events are searched for the last one of a date
+MOST_EVENTS = 200  # are searched for the last one of a partition or a map index
 
 
 def output_asset(dag_id: str, name: str, group_id: str | None = None) -> Asset:
@@ -117,6 +117,7 @@ class Emission:
             "executed_in": result.executed_in,
             "dag_id": ti.dag_id,
             "run_id": ti.run_id,
+            "map_index": ti.map_index if _is_mapped(ti) else None,
             "date": date.isoformat() if date else None,
             "remote": self.remote,
         }
@@ -132,7 +133,7 @@ class Emission:
         return getattr(run, "partition_key", None)
 
     def _last_md5(self, asset: Asset, partition: str | None) -> str | None:
-        """What the Asset's last event says, of the same partition.
+        """What the Asset's last event says, of the same partition and map index.
 
         Airflow's own events are asked, which are written together with the state of the task: an event is neither lost
         nor repeated where a push is retried or cleared.
@@ -140,16 +141,28 @@ class Emission:
         from airflow.sdk.exceptions import AirflowRuntimeError
         from airflow.sdk.execution_time.context import InletEventsAccessors
 
-        events = InletEventsAccessors([asset])[asset].ascending(False).limit(MOST_DATES if partition else 1)
+        ti = self.context["ti"]
+        most = MOST_EVENTS if partition or _is_mapped(ti) else 1
+        events = InletEventsAccessors([asset])[asset].ascending(False).limit(most)
+        own = (partition, ti.map_index if _is_mapped(ti) else -1)
         try:
-            same = (event for event in events if getattr(event, "partition_key", None) == partition)
-            last = next(same, None)
+            last = next((event for event in events if _kind(event) == own), None)
         except AirflowRuntimeError as error:
             # An event too many makes another DAG look once; a missing one keeps it from running.
             log.warning("The last event of the Asset %s is not known, so there is a new one: %s", asset.name, error)
             return None
         md5 = (last.extra or {}).get("md5") if last else None
         return md5 if isinstance(md5, str) else None
+
+
+def _is_mapped(ti: Any) -> bool:
+    return ti.map_index is not None and ti.map_index >= 0
+
+
+def _kind(event: Any) -> tuple[str | None, int]:
+    """The partition key and the map index of an event; one by hand has no index."""
+    index = event.source_map_index
+    return getattr(event, "partition_key", None), -1 if index is None else index
 
 
 def _md5(result: StageResult, path: str) -> str | None:

@@ -1,6 +1,7 @@
 """`DvcOperator`: what the operators share. Airflow's side of a task that works on a DVC project."""
 
 import gc
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dvc_airflow.arguments import require_functions
+from dvc_airflow.arguments import project_path, require_functions
+from dvc_airflow.connections import RemoteAccess, remote_access
+from dvc_airflow.dvc_config import DvcConfig
 from dvc_airflow.errors import ResultError, TaskError
 from dvc_airflow.project_run import ProjectRun
 
@@ -16,14 +19,20 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+# After which a Connection is read again: its keys may have been renewed while a stage ran.
+ACCESS_SECONDS = 300.0
+
+
 class DvcOperator(BaseOperator):
     """A task that works on a DVC project, as its run sees it.
 
-    :param project_dir: root of the DVC project.
+    :param project_dir: root of the DVC project; a relative path counts from the folder of the DAG's file.
     :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
     :param code: which code the tasks of the run have, by what `DvcPrepareOperator` returned; None: that of
         ``project_dir`` as it is when the task runs. (templated: an XComArg)
     :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
+    :param remote_conn_id: the Airflow Connection by which the DVC remote is reached, such as ``aws_default``, see
+        `dvc_airflow.connections`.
     :param cache_dir: the DVC cache that tasks share, or a function that gives it, called in the worker. Where it is
         None, tasks share none: each has an empty one of its own, and what it makes goes to the remote at once.
     :param credentials: options of the DVC remote, in memory only; called in the worker.
@@ -45,21 +54,26 @@ class DvcOperator(BaseOperator):
         files: Any = None,
         code: Any = None,
         remote_url: Any = None,
+        remote_conn_id: str | None = None,
         cache_dir: Path | str | Callable[[], Path | str | None] | None = None,
         credentials: Callable[[], Mapping[str, Any]] = dict,
         remote_options: Callable[[], Mapping[str, Any]] = dict,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.project_dir = Path(project_dir)
+        dag = self.get_dag()
+        self.project_dir = project_path(project_dir, dag.fileloc if dag else None)
         self.files = files
         self.code = code
         self.remote_url = remote_url
+        self.remote_conn_id = remote_conn_id
         self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
         require_functions(credentials=credentials, remote_options=remote_options)
         self.cache_dir = cache_dir
         self.credentials = credentials
         self.remote_options = remote_options
+        self._access = RemoteAccess()
+        self._access_read = -ACCESS_SECONDS
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Do the work of the task; errors become messages for people.
@@ -93,7 +107,7 @@ class DvcOperator(BaseOperator):
         for name in self._required:
             if getattr(self, name) is None:
                 raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
-        ti = context["ti"]
+        ti, access = context["ti"], self.remote_access()
         cache_dir = self.cache_dir() if callable(self.cache_dir) else self.cache_dir
         return ProjectRun(
             self.project_dir,
@@ -102,6 +116,17 @@ class DvcOperator(BaseOperator):
             files=self.files or {},
             cache_dir=Path(cache_dir) if cache_dir else None,
             remote_url=self.remote_url,
-            remote_options=self.remote_options(),
-            credentials=self.credentials,
+            remote_options={**access.config, **self.remote_options()},
+            credentials=lambda: {**self.remote_access().options, **self.credentials()},
         )
+
+    def remote_access(self) -> RemoteAccess:
+        """How the remote is reached by ``remote_conn_id``; empty where none is named. Called in the worker.
+
+        :raises TaskError: there is no such Connection, or it does not fit.
+        """
+        if self.remote_conn_id and time.monotonic() - self._access_read > ACCESS_SECONDS:
+            remote = DvcConfig(self.project_dir, self.remote_url, {}).of_remote()
+            self._access = remote_access(self.remote_conn_id, remote.get("url", ""))
+            self._access_read = time.monotonic()
+        return self._access

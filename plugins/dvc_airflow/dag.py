@@ -5,7 +5,8 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from dvc_airflow.render import RenderedProject, split_arguments
+from dvc_airflow.params_form import params_form
+from dvc_airflow.render import Form, RenderedProject, load, split_arguments
 
 
 class DvcDag(DAG):
@@ -23,10 +24,12 @@ class DvcDag(DAG):
     """
 
     def __init__(self, dag_id: str, **kwargs: Any) -> None:
+        file = sys._getframe(1).f_code.co_filename
         arguments, others = split_arguments({"push": True, **kwargs})
-        super().__init__(dag_id, **others)
-        # Airflow takes the caller of DAG's own __init__ for the DAG's file.
-        self.fileloc = sys._getframe(1).f_code.co_filename
+        arguments, project = load(arguments, None, file)
+        own_params = others.pop("params", None) or {}
+        super().__init__(dag_id, params={**params_form(project.params), **own_params}, **others)
+        self.fileloc = file  # Airflow takes the caller of DAG's own __init__ for it
         with self:  # Airflow finds a DAG that is not assigned to a name by this
-            self.rendered = RenderedProject(self.task_group, arguments)
+            self.rendered = RenderedProject(self.task_group, arguments, project, Form(frozenset(own_params)))
         self.stage_tasks = self.rendered.stage_tasks

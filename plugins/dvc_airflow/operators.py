@@ -1,22 +1,21 @@
 """The operators: one DVC stage, and the push of what the stages made. Airflow's side of `StageRun` and `PushRun`."""
 
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import BaseOperatorLink
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from dvc_airflow.arguments import module_names, one_of, require_functions, variable_names
+from dvc_airflow.arguments import one_of
 from dvc_airflow.assets import BY_DATE, Emission, assets_of, checked
-from dvc_airflow.base import DvcOperator
-from dvc_airflow.command import CommandRunner, Environment, base_environment
+from dvc_airflow.command import CommandRunner, Environment
+from dvc_airflow.command_operator import DvcCommandOperator
+from dvc_airflow.connections import worker_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote, remote_address
 from dvc_airflow.errors import TaskError
-from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.lockfile import locked_result, merge_locks
 from dvc_airflow.project import Artifact, DvcProjectError, graph_cache_dir, load_project
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
@@ -29,107 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["DvcCommandOperator", "DvcPushOperator", "DvcStageOperator", "Environment"]
-
-
-class DvcCommandOperator(DvcOperator, BashOperator):
-    """A bash command of DVC's in a workspace of its own.
-
-    :param upstream_stages: ids of the tasks whose lock entries the workspace gets. (XCom)
-    :param environment: what the command's process gets beside `base_environment`; called in the worker, so that no
-        secret enters the serialised DAG.
-    :param env: names of variables that the command's process gets from the worker, such as ``["REGION"]``; a stage gets
-        no others of the worker's. Values never enter the DAG.
-    :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``: the command's Python processes are
-        forks of one that has imported them, and DVC, see `dvc_airflow.warm`. Empty: each imports for itself.
-    :param extra_links: buttons on the task in the web UI.
-    """
-
-    def __init__(
-        self,
-        *,
-        upstream_stages: Sequence[str] = (),
-        env: Sequence[str] = (),
-        environment: Environment = dict,
-        warm: Sequence[str] = (),
-        extra_links: Sequence[BaseOperatorLink] = (),
-        **kwargs: Any,
-    ) -> None:
-        kwargs.setdefault("trigger_rule", "none_failed")  # an upstream stage that was skipped has its result too
-        super().__init__(**kwargs)
-        self.operator_extra_links = tuple(extra_links)
-        self.upstream_stages = list(upstream_stages)
-        require_functions(environment=environment)
-        self.passed_on = variable_names(env)
-        self.warm = module_names(warm)
-        self.environment = environment
-        self._runner: CommandRunner | None = None  # while the task is at work
-
-    def work(self, context: "Context") -> dict[str, Any]:
-        """See `DvcOperator.work`."""
-        self._runner = CommandRunner(self.warm)
-        try:
-            return self.work_with(self._runner, context)
-        finally:
-            self._runner = None
-
-    def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
-        """What `execute` does.
-
-        :param runner: runs the command; `on_kill` ends it.
-        :raises TaskError: it cannot go on.
-        """
-        raise NotImplementedError
-
-    def on_kill(self) -> None:
-        """Airflow stops the task: end the command with all its processes, or whatever else is running."""
-        if self._runner is not None and not self._runner.end():
-            raise AirflowException(f"task {self.task_id} was stopped")
-
-    def full_environment(self, context: "Context") -> dict[str, str]:
-        """An explicit environment instead of the worker's own, which holds Airflow's secrets."""
-        ti = context["ti"]
-        # Under Airflow's own names, so that a stage can tell a tracker which task it is.
-        task = {
-            "AIRFLOW_CTX_DAG_ID": ti.dag_id,
-            "AIRFLOW_CTX_DAG_RUN_ID": ti.run_id,
-            "AIRFLOW_CTX_TASK_ID": ti.task_id,
-            "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
-        }
-        passed_on = {name: os.environ[name] for name in self.passed_on if name in os.environ}
-        return {**base_environment(), **passed_on, **task, **self.environment()}
-
-    def upstream_results(self, context: "Context") -> list[StageResult]:
-        """What the upstream stage tasks returned.
-
-        :raises ResultError: one of them returned nothing, or not what it had returned any more.
-        """
-        return [self.result_of(task_id, context) for task_id in self.upstream_stages]
-
-    def result_of(self, task_id: str, context: "Context") -> StageResult:
-        """What a stage's task returned: of the same index, where the group of both is mapped.
-
-        :raises ResultError: it returned nothing, or not what it had returned any more.
-        """
-        ti = context["ti"]
-        return StageResult.from_xcom(ti.xcom_pull(task_ids=task_id, map_indexes=ti.map_index), task_id)
-
-    def upstream_tasks(self) -> "list[DvcStageOperator]":
-        """The tasks of the upstream stages."""
-        dag = self.get_dag()
-        tasks = [dag.get_task(task_id) for task_id in self.upstream_stages] if dag else []
-        return [task for task in tasks if isinstance(task, DvcStageOperator)]
-
-    def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
-        """The task of an earlier stage, whose output is missing, and what executes that stage once more.
-
-        :param run: of this task: it has the values of the run, which the other operator's templates would give.
-        :raises TaskError: no task before this one runs the stage.
-        """
-        for task in self.upstream_tasks():
-            if task.stage == stage:
-                known = self.result_of(task.task_id, context)
-                return Producer(task.task_id, partial(task.stage_run(context, run, runner).reproduce, known))
-        raise TaskError(f"no upstream task runs stage {stage}. Clear all tasks of the run.")
 
 
 class DvcStageOperator(DvcCommandOperator):
@@ -146,6 +44,7 @@ class DvcStageOperator(DvcCommandOperator):
     :param outputs: all that the project's stages make.
     :param frozen: its result is the one in the project's dvc.lock.
     :param folder: where its command runs, relative to the project; None: the folder of its dvc.yaml.
+    :param left_out: the stages before it that have no task: their results are those in the project's dvc.lock.
     :param publish: small text outputs whose content goes into the XCom, for tasks after the pipeline.
     :param force: run the stage even if its result is known, and say whether it reproduced. (templated: an XComArg)
     :param check_restored: called in the worker with the published outputs of an earlier result; returns why that may
@@ -167,6 +66,7 @@ class DvcStageOperator(DvcCommandOperator):
         outputs: Sequence[str] = (),
         frozen: bool = False,
         folder: str | None = None,
+        left_out: Sequence[str] = (),
         publish: Sequence[str] = (),
         force: Any = False,
         check_restored: Callable[[Mapping[str, str]], str | None] | None = None,
@@ -175,11 +75,12 @@ class DvcStageOperator(DvcCommandOperator):
     ) -> None:
         kwargs.setdefault("bash_command", f"dvc repro --single-item {shlex.quote(stage)}")
         super().__init__(**kwargs)
-        self.stage = stage
+        self.stage: str = stage
         self.command = command
         self.definitions, self.sources, self.outputs = tuple(definitions), tuple(sources), tuple(outputs)
         self.frozen = frozen
         self.folder = folder
+        self.left_out = tuple(left_out)
         self.publish = list(publish)
         self.force = force
         self.check_restored = check_restored
@@ -217,18 +118,40 @@ class DvcStageOperator(DvcCommandOperator):
             is_frozen=self.frozen,
             publish=tuple(self.publish),
             check_restored=self.check_restored,
-            passed_on=self.passed_on,
-            history=self.task_id if self._has_namesake() else None,
+            passed_on=tuple(self.variables.sources),
+            history=self._history(context),
             environment=partial(self.full_environment, context),
         )
         return StageRun(
             run,
             settings,
-            merge_locks(result.lock for result in self.upstream_results(context)),
+            merge_locks(
+                [
+                    *(result.lock for result in self.upstream_results(context)),
+                    *(locked_result(run.project_dir, name, self.stage) for name in self.left_out),
+                ]
+            ),
             force=force,
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
             runner=runner,
         )
+
+    def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
+        """See `DvcCommandOperator.producer_of`. A stage that has no task is not executed either."""
+        if stage in self.left_out:
+            raise TaskError(
+                f"stage {self.stage} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and "
+                f"its result by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it "
+                f"was made, or select {stage} too."
+            )
+        return super().producer_of(stage, context=context, run=run, runner=runner)
+
+    def _history(self, context: "Context") -> str | None:
+        """Under which name the history of the DAG knows the stage; None: its own."""
+        name = self.task_id if self._has_namesake() else self.stage
+        index = context["ti"].map_index
+        name = f"{name}[{index}]" if index is not None and index >= 0 else name
+        return None if name == self.stage else name
 
     def _has_namesake(self) -> bool:
         """Whether the DAG has another stage of this name, of another project."""
@@ -267,9 +190,19 @@ class DvcPushOperator(DvcCommandOperator):
         self.assets = assets_of(self, artifacts or ()) if emit_assets else {}
         self.add_outlets(self.assets)
 
+    def full_environment(self, context: "Context") -> dict[str, str]:
+        """See `DvcCommandOperator.full_environment`; and what reaches the remote."""
+        # `dvc push` runs nothing of the project, so it may have what the worker itself reaches the remote by.
+        is_own = self.remote_conn_id is None and self.environment is dict
+        access = worker_environment() if is_own else self.remote_access().environment
+        return {**access, **super().full_environment(context)}
+
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Push, and prove."""
+        self._require_same_group()
         run, stages = self.project_run(context), self.upstream_results(context)
+        if (index := context["ti"].map_index) is not None and index >= 0:
+            run = replace(run, run_id=f"{run.run_id}[{index}]")
         push = PushRun(
             run,
             stages,
@@ -290,3 +223,14 @@ class DvcPushOperator(DvcCommandOperator):
         emission = Emission(context, stages, remote, by_date=self.emit_assets == BY_DATE)
         others = [outlet for outlet in self.outlets if outlet not in self.assets]
         self.outlets = [*others, *emission.of(self.assets)]
+
+    def _require_same_group(self) -> None:
+        """:raises TaskError: the stages are in a mapped group, so each has a result per index, and this task is not."""
+        mapped = self.get_closest_mapped_task_group()
+        for task in self.upstream_tasks():
+            group = task.get_closest_mapped_task_group()
+            if group is not mapped:
+                raise TaskError(
+                    f"{task.task_id} is in a mapped group, and this task is not in it: give that DvcTaskGroup "
+                    "push=True, or make the DvcPushOperator in the same mapped group."
+                )

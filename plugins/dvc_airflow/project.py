@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class StageSpec:
     ``name`` is what ``dvc repro`` takes; ``command`` is what it then runs, one command or several; ``upstream`` are the
     names of the stages whose outputs it reads; a ``frozen`` one has its outputs by the project's dvc.lock; ``sources``
     are the files and folders of the project that it depends on and that no stage makes; ``folder`` is where its command
-    runs, relative to the project.
+    runs, relative to the project; ``airflow`` is what its ``meta.airflow`` says (None: there is none), ``lines`` has
+    the lines of the keys in it; ``tags`` are those of ``meta``.
     """
 
     name: str
@@ -38,6 +40,33 @@ class StageSpec:
     frozen: bool
     sources: tuple[str, ...] = ()
     folder: str = "."
+    airflow: Any = None
+    lines: Mapping[str, int] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The dvc.yaml that defines it."""
+        return self.name.rpartition(":")[0] or "dvc.yaml"
+
+
+@dataclass(frozen=True)
+class ProjectParam:
+    """A value of the project's params and variable files.
+
+    ``steps`` are the keys that lead to it in its ``file``; ``fixed`` says why no run may change it, if so.
+    """
+
+    file: str
+    steps: tuple[str, ...]
+    value: Any
+    fixed: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As DVC writes it: ``train.lr`` in params.yaml, else ``conf/other.json:train.lr``."""
+        key = ".".join(self.steps)
+        return key if self.file == "params.yaml" else f"{self.file}:{key}"
 
 
 @dataclass(frozen=True)
@@ -63,13 +92,14 @@ class Project:
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
     ``outputs`` are all files and folders in it that stages make, but for what persists. ``artifacts`` are the results
-    for other DAGs.
+    for other DAGs. ``params`` are the values of all params and variable files.
     """
 
     stages: tuple[StageSpec, ...]
     definitions: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    params: tuple[ProjectParam, ...] = ()
 
 
 def graph_cache_dir() -> Path:
@@ -108,12 +138,13 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
 
 def _project(answer: dict[str, Any], own: list[str]) -> Project:
     stages = tuple(
-        StageSpec(**{**stage, "upstream": tuple(stage["upstream"]), "sources": tuple(stage["sources"])})
+        StageSpec(**stage | {name: tuple(stage[name]) for name in ("upstream", "sources", "tags")})
         for stage in answer["stages"]
     )
+    params = tuple(ProjectParam(**param | {"steps": tuple(param["steps"])}) for param in answer["params"])
     definitions = tuple(sorted({*own, *answer["variable_files"]}))
     artifacts = tuple(Artifact(**artifact) for artifact in answer["artifacts"])
-    return Project(stages, definitions, tuple(answer["outputs"]), artifacts)
+    return Project(stages, definitions, tuple(answer["outputs"]), artifacts, params)
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """A DVC project as tasks: what `DvcTaskGroup` and `DvcDag` have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import TaskGroup
+from airflow.sdk import DAG, TaskGroup
 
-from dvc_airflow.arguments import require_stages
+from dvc_airflow.arguments import project_path, require_stages
 from dvc_airflow.command import Environment
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.prepare import DvcPrepareOperator
 from dvc_airflow.project import Project, StageSpec, graph_cache_dir, load_project
 from dvc_airflow.result_field import ResultOf
+from dvc_airflow.select import selected
+from dvc_airflow.stage_meta import meta_arguments
+from dvc_airflow.variables import Variables
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,22 @@ class ProjectArguments:
     """What a DAG file says of the project, see `dvc_airflow.task_group.DvcTaskGroup`."""
 
     project_dir: Path | str
+    select: str | Iterable[str] = ()
+    exclude: str | Iterable[str] = ()
+    values: Any = None
+    operator_args: Mapping[str, Any] = field(default_factory=dict)
     stage_environment: Mapping[str, Environment] = field(default_factory=dict)
     stage_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     push: bool = False
     emit_assets: bool | str = False
     force: Any = False
     on_restored: str = "skip"
-    env: Sequence[str] = ()
+    env: Sequence[str] | Mapping[str, str | None] = ()
     warm: Sequence[str] = ()
     files: Any = None
     code: Any = None
     remote_url: Any = None
+    remote_conn_id: str | None = None
     cache_dir: Path | str | Callable[[], Path | str | None] | None = None
     credentials: Callable[[], Mapping[str, Any]] = dict
     remote_options: Callable[[], Mapping[str, Any]] = dict
@@ -40,8 +48,9 @@ class ProjectArguments:
     def of_all_tasks(self) -> dict[str, Any]:
         """The arguments of `DvcOperator`, but for ``files``."""
         return {
-            "project_dir": Path(self.project_dir),
+            "project_dir": self.project_dir,
             "remote_url": self.remote_url,
+            "remote_conn_id": self.remote_conn_id,
             "cache_dir": self.cache_dir,
             "credentials": self.credentials,
             "remote_options": self.remote_options,
@@ -55,30 +64,45 @@ def split_arguments(given: Mapping[str, Any]) -> tuple[ProjectArguments, dict[st
     return ProjectArguments(**own), {name: value for name, value in given.items() if name not in names}
 
 
+def load(arguments: ProjectArguments, dag: DAG | None, file: str) -> tuple[ProjectArguments, Project]:
+    """Read the project. A relative ``project_dir`` counts from the folder of the DAG's file.
+
+    :param file: of the DAG, if there is no DAG yet.
+    :raises DvcProjectError: it cannot be read.
+    """
+    project_dir = project_path(arguments.project_dir, dag.fileloc if dag else file)
+    project = load_project(project_dir, arguments.graph_cache_dir or graph_cache_dir())
+    return replace(arguments, project_dir=project_dir), project
+
+
+@dataclass(frozen=True)
+class Form:
+    """The trigger form of a DAG is that of a project; ``other_params`` are the names of the DAG's own Params."""
+
+    other_params: frozenset[str]
+
+
 class RenderedProject:
     """The tasks of a project, in a task group.
 
     :param group: where they belong.
+    :param project: as `load` gave it.
+    :param form: of a DAG whose runs' conf gives values for the project's params.
     :raises DvcProjectError: the project cannot be read, or has no stage of a name given here.
     """
 
-    def __init__(self, group: TaskGroup, arguments: ProjectArguments) -> None:
-        self._group, self._arguments = group, arguments
-        self.project = self._load()
+    def __init__(self, group: TaskGroup, arguments: ProjectArguments, project: Project, form: Form | None) -> None:
+        self._group, self._arguments, self.project, self._form = group, arguments, project, form
+        self._stages = {stage.name: stage for stage in project.stages}
+        self.selected = selected(project.stages, arguments.select, arguments.exclude)
+        require_stages(project, str(arguments.project_dir), arguments.stage_environment, arguments.stage_options)
         self._common = {**arguments.of_all_tasks, **self._prepared(), "warm": arguments.warm}
         #: by the stage's name, in an order in which they can run
         self.stage_tasks: dict[str, DvcStageOperator] = {}
-        for stage in self.project.stages:
+        for stage in self.selected:
             self.stage_tasks[stage.name] = self._stage_task(stage)
         #: the push of what the stages made, if there is to be one
         self.push = self._push_task() if arguments.push else None
-
-    def _load(self) -> Project:
-        arguments = self._arguments
-        project_dir = Path(arguments.project_dir)
-        project = load_project(project_dir, arguments.graph_cache_dir or graph_cache_dir())
-        require_stages(project, str(project_dir), arguments.stage_environment, arguments.stage_options)
-        return project
 
     def _prepared(self) -> dict[str, Any]:
         """What all tasks of the run have in common: of an earlier task of the DAG, or of one made here."""
@@ -89,22 +113,27 @@ class RenderedProject:
             task_id=self._free_id("prepare_run"),
             task_group=self._group,
             files=arguments.files,
+            project_params=self.project.params,
+            values=arguments.values,
+            takes_conf=self._form is not None,
+            other_params=self._form.other_params if self._form else (),
             **arguments.of_all_tasks,
         )
-        return {"files": ResultOf(task.output)["files"]}
+        prepared = ResultOf(task.output)
+        return {"files": prepared["files"], **({"force": prepared["force"]} if self._form else {})}
 
     def _stage_task(self, stage: StageSpec) -> DvcStageOperator:
         arguments = self._arguments
-        upstream = [self.stage_tasks[name] for name in stage.upstream]
+        upstream = [self.stage_tasks[name] for name in stage.upstream if name in self.stage_tasks]
         options = {
+            "force": arguments.force,
+            "env": arguments.env,
             **self._common,
             "definitions": self.project.definitions,
             "outputs": self.project.outputs,
-            "force": arguments.force,
             "on_restored": arguments.on_restored,
-            "env": arguments.env,
             "environment": arguments.stage_environment.get(stage.name, dict),
-            **arguments.stage_options.get(stage.name, {}),
+            **self._settings(stage),
         }
         task = DvcStageOperator(
             task_id=stage.task_id,
@@ -115,12 +144,23 @@ class RenderedProject:
             folder=stage.folder,
             sources=stage.sources,
             upstream_stages=[other.task_id for other in upstream],
+            left_out=[name for name in stage.upstream if name not in self.stage_tasks],
             doc=stage.description,
             **options,
         )
         if upstream:
             task.set_upstream(upstream)
         return task
+
+    def _settings(self, stage: StageSpec) -> dict[str, Any]:
+        """The arguments of one stage's operator: of dvc.yaml, which those in Python win over."""
+        arguments, meta = self._arguments, meta_arguments(stage)
+        own = arguments.stage_options.get(stage.name, {})
+        settings = {**meta, **arguments.operator_args, **own}
+        if "env" in meta and "env" not in own:  # what all stages get, and this one
+            common = Variables.of(arguments.operator_args.get("env", arguments.env))
+            settings["env"] = {**common.sources, **Variables.of(meta["env"]).sources}
+        return settings
 
     def _push_task(self) -> DvcPushOperator:
         task = DvcPushOperator(
@@ -129,7 +169,7 @@ class RenderedProject:
             upstream_stages=[stage.task_id for stage in self.stage_tasks.values()],
             emit_assets=self._arguments.emit_assets,
             artifacts=[artifact for artifact in self.project.artifacts if artifact.stage in self.stage_tasks],
-            **self._common,
+            **{name: value for name, value in self._common.items() if name != "force"},
         )
         task.set_upstream(list(self.stage_tasks.values()))
         return task

@@ -101,6 +101,8 @@ class PreparedRun(TaskResult):
 
     #: the texts that take the place of the project's files in the workspaces, by path
     files: dict[str, str]
+    #: whether every stage is to run, whatever is known
+    force: bool
 
 
 class PushResult(TaskResult):

@@ -1,11 +1,12 @@
 """A DVC project as a task group."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import TaskGroup
 
-from dvc_airflow.render import RenderedProject, split_arguments
+from dvc_airflow.render import RenderedProject, load, split_arguments
 
 
 class DvcTaskGroup(TaskGroup):
@@ -33,7 +34,8 @@ class DvcTaskGroup(TaskGroup):
     def __init__(self, group_id: str = "pipeline", **kwargs: Any) -> None:
         arguments, others = split_arguments(kwargs)
         super().__init__(group_id, **others)
-        self.rendered = RenderedProject(self, arguments)
+        arguments, project = load(arguments, self.dag, sys._getframe(1).f_code.co_filename)
+        self.rendered = RenderedProject(self, arguments, project, form=None)
         #: the tasks of the stages, by the stage's name
         self.stage_tasks = self.rendered.stage_tasks
 

@@ -1,17 +1,20 @@
 """What the operators and the DAG share: the configuration of the run, and how tasks retry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, Connection
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from pydantic import SecretStr
 
-from dvc_airflow.errors import ResultError
+from dvc_airflow.connections import access_by, get_connection
+from dvc_airflow.errors import ResultError, TaskError
 from include.errors import AccessError, ConfigError, DataError
 from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig, load_runtime_settings
 from include.settings.config_file import load_config, validate_config
@@ -57,6 +60,53 @@ class PipelineOperator(BaseOperator):
 def runtime_settings() -> RuntimeSettings:
     """Read addresses and secrets in the worker, and have Airflow mask the secrets wherever they might be printed."""
     settings = load_runtime_settings()
+    if settings.airflow_store_conn_id:
+        with _as_configuration(settings.airflow_store_conn_id):
+            connection = get_connection(settings.airflow_store_conn_id, "AIRFLOW_STORE_CONN_ID")
+        settings = settings_by(connection)
+    return masked(settings)
+
+
+async def runtime_settings_in_triggerer() -> RuntimeSettings:
+    """The same in a trigger, where Connections are asked for without blocking the others."""
+    settings = load_runtime_settings()
+    if settings.airflow_store_conn_id:
+        with _as_configuration(settings.airflow_store_conn_id):
+            connection = await Connection.async_get(settings.airflow_store_conn_id)
+        settings = settings_by(connection)
+    return masked(settings)
+
+
+def settings_by(connection: Connection) -> RuntimeSettings:
+    """The settings, with the store's address and keys by an Airflow Connection.
+
+    :raises ConfigError: it is of another type than ``aws``, or reaches the store in a way that the settings cannot say.
+    """
+    with _as_configuration(connection.conn_id):
+        given = access_by(connection, "s3://").environment
+        if "AWS_PROFILE" in given:
+            raise TaskError("profile_name is not supported there: give the keys, or a role that the workers have")
+    # What the Connection leaves out is not filled up by the environment: key and secret are of one account.
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    known: dict[str, Any] = {name.lower(): given.get(name) for name in names} | {
+        "aws_endpoint_url": given.get(names[0], "")
+    }
+    if "AWS_DEFAULT_REGION" in given:
+        known["aws_default_region"] = given["AWS_DEFAULT_REGION"]
+    return load_runtime_settings(**known)
+
+
+@contextmanager
+def _as_configuration(conn_id: str) -> Iterator[None]:
+    """Say of which setting a Connection is that is missing or does not fit."""
+    try:
+        yield
+    except (TaskError, AirflowNotFoundException) as error:
+        raise ConfigError(f"AIRFLOW_STORE_CONN_ID={conn_id}: {error}") from None
+
+
+def masked(settings: RuntimeSettings) -> RuntimeSettings:
+    """The same settings; Airflow masks their secrets from now on."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr) and value.get_secret_value():

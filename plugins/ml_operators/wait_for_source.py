@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from include.errors import AccessError, DataError, PipelineError, ServiceError
 from include.settings import PROJECT_DIR, PipelineConfig
 from include.store.sources import current_version
-from ml_operators.base import runtime_settings
+from ml_operators.base import runtime_settings, runtime_settings_in_triggerer
 from ml_operators.resolve_config import config_of
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ class SourceTrigger(BaseTrigger):
         end, pause = datetime.fromisoformat(self.until), 1.0
         while (left := (end - timezone.utcnow()).total_seconds()) > 0:
             try:
-                await asyncio.to_thread(lambda: current_version(self.source, runtime_settings(), PROJECT_DIR))
+                runtime = await runtime_settings_in_triggerer()
+                await asyncio.to_thread(current_version, self.source, runtime, PROJECT_DIR)
                 break
             except (DataError, ServiceError) as error:
                 self.log.info("%s", error)

@@ -43,7 +43,7 @@ def test_a_remote_that_only_the_dag_names_is_enough(stranger):
 
 @pytest.mark.parametrize("env", ["REGION", {"REGION": "north"}, ["REGION=north"], [1], ["a b"], None])
 def test_variables_are_named_and_have_no_value_in_the_dag(stranger, env):
-    with pytest.raises(ValueError, match="give the names of variables that the worker has"):
+    with pytest.raises(ValueError, match="give names of variables that the worker has"):
         DvcStageOperator(task_id="a", project_dir=stranger.path, stage="a", command="x", env=env)
 
 

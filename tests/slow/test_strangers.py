@@ -176,7 +176,7 @@ def of_project(returned: dict[str, Any], name: str) -> dict[str, dict[str, Any]]
     """The lock entries of a project's stages."""
     found: dict[str, dict[str, Any]] = {}
     for task_id, value in returned.items():
-        if task_id.startswith(f"{name}.stages."):
+        if task_id.startswith(f"{name}.stages.") and not task_id.endswith(".prepare_run"):
             for file, stages in value["lock"].items():
                 found.setdefault(file, {}).update(stages)
     return found

@@ -151,18 +151,34 @@ def import_errors(dag_folder: str) -> dict[str, str]:
 
 
 def described(dag_folder: str, dag_id: str) -> dict[str, Any]:
-    """A DAG as Airflow sees it: edges, types, commands, schedule."""
+    """A DAG as Airflow sees it: edges, types, commands, settings of the tasks, schedule, form."""
     dag = _dag_bag(dag_folder).dags[dag_id]
     return {
         "edges": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
         "types": {task.task_id: [cls.__name__ for cls in type(task).__mro__] for task in dag.tasks},
         "commands": {task.task_id: getattr(task, "bash_command", None) for task in dag.tasks},
+        "settings": {task.task_id: _settings(task) for task in dag.tasks},
+        "params": {
+            name: {"value": param.value, "schema": param.schema, "description": param.description}
+            for name, param in dag.params.items()
+        },
         "retries": sorted({(task.retries, task.retry_delay.total_seconds()) for task in dag.tasks}),
         "schedule": str(dag.schedule),
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
         "start_date": dag.start_date and dag.start_date.isoformat(),
         "doc": dag.doc_md,
+    }
+
+
+def _settings(task: Any) -> dict[str, Any]:
+    timeout = task.execution_timeout
+    return {
+        **{
+            name: getattr(task, name)
+            for name in ("pool", "pool_slots", "queue", "priority_weight", "retries", "executor")
+        },
+        "timeout": timeout.total_seconds() if timeout else None,
     }
 
 
@@ -252,6 +268,11 @@ def _dag_bag(folder: str) -> Any:
     return BundleDagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder")
 
 
+def _name_of(instance: Any) -> str:
+    """The task's id; of a mapped one, with the index: ``trial.train[3]``."""
+    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
+
+
 def _result_of(run: Any) -> dict[str, Any]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -262,12 +283,12 @@ def _result_of(run: Any) -> dict[str, Any]:
         return {
             "run_id": run.run_id,
             "state": str(run.state),
-            "tasks": {ti.task_id: str(ti.state) for ti in instances},
-            "tries": {ti.task_id: ti.try_number for ti in instances},
+            "tasks": {_name_of(ti): str(ti.state) for ti in instances},
+            "tries": {_name_of(ti): ti.try_number for ti in instances},
             "seconds": (run.end_date - run.start_date).total_seconds(),
-            "durations": {ti.task_id: ti.duration for ti in instances},
-            "returned": {x.task_id: x.value for x in xcoms if x.key == "return_value"},
-            "xcoms": {f"{x.task_id}:{x.key}": x.value for x in xcoms},
+            "durations": {_name_of(ti): ti.duration for ti in instances},
+            "returned": {_name_of(x): x.value for x in xcoms if x.key == "return_value"},
+            "xcoms": {f"{_name_of(x)}:{x.key}": x.value for x in xcoms},
         }
 
 

@@ -58,13 +58,13 @@ class Deployment:
         """The Asset events of a DAG's runs: see `airflow_fork.asset_events`."""
         return self._in_airflow(airflow_fork.asset_events, dag_id)
 
-    def described(self, dag_id: str = "ml_pipeline") -> dict[str, Any]:
+    def described(self, dag_id: str = "ml_pipeline", **env: str) -> dict[str, Any]:
         """A DAG as Airflow sees it: see `airflow_fork.described`."""
-        return self._in_airflow(airflow_fork.described, dag_id)
+        return self._in_airflow(airflow_fork.described, dag_id, **env)
 
-    def import_errors(self) -> dict[str, str]:
+    def import_errors(self, **env: str) -> dict[str, str]:
         """What Airflow says is wrong with the DAG files, by file."""
-        return self._in_airflow(airflow_fork.import_errors)
+        return self._in_airflow(airflow_fork.import_errors, **env)
 
     def airflow(self, *arguments: str) -> str:
         """Run ``airflow ...``: what it prints. An error that it lets through is an `AirflowCallError`."""
@@ -150,19 +150,25 @@ class Deployment:
         return list(self.mlflow.search_runs([experiment.experiment_id])) if experiment else []
 
 
-def new_deployment(services: Mapping[str, Any], name: str, folder: Path, retries: int = 1) -> Deployment:
+def new_deployment(
+    services: Mapping[str, Any], name: str, folder: Path, retries: int = 1, temporary: Path | None = None
+) -> Deployment:
     """Set up a copy of the project against the running services.
 
     :param services: of `tests.support.shared_services.shared_services`.
     :param name: no other deployment of the test run has it.
-    :param folder: an empty one, for the copy and for temporary files, so that one can see what a run leaves there.
+    :param folder: an empty one, for the copy.
     :param retries: see `Deployment.retry_soon`.
+    :param temporary: an empty folder for temporary files, so that one can see what a run leaves there; default: in
+        ``folder``. With a long path (the socket of a warm server lies there) all stages start cold.
     """
     project = copy_of_project(folder / "project")
     env = {key: value.replace(services["project"], str(project)) for key, value in services["env"].items()}
     database = f"airflow_{name.replace('-', '_')}"
     _create_database(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], database)
-    (folder / "tmp").mkdir()
+    if temporary is None:
+        temporary = folder / "tmp"
+        temporary.mkdir()
     own = project / ".embedded"
     own.mkdir()
     env |= {
@@ -171,7 +177,7 @@ def new_deployment(services: Mapping[str, Any], name: str, folder: Path, retries
         ),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(own / "airflow-logs"),
         "DVC_CACHE_DIR": str(own / "cache"),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(temporary),
     }
     deployment = Deployment(project, env, name)
     deployment.name_all()

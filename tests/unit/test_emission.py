@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.api.datamodels._generated import AssetEventsResponse
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.sdk.execution_time.comms import AssetEventsResult, ErrorResponse
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from dvc_airflow.assets import Emission, output_asset
@@ -21,7 +22,7 @@ def silent_airflow(monkeypatch):
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", answer, raising=False)
 
 
-def emission(**out: str) -> Emission:
+def emission(map_index: int = -1, **out: str) -> Emission:
     lock = {"dvc.lock": {"a": {"cmd": "true", "outs": [{"path": "a.txt", **out}]}}}
     result = StageResult(
         stage="a",
@@ -34,7 +35,7 @@ def emission(**out: str) -> Emission:
         published={},
     )
     run = SimpleNamespace(logical_date=None, partition_key=None)
-    ti = SimpleNamespace(dag_id="dag", run_id="run")
+    ti = SimpleNamespace(dag_id="dag", run_id="run", map_index=map_index)
     return Emission({"dag_run": run, "ti": ti, "outlet_events": OutletEventAccessors()}, [result], None)
 
 
@@ -50,3 +51,19 @@ def test_an_output_without_an_md5_has_no_event():
 
 def test_an_output_of_a_stage_that_did_not_run_here_has_no_event():
     assert emission(md5="1").of({ASSET: Artifact("a.txt", "a.txt", "another", "a.txt")}) == []
+
+
+@pytest.mark.parametrize(("map_index", "is_new"), [(0, False), (1, True), (2, True), (-1, True)])
+def test_the_instances_of_a_mapped_push_have_a_last_event_each(monkeypatch, map_index, is_new):
+    asset = {"name": ASSET.name, "uri": ASSET.uri, "group": "asset"}
+    events = [
+        {"id": index, "timestamp": "2026-11-27T00:00:00Z", "extra": {"md5": str(1 + index)}, "asset": asset,
+         "created_dagruns": [], "source_map_index": index}
+        for index in (1, 0)
+    ]  # fmt: skip
+    answer = AssetEventsResult.from_asset_events_response(AssetEventsResponse(asset_events=events))
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=lambda _: answer), raising=False)
+
+    found = emission(map_index, md5="1").of({ASSET: Artifact("a.txt", "a.txt", "a", "a.txt")})
+
+    assert found == ([ASSET] if is_new else [])

@@ -6,18 +6,20 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from dvc.output import Output
-from dvc.parsing.context import Context
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from networkx import lexicographical_topological_sort
 
 from dvc_airflow.dvc.artifacts import artifacts
+from dvc_airflow.dvc.meta import settings_of
 from dvc_airflow.dvc.outputs import stage_name
+from dvc_airflow.dvc.params import project_params
+from dvc_airflow.dvc.templating import recorded_templating
 from dvc_airflow.project_files import is_in
 from dvc_airflow.workspace import Workspace
 
@@ -29,12 +31,14 @@ class UnfitStageError(Exception):
 
 
 def describe(project_dir: Path) -> dict[str, Any]:
-    """:return: what `dvc_airflow.project.Project` has, with the ``variable_files`` of the templating."""
+    """:return: what `dvc_airflow.project.Project` has: ``stages`` in an order in which they can run, ``outputs``,
+    ``artifacts``, ``params``; and ``variable_files``, from which the templating and the params come.
+    """
     # In the workspace, so that DVC's messages name the files as the project does.
     with (
         Workspace(project_dir) as workspace,
         chdir(workspace.path),
-        _recorded_variables() as variable_files,
+        recorded_templating() as templating,
         Repo(str(workspace.path)) as repo,
     ):
         repo.index.check_graph()
@@ -46,8 +50,11 @@ def describe(project_dir: Path) -> dict[str, Any]:
             _check_paths(stage, name, repo.root_dir)
         ids = task_ids(names.values())
         outputs = set(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _local_outputs(repo)}))
+        root = workspace.path.resolve()
+        params = project_params(root, names, templating)
         # What the templating takes from there as soon as it is there.
-        variable_files |= {Path(stage.path).parent / "params.yaml" for stage in names}
+        variable_files = templating.files | {Path(stage.path).parent / "params.yaml" for stage in names}
+        variable_files |= {root / param["file"] for param in params}
         return {
             "stages": [
                 {
@@ -59,12 +66,14 @@ def describe(project_dir: Path) -> dict[str, Any]:
                     "frozen": stage.frozen,
                     "sources": _sources(stage, repo.root_dir, outputs),
                     "folder": Path(stage.wdir).relative_to(repo.root_dir).as_posix(),
+                    **settings_of(stage),
                 }
                 for stage, name in names.items()
             ],
             "variable_files": sorted(_below(workspace.path, variable_files)),
             "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _made(names)})),
             "artifacts": artifacts(repo, names),
+            "params": params,
         }
 
 
@@ -118,22 +127,6 @@ def _check_paths(stage: PipelineStage, name: str, root: str) -> None:
                     "copy of the project's folder, so that path would be another file there: move it into the project, "
                     "or write it as an absolute path."
                 )
-
-
-@contextmanager
-def _recorded_variables() -> Iterator[set[Path]]:
-    """Record which files DVC's templating reads; they may be named in many places of a dvc.yaml."""
-    original, read = Context.load_from.__func__, set()
-
-    def load_from(cls: type[Context], fs: Any, path: str, select_keys: list[str] | None = None) -> Context:
-        read.add(Path(path))
-        return original(cls, fs, path, select_keys)
-
-    Context.load_from = classmethod(load_from)
-    try:
-        yield read
-    finally:
-        Context.load_from = classmethod(original)
 
 
 def _below(root: Path, paths: set[Path]) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""What a run gives for the project's params: by the trigger form or its conf, or by the DAG."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from dvc_airflow.errors import TaskError
+from dvc_airflow.params_form import FORCE, json_schema, of_same_type
+from dvc_airflow.project import ProjectParam
+
+
+def values_of(given: Mapping[str, Any], params: Iterable[ProjectParam], where: str) -> list[tuple[ProjectParam, Any]]:
+    """Which params are to have which values.
+
+    :param given: by the params' names, or nested as in the file: ``{"train.lr": 1}`` or ``{"train": {"lr": 1}}``.
+    :param where: what gave them, for people.
+    :raises TaskError: there is no param of a name, or no run may change it, or its value is of another type.
+    """
+    known = {param.name: param for param in params}
+    found = []
+    for name, value in _by_name(given, known):
+        if name not in known:
+            raise TaskError(f"{where}: {_unknown(name, known)}")
+        param = known[name]
+        if param.fixed:
+            if value != param.value:
+                raise TaskError(f"{where}: {name} is fixed for runs: {param.fixed}. Change it in {param.file}.")
+        elif not of_same_type(value, param.value):
+            raise TaskError(
+                f"{where}: {name} must be of the type that it has in {param.file} ({_kind(param.value)}, now "
+                f"{param.value!r}), not {value!r}."
+            )
+        else:
+            found.append((param, value))
+    return found
+
+
+def is_forced(given: Mapping[str, Any]) -> bool:
+    """Whether the run executes every stage.
+
+    :raises TaskError: it says neither.
+    """
+    force = given.get(FORCE, False)
+    if not isinstance(force, bool):
+        raise TaskError(f"the run's conf: {FORCE} must be true or false, not {force!r}.")
+    return force
+
+
+def _by_name(given: Mapping[str, Any], known: Mapping[str, ProjectParam], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in given.items():
+        name = f"{above}{key}"
+        is_section = isinstance(value, Mapping) and name not in known
+        if is_section and any(one.startswith(f"{name}.") for one in known):
+            yield from _by_name(value, known, f"{name}.")
+        elif is_section and any(one.startswith(f"{name}:") for one in known):
+            yield from _by_name(value, known, f"{name}:")
+        else:
+            yield name, value
+
+
+def _unknown(name: str, known: Mapping[str, ProjectParam]) -> str:
+    near = get_close_matches(name, known, 1, 0.5)
+    hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(known)[:20]) or 'none'}."
+    return f"the project's params and variable files have no value {name}. {hint}"
+
+
+def _kind(value: Any) -> str:
+    kind = json_schema(value)["type"]
+    return "anything" if isinstance(kind, list) else str(kind)
