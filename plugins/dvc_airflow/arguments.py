@@ -1,5 +1,6 @@
 """Checks of what a DAG file gives to the task group and the operators."""
 
+import difflib
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +21,19 @@ def module_names(warm: Sequence[str]) -> tuple[str, ...]:
     if not is_list or not all(isinstance(name, str) and MODULE.fullmatch(name) for name in warm):
         raise ValueError('warm: give the names of modules, such as ["pandas", "sklearn.linear_model"].')
     return tuple(warm)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Check that an argument has one of the values allowed.
+
+    :raises ValueError: it has another one; with the nearest of those allowed.
+    """
+    if any(value is one or (isinstance(value, str) and value == one) for one in allowed):
+        return value
+    texts = [one for one in allowed if isinstance(one, str)]
+    near = difflib.get_close_matches(str(value).lower(), texts, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name}={value!r}: give {' or '.join(map(repr, allowed))}.{hint}")
 
 
 def require_functions(**arguments: Any) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from dvc_airflow.errors import WorkspaceError
 
@@ -69,6 +70,18 @@ def has_default_remote(project_dir: Path) -> bool:
         Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or site_config_dir("dvc", "iterative")),
     )
     return any(_read(folder / "config").get("core", {}).get("remote") for folder in folders)
+
+
+def remote_address(project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any]) -> str | None:
+    """The address of the default remote, without user, password and query; None if only DVC's settings know it.
+
+    :raises WorkspaceError: the project's .dvc/config cannot be read.
+    """
+    url = DvcConfig(project_dir, remote_url, remote_options).of_remote().get("url")
+    if not url or "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def no_remote(project_dir: Path) -> str:

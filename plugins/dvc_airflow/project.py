@@ -27,9 +27,9 @@ class StageSpec:
 
     ``name`` is what ``dvc repro`` takes; ``command`` is what it then runs, one command or several; ``upstream`` are the
     names of the stages whose outputs it reads; a ``frozen`` one has its outputs by the project's dvc.lock; ``sources``
-    are the files and folders of the project that it depends on and that no stage makes; ``airflow`` is what its
-    ``meta.airflow`` says (None: there is none), and ``lines`` has the lines of the keys in it; ``tags`` are those of
-    ``meta``.
+    are the files and folders of the project that it depends on and that no stage makes; ``folder`` is where its command
+    runs, relative to the project; ``airflow`` is what its ``meta.airflow`` says (None: there is none), ``lines`` has
+    the lines of the keys in it; ``tags`` are those of ``meta``.
     """
 
     name: str
@@ -39,6 +39,7 @@ class StageSpec:
     upstream: tuple[str, ...]
     frozen: bool
     sources: tuple[str, ...] = ()
+    folder: str = "."
     airflow: Any = None
     lines: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -69,17 +70,35 @@ class ProjectParam:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A result of a stage that other DAGs may want: an entry of ``artifacts:``, or an output.
+
+    ``path`` is relative to the project; ``recorded`` is the path of the output that it is, or is in, as the stage's
+    lock entry has it. An output that is no entry of ``artifacts:`` has its path as ``name``.
+    """
+
+    name: str
+    path: str
+    stage: str
+    recorded: str
+    type: str | None = None
+    description: str | None = None
+    is_declared: bool = False
+
+
+@dataclass(frozen=True)
 class Project:
     """What DVC says of a project: its stages, in an order in which they can run, and what it worked them out of.
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
-    ``outputs`` are all files and folders in it that stages make, but for what persists. ``params`` are the values of
-    all params and variable files.
+    ``outputs`` are all files and folders in it that stages make, but for what persists. ``artifacts`` are the results
+    for other DAGs. ``params`` are the values of all params and variable files.
     """
 
     stages: tuple[StageSpec, ...]
     definitions: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
     params: tuple[ProjectParam, ...] = ()
 
     @property
@@ -89,6 +108,12 @@ class Project:
         """
         stages = [asdict(stage) | {"lines": None} for stage in self.stages]
         return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def graph_cache_dir() -> Path:
+    """Where answers are kept between calls, if nobody says where."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(home).expanduser() / "dvc_airflow" / "graphs"
 
 
 def load_project(project_dir: Path, cache_dir: Path) -> Project:
@@ -125,7 +150,9 @@ def _project(answer: dict[str, Any], own: list[str]) -> Project:
         for stage in answer["stages"]
     )
     params = tuple(ProjectParam(**param | {"steps": tuple(param["steps"])}) for param in answer["params"])
-    return Project(stages, tuple(sorted({*own, *answer["variable_files"]})), tuple(answer["outputs"]), params)
+    definitions = tuple(sorted({*own, *answer["variable_files"]}))
+    artifacts = tuple(Artifact(**artifact) for artifact in answer["artifacts"])
+    return Project(stages, definitions, tuple(answer["outputs"]), artifacts, params)
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:

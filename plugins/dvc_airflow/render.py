@@ -1,6 +1,5 @@
 """A DVC project as tasks: what `DvcTaskGroup` and `DvcDag` have in common."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from dvc_airflow.arguments import project_path, require_stages
 from dvc_airflow.command import Environment
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.prepare import DvcPrepareOperator
-from dvc_airflow.project import Project, StageSpec, load_project
+from dvc_airflow.project import Project, StageSpec, graph_cache_dir, load_project
 from dvc_airflow.result_field import ResultOf
 from dvc_airflow.select import selected
 from dvc_airflow.stage_meta import meta_arguments
@@ -33,7 +32,9 @@ class ProjectArguments:
     stage_environment: Mapping[str, Environment] = field(default_factory=dict)
     stage_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     push: bool = False
+    emit_assets: bool | str = False
     force: Any = False
+    on_restored: str = "skip"
     env: Sequence[str] | Mapping[str, str | None] = ()
     warm: Sequence[str] = ()
     files: Any = None
@@ -72,7 +73,7 @@ def load(arguments: ProjectArguments, dag: DAG | None, file: str) -> tuple[Proje
     :raises DvcProjectError: it cannot be read.
     """
     project_dir = project_path(arguments.project_dir, dag.fileloc if dag else file)
-    project = load_project(project_dir, arguments.graph_cache_dir or _graph_cache_dir())
+    project = load_project(project_dir, arguments.graph_cache_dir or graph_cache_dir())
     return replace(arguments, project_dir=project_dir), project
 
 
@@ -133,6 +134,7 @@ class RenderedProject:
             **self._common,
             "definitions": self.project.definitions,
             "outputs": self.project.outputs,
+            "on_restored": arguments.on_restored,
             "environment": arguments.stage_environment.get(stage.name, dict),
             **self._settings(stage),
         }
@@ -142,6 +144,7 @@ class RenderedProject:
             stage=stage.name,
             command=stage.command,
             frozen=stage.frozen,
+            folder=stage.folder,
             sources=stage.sources,
             upstream_stages=[other.task_id for other in upstream],
             left_out=[name for name in stage.upstream if name not in self.stage_tasks],
@@ -167,6 +170,8 @@ class RenderedProject:
             task_id=self._free_id("dvc_push"),
             task_group=self._group,
             upstream_stages=[stage.task_id for stage in self.stage_tasks.values()],
+            emit_assets=self._arguments.emit_assets,
+            artifacts=[artifact for artifact in self.project.artifacts if artifact.stage in self.stage_tasks],
             **{name: value for name, value in self._common.items() if name != "force"},
         )
         task.set_upstream(list(self.stage_tasks.values()))
@@ -178,8 +183,3 @@ class RenderedProject:
         while task_id in taken:
             task_id += "_"
         return task_id
-
-
-def _graph_cache_dir() -> Path:
-    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(home).expanduser() / "dvc_airflow" / "graphs"

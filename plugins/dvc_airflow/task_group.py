@@ -15,11 +15,13 @@ class DvcTaskGroup(TaskGroup):
     :param group_id: of the task group.
     :param project_dir: root of the DVC project.
     :param push: whether the group ends with ``dvc push``, see `dvc_airflow.operators.DvcPushOperator`.
+    :param emit_assets: whether the push emits Asset events, likewise.
     :param stage_environment: per stage, what its process gets beside the base environment.
     :param stage_options: per stage, further arguments of its operator (``publish``, ``extra_links``, ...).
     :param env: names of variables that every stage gets from the worker, such as ``["REGION"]``.
     :param warm: names of modules, such as ``["pandas", "sklearn.linear_model"]``, that the stages find imported when
         their Python starts, see `dvc_airflow.warm`.
+    :param on_restored: how the task of a stage that need not run ends: ``"skip"`` or ``"success"``.
     :param files, remote_url, force, cache_dir, credentials, remote_options: of every task, see
         `dvc_airflow.base.DvcOperator` and `dvc_airflow.operators.DvcStageOperator`.
     :param graph_cache_dir: where what DVC says of the project is kept between parses; default: below AIRFLOW_HOME.

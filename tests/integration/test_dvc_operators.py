@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from dvc_airflow.dvc_config import has_default_remote
+from dvc_airflow.assets import output_asset
+from dvc_airflow.dag import DvcDag
+from dvc_airflow.dvc_config import has_default_remote, remote_address
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.project import DvcProjectError
 from dvc_airflow.task_group import DvcTaskGroup
@@ -107,3 +109,94 @@ def test_options_of_a_stage_that_is_not_there_are_refused_with_those_that_are(st
         pytest.raises(DvcProjectError, match=r"has no stage b, but the DAG names it\. The stages are a\."),
     ):
         DvcTaskGroup("g", project_dir=str(stranger.path), stage_options={"b": {}}, graph_cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"on_restored": "sucess"}, r"^on_restored='sucess': give 'skip' or 'success'\. Did you mean 'success'\?$"),
+        ({"on_restored": "Skipped"}, r"^on_restored='Skipped': give 'skip' or 'success'\. Did you mean 'skip'\?$"),
+        ({"on_restored": None}, r"^on_restored=None: give 'skip' or 'success'\.$"),
+        ({"on_restored": 1}, r"^on_restored=1: give 'skip' or 'success'\.$"),
+        ({"emit_assets": "bydate"}, r"give False or True or 'by_date'\. Did you mean 'by_date'\?$"),
+        ({"emit_assets": 1}, r"^emit_assets=1: give False or True or 'by_date'\.$"),
+    ],
+)
+def test_a_word_that_an_argument_does_not_know_is_an_error_of_the_dag_with_the_nearest_one(
+    stranger, tmp_path, argument, message
+):
+    with pytest.raises(ValueError, match=message):
+        DvcDag(
+            "a", project_dir=stranger.path, remote_url="s3://b/p", graph_cache_dir=tmp_path / "graphs",
+            schedule=None, **argument,
+        )  # fmt: skip
+
+
+def emitting(stranger, tmp_path, **arguments):
+    return DvcTaskGroup(
+        project_dir=stranger.path, remote_url="s3://b/p", graph_cache_dir=tmp_path / "graphs", push=True,
+        emit_assets=True, **arguments,
+    )  # fmt: skip
+
+
+def test_two_projects_in_one_dag_have_assets_of_their_own(stranger, tmp_path):
+    with DAG("a", schedule=None):
+        pushes = [emitting(stranger, tmp_path, group_id=name).rendered.push for name in ("one", "two")]
+
+    assert [push.outlets for push in pushes] == [
+        [output_asset("a", "a.txt", "one")],
+        [output_asset("a", "a.txt", "two")],
+    ]
+    assert len({asset.name for push in pushes for asset in push.outlets}) == 2
+    assert len({asset.uri for push in pushes for asset in push.outlets}) == 2
+
+
+def test_two_tasks_with_the_same_assets_are_refused(stranger, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    push = {"project_dir": stranger.path, "remote_url": "s3://b/p", "emit_assets": True}
+    with DAG("a", schedule=None):
+        DvcPushOperator(task_id="one", **push)
+        with pytest.raises(
+            ValueError, match=r"^tasks one and two both emit the Asset a/a\.txt\. Leave emit_assets out"
+        ):
+            DvcPushOperator(task_id="two", **push)
+
+
+def test_assets_need_the_id_of_a_dag(stranger, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"^task push: emit_assets needs the DAG's id\. Create the task inside `with"):
+        DvcPushOperator(task_id="push", project_dir=stranger.path, remote_url="s3://b/p", emit_assets=True)
+
+
+def test_an_asset_has_an_address_that_a_database_takes_whatever_the_names():
+    asset = output_asset("模型", "a b/é?#@.csv", "group")
+
+    assert asset.name == "模型:group/a b/é?#@.csv"
+    assert asset.uri == "x-dvc://outputs/%E6%A8%A1%E5%9E%8B%3Agroup/a%20b/%C3%A9%3F%23%40.csv"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/a", "s3://bucket/a"),
+        ("ssh://user:hunter2@host:22/a", "ssh://host:22/a"),
+        ("https://host/a?sig=hunter2#x", "https://host/a"),
+        ("/a/b@c?d", "/a/b@c?d"),
+    ],
+)
+def test_the_address_of_a_remote_is_shown_without_credentials(stranger, url, shown):
+    assert remote_address(stranger.path, url, {}) == shown
+
+
+def test_a_remote_that_only_dvcs_own_settings_know_has_no_address_to_show(stranger):
+    assert remote_address(stranger.path, None, {}) is None
+
+
+def test_an_airflow_without_partitions_of_events_is_named(stranger, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.delattr("airflow.sdk.execution_time.context.OutletEventAccessor.add_partitions")
+    with (
+        DAG("a", schedule=None),
+        pytest.raises(ValueError, match=r"^emit_assets='by_date' needs Airflow 3\.3 or newer"),
+    ):
+        DvcPushOperator(task_id="push", project_dir=stranger.path, remote_url="s3://b/p", emit_assets="by_date")

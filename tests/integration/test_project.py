@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvc_airflow.project import DvcProjectError, StageSpec, load_project
+from dvc_airflow.project import Artifact, DvcProjectError, StageSpec, load_project
 
 
 @pytest.fixture
@@ -246,11 +246,12 @@ def test_the_version_changes_with_a_stage_and_with_nothing_else(dvc_project, tmp
     assert version(CHAIN) == before
 
 
-def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(project, tmp_path):
+def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc_nor_openlineage(project, tmp_path):
     """In a fresh process, with an empty cache of graphs: so DVC's part runs too, in a process of its own."""
     code = (
         "import sys, json; import ml_pipeline, ml_rollback, score_batch; "
-        "print(json.dumps([m for m in ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3') if m in sys.modules]))"
+        "heavy = ('mlflow', 'sklearn', 'pandas', 'dvc', 'boto3', 'openlineage', 'dvc_airflow.openlineage'); "
+        "print(json.dumps([m for m in heavy if m in sys.modules]))"
     )
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -263,3 +264,37 @@ def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(p
     heavy = json.loads(done.stdout.splitlines()[-1])
     assert heavy == []
     assert list((tmp_path / "airflow" / "dvc_airflow" / "graphs").iterdir())
+
+
+def test_the_artifacts_are_the_pushed_outputs_by_their_paths(dvc_project, tmp_path):
+    folder = dvc_project(
+        dvc_dot_yaml="""
+stages:
+  a:
+    wdir: sub
+    cmd: "true"
+    outs: [x, ../y: {persist: true}, z: {push: false}, /tmp/outside: {cache: false}]
+    metrics: [m: {cache: false}]
+"""
+    )
+
+    artifacts = load_project(folder, tmp_path / "cache").artifacts
+
+    assert [(one.name, one.path, one.recorded, one.stage) for one in artifacts] == [
+        ("sub/m", "sub/m", "m", "a"),
+        ("sub/x", "sub/x", "x", "a"),
+        ("y", "y", "../y", "a"),
+    ]
+
+
+def test_declared_artifacts_take_the_place_of_the_outputs_if_a_stage_makes_them(dvc_project, tmp_path):
+    folder = dvc_project(
+        dvc_dot_yaml="stages: {a: {cmd: 'true', outs: [x, y]}}\n"
+        "vars: [name: y]\n"
+        "artifacts: {best: {path: x/part, type: model, desc: The best}, other: {path: '${name}'}, code: {path: a.py}}\n"
+    )
+
+    assert load_project(folder, tmp_path / "cache").artifacts == (
+        Artifact("best", "x/part", "a", "x", "model", "The best", is_declared=True),
+        Artifact("other", "y", "a", "y", is_declared=True),
+    )

@@ -236,6 +236,28 @@ def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) ->
     return results
 
 
+def asset_events(dag_folder: str, dag_id: str) -> list[dict[str, Any]]:
+    """The Asset events of a DAG's runs, oldest first; ``queued`` are the DAGs that they have scheduled."""
+    from airflow.models.asset import AssetDagRunQueue, AssetEvent, PartitionedAssetKeyLog
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).filter_by(source_dag_id=dag_id).order_by(AssetEvent.id)).all()
+        queue = [*session.scalars(select(AssetDagRunQueue)), *session.scalars(select(PartitionedAssetKeyLog))]
+        return [
+            {
+                "name": event.asset.name,
+                "uri": event.asset.uri,
+                "extra": event.extra,
+                "run_id": event.source_run_id,
+                "partition_key": event.partition_key,
+                "queued": sorted({item.target_dag_id for item in queue if item.asset_id == event.asset_id}),
+            }
+            for event in events
+        ]
+
+
 @contextmanager
 def _run_type(name: str) -> Iterator[None]:
     """Have ``dag.test()``, whose runs are manual, make a run of another type."""

@@ -54,6 +54,10 @@ class Deployment:
         """Run a DAG by dag.test(), once per step: see `airflow_fork.run_dag`."""
         return self._in_airflow(airflow_fork.run_dag, dag_id, json.loads(json.dumps(steps)), **env)
 
+    def asset_events(self, dag_id: str) -> list[dict[str, Any]]:
+        """The Asset events of a DAG's runs: see `airflow_fork.asset_events`."""
+        return self._in_airflow(airflow_fork.asset_events, dag_id)
+
     def described(self, dag_id: str = "ml_pipeline", **env: str) -> dict[str, Any]:
         """A DAG as Airflow sees it: see `airflow_fork.described`."""
         return self._in_airflow(airflow_fork.described, dag_id, **env)

@@ -15,6 +15,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from networkx import lexicographical_topological_sort
 
+from dvc_airflow.dvc.artifacts import artifacts
 from dvc_airflow.dvc.meta import settings_of
 from dvc_airflow.dvc.outputs import stage_name
 from dvc_airflow.dvc.params import project_params
@@ -31,7 +32,7 @@ class UnfitStageError(Exception):
 
 def describe(project_dir: Path) -> dict[str, Any]:
     """:return: what `dvc_airflow.project.Project` has: ``stages`` in an order in which they can run, ``outputs``,
-    ``params``; and ``variable_files``, from which the templating and the params come.
+    ``artifacts``, ``params``; and ``variable_files``, from which the templating and the params come.
     """
     # In the workspace, so that DVC's messages name the files as the project does.
     with (
@@ -64,12 +65,14 @@ def describe(project_dir: Path) -> dict[str, Any]:
                     "upstream": sorted(names[other] for other in graph.successors(stage) if other in names),
                     "frozen": stage.frozen,
                     "sources": _sources(stage, repo.root_dir, outputs),
+                    "folder": Path(stage.wdir).relative_to(repo.root_dir).as_posix(),
                     **settings_of(stage),
                 }
                 for stage, name in names.items()
             ],
             "variable_files": sorted(_below(workspace.path, variable_files)),
             "outputs": sorted(_below(Path(repo.root_dir), {Path(out.fs_path) for out in _made(names)})),
+            "artifacts": artifacts(repo, names),
             "params": params,
         }
 
