@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -141,6 +142,7 @@ def _set_up(project: str) -> None:
 
     site_packages = [path for path in sys.path if "site-packages" in path or path.startswith(sys.base_prefix)]
     sys.path[:] = [project, *site_packages]
+    tempfile.tempdir = None  # the fork server's, by the deployment that started it
     settings.dispose_orm(do_log=False)
     settings.initialize()
 
