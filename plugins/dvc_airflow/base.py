@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dvc_airflow.arguments import require_functions
+from dvc_airflow.code_store import CodeStore
 from dvc_airflow.errors import ResultError, TaskError
 from dvc_airflow.project_run import ProjectRun
 
@@ -21,8 +23,9 @@ class DvcOperator(BaseOperator):
 
     :param project_dir: root of the DVC project.
     :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
-    :param code: which code the tasks of the run have, by what `DvcPrepareOperator` returned; None: that of
-        ``project_dir`` as it is when the task runs. (templated: an XComArg)
+    :param code: which code the tasks of the run have, see `dvc_airflow.result.PackedCode`: the field ``code`` of what
+        `DvcPrepareOperator` returned; None: that of ``project_dir`` as it is when the task runs. (templated: an
+        XComArg)
     :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
     :param cache_dir: the DVC cache that tasks share, or a function that gives it, called in the worker. Where it is
         None, tasks share none: each has an empty one of its own, and what it makes goes to the remote at once.
@@ -55,7 +58,7 @@ class DvcOperator(BaseOperator):
         self.files = files
         self.code = code
         self.remote_url = remote_url
-        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
+        self._required = [name for name in ("files", "code", "remote_url") if getattr(self, name) is not None]
         require_functions(credentials=credentials, remote_options=remote_options)
         self.cache_dir = cache_dir
         self.credentials = credentials
@@ -88,14 +91,15 @@ class DvcOperator(BaseOperator):
     def project_run(self, context: "Context") -> ProjectRun:
         """The project as this run sees it.
 
-        :raises ResultError: a task that was to give ``files`` or ``remote_url`` gave nothing.
+        :raises ResultError: a task that was to give ``files``, ``code`` or ``remote_url`` gave nothing.
+        :raises CodeError: the code of the run is missing or damaged.
         """
         for name in self._required:
             if getattr(self, name) is None:
                 raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
         ti = context["ti"]
         cache_dir = self.cache_dir() if callable(self.cache_dir) else self.cache_dir
-        return ProjectRun(
+        run = ProjectRun(
             self.project_dir,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
@@ -105,3 +109,10 @@ class DvcOperator(BaseOperator):
             remote_options=self.remote_options(),
             credentials=self.credentials,
         )
+        return _with_code(run, self.code)
+
+
+def _with_code(run: ProjectRun, code: Any) -> ProjectRun:
+    """:param code: which code the run has, see `dvc_airflow.result.PackedCode`; None: not known."""
+    pack = code.get("pack") if isinstance(code, Mapping) else None
+    return replace(run, code=CodeStore(run).load(pack, code.get("git_sha"))) if pack else run

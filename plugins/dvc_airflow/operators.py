@@ -204,7 +204,7 @@ class DvcStageOperator(DvcCommandOperator):
         )
         return StageRun(
             run,
-            settings,
+            run.as_packed(settings, [task.stage for task in self.upstream_tasks()]),
             merge_locks(result.lock for result in self.upstream_results(context)),
             force=force,
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
@@ -240,10 +240,13 @@ class DvcPushOperator(DvcCommandOperator):
         push = PushRun(
             run,
             self.upstream_results(context),
-            definitions={name for task in self.upstream_tasks() for name in task.definitions},
+            definitions=run.code.listed.definitions if run.code else self._definitions(),
             command=str(self.bash_command),
             environment=partial(self.full_environment, context),
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
             runner=runner,
         )
         return push.run().to_xcom()
+
+    def _definitions(self) -> set[str]:
+        return {name for task in self.upstream_tasks() for name in task.definitions}

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ class Project:
     """What DVC says of a project: its stages, in an order in which they can run, and what it worked them out of.
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
-    ``outputs`` are all files and folders in it that stages make, but for what persists.
+    ``outputs`` are all files and folders in it that stages make, but for what persists. ``hashes`` are the SHA-256 of
+    the definitions as DVC read them; None: it found no such file.
     """
 
     stages: tuple[StageSpec, ...]
     definitions: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    hashes: Mapping[str, str | None] = field(default_factory=dict, compare=False)
 
 
 def load_project(project_dir: Path, cache_dir: Path) -> Project:
@@ -62,11 +65,11 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
     """
     if not project_dir.is_dir():
         raise DvcProjectError(f"{project_dir}: no such folder.")
-    own = [
-        path
+    own = {
+        path: _file_digest(project_dir / path)
         for path in project_files(project_dir)
         if path.endswith((".dvc", "dvc.yaml", *IGNORE_FILES)) and not ignored_by(project_dir, path, ".dvcignore")
-    ]
+    }
     if not any(path.endswith("dvc.yaml") for path in own):
         raise DvcProjectError(f"{project_dir}: no dvc.yaml there. Is project_dir the root of a DVC project?")
     cached = cache_dir / f"{_digest(project_dir, own)}.json"
@@ -79,12 +82,19 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
     return _project(answer, own)
 
 
-def _project(answer: dict[str, Any], own: list[str]) -> Project:
+def default_graph_cache_dir() -> Path:
+    """Where the answers of `load_project` are kept if nothing else is said."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(home).expanduser() / "dvc_airflow" / "graphs"
+
+
+def _project(answer: dict[str, Any], own: Mapping[str, str | None]) -> Project:
     stages = tuple(
         StageSpec(**{**stage, "upstream": tuple(stage["upstream"]), "sources": tuple(stage["sources"])})
         for stage in answer["stages"]
     )
-    return Project(stages, tuple(sorted({*own, *answer["variable_files"]})), tuple(answer["outputs"]))
+    hashes = {**own, **answer["variable_files"]}
+    return Project(stages, tuple(sorted(hashes)), tuple(answer["outputs"]), hashes)
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:
@@ -97,8 +107,8 @@ def _describe(project_dir: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def _digest(project_dir: Path, paths: list[str]) -> str:
-    whole = json.dumps([str(project_dir), *((path, _file_digest(project_dir / path)) for path in paths)])
+def _digest(project_dir: Path, own: Mapping[str, str | None]) -> str:
+    whole = json.dumps([str(project_dir), *own.items()])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -111,7 +121,7 @@ def _read_cached(cached: Path, project_dir: Path) -> dict[str, Any] | None:
         answer: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         if any(_file_digest(project_dir / path) != digest for path, digest in answer["variable_files"].items()):
             return None
-        _project(answer, [])
+        _project(answer, {})
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or of another version of this module
     return answer

@@ -1,6 +1,5 @@
 """A DVC project as tasks: what `DvcTaskGroup` and `DvcDag` have in common."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from dvc_airflow.arguments import require_stages
 from dvc_airflow.command import Environment
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.prepare import DvcPrepareOperator
-from dvc_airflow.project import Project, StageSpec, load_project
+from dvc_airflow.project import Project, StageSpec, default_graph_cache_dir, load_project
 from dvc_airflow.result_field import ResultOf
 
 
@@ -75,7 +74,7 @@ class RenderedProject:
     def _load(self) -> Project:
         arguments = self._arguments
         project_dir = Path(arguments.project_dir)
-        project = load_project(project_dir, arguments.graph_cache_dir or _graph_cache_dir())
+        project = load_project(project_dir, arguments.graph_cache_dir or default_graph_cache_dir())
         require_stages(project, str(project_dir), arguments.stage_environment, arguments.stage_options)
         return project
 
@@ -88,9 +87,11 @@ class RenderedProject:
             task_id=self._free_id("prepare_run"),
             task_group=self._group,
             files=arguments.files,
+            graph_cache_dir=arguments.graph_cache_dir,
             **arguments.of_all_tasks,
         )
-        return {"files": ResultOf(task.output)["files"]}
+        prepared = ResultOf(task.output)
+        return {"files": prepared["files"], "code": prepared["code"]}
 
     def _stage_task(self, stage: StageSpec) -> DvcStageOperator:
         arguments = self._arguments
@@ -135,8 +136,3 @@ class RenderedProject:
         while task_id in taken:
             task_id += "_"
         return task_id
-
-
-def _graph_cache_dir() -> Path:
-    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(home).expanduser() / "dvc_airflow" / "graphs"

@@ -96,11 +96,26 @@ class StageResult(TaskResult):
         return entry
 
 
+class PackedCode(BaseModel):
+    """Which code a run has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: the id of its pack, see `dvc_airflow.code_pack`
+    pack: str
+    #: git's commit at that moment, and whether tracked files of the project differed from it; None outside of git
+    git_sha: str | None
+    dirty: bool | None
+    #: of the DAG's bundle, where that has versions
+    bundle_version: str | None
+
+
 class PreparedRun(TaskResult):
     """What all tasks of a run have in common."""
 
     #: the texts that take the place of the project's files in the workspaces, by path
     files: dict[str, str]
+    code: PackedCode
 
 
 class PushResult(TaskResult):
