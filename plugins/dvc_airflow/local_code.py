@@ -57,7 +57,8 @@ class LocalCode:
         with suppress(OSError):
             text = (self.path / listing_name(pack)).read_bytes()
             for name in (listing_name(pack), archive_name(pack)):
-                os.utime(self.path / name)  # see _remove_unused
+                with suppress(FileNotFoundError):
+                    os.utime(self.path / name)  # see _remove_unused
             return text if pack_id(text) == pack else None
         return None
 

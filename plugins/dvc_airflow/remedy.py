@@ -177,8 +177,9 @@ class _Remedies:
     def _git(self) -> Iterator[str]:
         if any(NO_GIT.search(line) for line in (self._cause, *self._failure.lines[-LAST_LINES:])):
             yield (
-                f"the stage reads git, but {self._workspace.project_dir} is not in a git checkout on this worker: "
-                "deploy it as one, or let the stage read what it needs from a params file or a variable (env=)"
+                f"the stage reads git, but {self._workspace.project_dir} is not in a git checkout on this worker, or "
+                "that lacks the commit of the run: deploy it as one, or let the stage read what it needs from a params "
+                "file or a variable (env=)"
             )
 
     def _commands(self) -> Iterator[str]:

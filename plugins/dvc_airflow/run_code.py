@@ -100,14 +100,16 @@ class RunCode:
         return self.listed.locks.get(lock_file, {}).get(stage)
 
     def lend_git(self, workspace: Path) -> None:
-        """See `ProjectCode`. The commit is that of the run, or there is none."""
+        """See `ProjectCode`. With the commit of the run checked out: there is none where the checkout lacks that."""
         checkout = git_checkout_of(self._dir)
-        if checkout is None:
+        if checkout is None or self.commit is None:
             return
-        if self.commit is None or head_of(checkout) != self.commit:
-            log.info("Commands in the workspace have no git: the checkout on this worker has another commit")
-            return
-        checkout.lend(workspace, self._dir)
+        if head_of(checkout) == self.commit:
+            checkout.lend(workspace, self._dir)
+        elif checkout.has_commit(self.commit):
+            checkout.lend(workspace, self._dir, self.commit)
+        else:
+            log.info("The checkout on this worker lacks commit %s: the stage has no git", self.commit)
 
     def _own(self, path: str, file: PackedFile) -> Path:
         """The file on this worker that the pack only names."""
