@@ -115,4 +115,4 @@ class DvcOperator(BaseOperator):
 def _with_code(run: ProjectRun, code: Any) -> ProjectRun:
     """:param code: which code the run has, see `dvc_airflow.result.PackedCode`; None: not known."""
     pack = code.get("pack") if isinstance(code, Mapping) else None
-    return replace(run, code=CodeStore(run).load(pack, code.get("git_sha"))) if pack else run
+    return replace(run, code=CodeStore(run).load(str(pack), code.get("git_sha"))) if pack else run

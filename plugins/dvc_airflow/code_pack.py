@@ -6,14 +6,16 @@ the same code has the same id wherever and whenever it is packed. `dvc_airflow.c
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from dvc_airflow.errors import CodeError
 from dvc_airflow.project_files import Content, is_in
 
 FORMAT = 1
+PACK_ID = re.compile(r"[0-9a-f]{64}")
 #: Bytes. What is smaller is kept in one archive per pack: one request, where workers share no cache. What is larger is
 #: kept by itself, once for all packs that have it.
 LARGE = 1024 * 1024
@@ -39,6 +41,9 @@ class PackedFile:
     link: str | None = None
     leads_to: str | None = None
     is_kept: bool = True
+
+
+DEFAULTS = {one.name: one.default for one in fields(PackedFile)}
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,10 @@ class CodePack:
 
     def text(self) -> bytes:
         """The list, in its only form."""
-        document = {"format": FORMAT, **asdict(self)}
+        document = {"format": FORMAT, **vars(self)}
         for name in ("files", "inputs"):
             document[name] = {path: _short(file) for path, file in document[name].items()}
+        document["stages"] = {name: vars(stage) for name, stage in self.stages.items()}
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -144,9 +150,9 @@ def pack_id(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _short(file: Mapping[str, Any]) -> dict[str, Any]:
+def _short(file: PackedFile) -> dict[str, Any]:
     """Without what is as by default."""
-    return {one.name: file[one.name] for one in fields(PackedFile) if file[one.name] != one.default}
+    return {name: value for name, value in vars(file).items() if value != DEFAULTS[name]}
 
 
 def _steps(path: str) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from dvc_airflow.code_pack import CodePack
+from dvc_airflow.code_pack import PACK_ID, CodePack
 from dvc_airflow.dvc.remote import address_of, has_remote, remote_odb, translated_errors
 from dvc_airflow.dvc.s3 import s3_client, s3_client_by_options
 from dvc_airflow.dvc.streams import Streams
@@ -57,6 +57,8 @@ class CodeStore:
         :raises CodeError: it is neither in the cache nor in the remote, or of another version.
         :raises RemoteError: the remote does not answer.
         """
+        if not PACK_ID.fullmatch(pack):
+            raise CodeError(f"{pack!r} is no id of a packed code. Clear the task that prepared the run.")
         text = self._local.listing(pack)
         if text is None:
             self._fetch(pack, listing_name(pack))

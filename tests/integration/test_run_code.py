@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zipfile import ZipFile
 
@@ -17,7 +18,9 @@ import pytest
 from dvc_airflow.code_pack import LARGE, LARGEST
 from dvc_airflow.code_store import CodeStore
 from dvc_airflow.errors import ChangingCodeError, CodeError, RemoteError, WorkspaceError
+from dvc_airflow.failure import CommandError
 from dvc_airflow.packing import Packed
+from dvc_airflow.prepare import bundle_version
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.result import StageResult
 from dvc_airflow.stage_run import StageRun
@@ -341,6 +344,38 @@ def test_a_stage_that_the_run_does_not_know_is_refused(project):
 
     with pytest.raises(CodeError, match="the project had no stage added when this run was prepared"):
         project.stage(run, "added")
+
+
+def test_a_stage_that_came_after_another_then_is_refused(project):
+    two = f"{DVC_YAML}  use:\n    cmd: cat made.txt > used.txt\n    deps: [made.txt]\n    outs: [used.txt]\n"
+    (project.path / "dvc.yaml").write_text(two)
+    run = project.packed_run(project.pack())
+
+    with pytest.raises(CodeError, match=r"stage use came after make; by dvc\.yaml as it is now it does not"):
+        project.stage(run, "use")
+
+
+def test_a_file_that_was_added_later_is_said_to_be_so(project):
+    (project.path / "make.sh").write_text("cat added.txt\n")
+    run = project.packed_run(project.pack())
+    (project.path / "added.txt").write_text("x\n")
+
+    with pytest.raises(CommandError, match=r"the project has added\.txt now, but had not when this run was prepared"):
+        project.stage(run).run()
+
+
+@pytest.mark.parametrize("pack", ["", "../../x", "A" * 64, "a" * 63])
+def test_an_id_that_is_none_is_refused(project, pack):
+    with pytest.raises(CodeError, match="is no id of a packed code"):
+        CodeStore(project.run()).load(pack, None)
+
+
+@pytest.mark.parametrize(("version", "known"), [("3f2a", "3f2a"), (None, None)])
+def test_the_version_of_the_bundle_is_known_where_it_has_one(version, known):
+    bundle = SimpleNamespace(version=version)
+
+    assert bundle_version({"ti": SimpleNamespace(bundle_instance=bundle)}) == known
+    assert bundle_version({"ti": SimpleNamespace()}) is None
 
 
 def test_the_memo_knows_a_result_of_the_same_code_without_reading_a_file(project):
