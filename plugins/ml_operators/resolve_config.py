@@ -57,7 +57,8 @@ class ResolveConfigOperator(BaseOperator):
 def _packed_code(config: PipelineConfig, context: "Context") -> Code:
     """Pack the project into cache and store, whose bucket is made if there is none.
 
-    :raises AirflowFailException: it cannot be packed; :raises AirflowException: a retry may succeed.
+    :raises AirflowFailException: it cannot be packed.
+    :raises AirflowException: it cannot be packed now; a retry may succeed.
     :raises AccessError: the store refuses the credentials.
     :raises ServiceError: the store does not answer.
     """
