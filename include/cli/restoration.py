@@ -8,13 +8,14 @@ import typer
 
 from include.cli.app import AsJson, Run, Session
 from include.cli.output import print_json, print_table, progress
-from include.errors import DataError
+from include.errors import ConfigError, DataError
 from include.lineage import restore as restoring
 from include.lineage import verify as verifying
+from include.lineage.code_pack import StoredCode, restore_code
 from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.settings import PROJECT_DIR
-from include.store.stored_objects import Damage
+from include.store.stored_objects import Damage, StoredObjects
 
 
 def restore(
@@ -22,13 +23,17 @@ def restore(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A DVC checkout or any folder; default: this checkout.")
     ] = None,
+    code: Annotated[bool, typer.Option("--code", help="The code of the run, not its data. Needs --to.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files whose content differs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back the files and the dvc.lock of a run, byte for byte, from the store alone."""
+    """Bring back the files and the dvc.lock of a run, byte for byte, from the store alone; or its code."""
     session = Session()
     key, manifest = session.find(run)
     objects = session.objects(manifest)
+    if code:
+        _restore_code(key.run_id, manifest, objects, to, force=force, as_json=as_json)
+        return
     with progress("Fetching", len(manifest.outputs)) as on_progress:
         done = restoring.restore(manifest, objects, to or PROJECT_DIR, force=force, on_progress=on_progress)
     if as_json:
@@ -38,6 +43,25 @@ def restore(
     print("\n".join(f"  {path}" for path in done.files))
     if done.changed:
         print(f"`dvc status` there shows changes in {', '.join(done.changed)}: {_why(session, manifest)}")
+
+
+def _restore_code(
+    run_id: str, manifest: Manifest, objects: StoredObjects, to: Path | None, *, force: bool, as_json: bool
+) -> None:
+    if to is None:
+        raise ConfigError("--code needs a folder for the code: --to DIR.")
+    if manifest.code.pack is None:
+        raise DataError(
+            f"the code of run {run_id} was not kept: it is older than that. Its commit is {manifest.code}: check that "
+            "out with git."
+        )
+    done = restore_code(StoredCode(objects, manifest.code.pack), to, force=force)
+    if as_json:
+        print_json({"run": run_id, "folder": to, "code": manifest.code.pack, **vars(done)})
+        return
+    print(f"Restored the code of run {run_id} ({manifest.code}) into {to}: {len(done.files)} files.")
+    if done.left_out:
+        print(f"Not kept with the code, and so not there: {', '.join(done.left_out)}.")
 
 
 def _why(session: Session, manifest: Manifest) -> str:
@@ -62,7 +86,7 @@ def verify(
     outputs: list[verifying.RerunOutput] = []
     if rerun:
         with progress("Running again:", len(manifest.stages)) as on_progress:
-            outputs = verifying.rerun(manifest, PROJECT_DIR, session.runtime, on_progress)
+            outputs = verifying.rerun(manifest, session.objects(manifest), PROJECT_DIR, session.runtime, on_progress)
     tracked = verifying.may_differ(manifest)
     packages = verifying.other_packages(manifest) if rerun else {}
     if as_json:

@@ -10,12 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Code(BaseModel):
-    """The commit, and whether tracked files differed from it; both are None outside a git checkout that says so."""
+    """The commit, and whether tracked files differed from it; both are None outside a git checkout that says so.
+
+    ``pack`` is the id of the run's code in the store, see `include.lineage.code_pack`; None: of a run before there were
+    packs. ``bundle_version`` is that of the DAG's bundle, where it has versions.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     git_sha: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None
     dirty: bool | None
+    pack: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    bundle_version: str | None = None
 
     def __str__(self) -> str:
         return f"{self.git_sha or 'unknown'}{' (dirty)' if self.dirty else ''}"

@@ -18,7 +18,8 @@ from include.settings.config_file import dump_yaml
 from include.stages.score import metrics_by_name
 from include.store.stored_objects import Md5, ProjectPath, inside_project
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE = (2, 3)  # 2: without the pack of the code
 # What is data of a run, by their names in the configuration's `paths`
 DATA = ("raw_data", "train_data", "test_data", "model")
 PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
@@ -87,7 +88,7 @@ class ModelVersion(_Part):
 class Manifest(_Part):
     """All of it. ``lock`` holds the complete dvc.lock files by path."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2, 3] = 3
     recorded_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     airflow: AirflowRun
     code: Code
@@ -178,9 +179,11 @@ def parse(text: str | bytes, where: str) -> Manifest:
         raise DataError(f"{where} is not the manifest of a run: it was truncated or changed.") from None
     if not isinstance(schema, int):
         raise DataError(f"{where} is not the manifest of a run: its schema version is {schema!r}.")
-    if schema != SCHEMA_VERSION:
+    if schema not in READABLE:
         way = "Update this project to read it" if schema > SCHEMA_VERSION else "Run that configuration again"
-        raise DataError(f"{where} has schema version {schema}; this version reads {SCHEMA_VERSION}. {way}.")
+        raise DataError(
+            f"{where} has schema version {schema}; this version reads {READABLE[0]} to {READABLE[-1]}. {way}."
+        )
     try:
         manifest = Manifest.model_validate(document)
         if not {"paths", "data", "storage"} <= manifest.config.keys() or "run_id" not in manifest.mlflow_run:

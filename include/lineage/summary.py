@@ -16,6 +16,8 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "triggered by": run.triggered_by,
         "Airflow": run.url,
         "code": str(manifest.code),
+        "code pack": manifest.code.pack,
+        "bundle version": manifest.code.bundle_version,
         "data": f"{data['source']} (version {data['version'] or 'built-in'})",
         "MLflow run": manifest.mlflow_run["run_id"],
         "model": f"{model.name} version {model.version}" if model else None,

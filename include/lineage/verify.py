@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from include.errors import DataError, PipelineError
+from include.lineage.code_pack import StoredCode, sha256_of
 from include.lineage.code_state import git
 from include.lineage.manifest import Manifest, package_versions
 from include.settings import CONFIG_FILE, RuntimeSettings
@@ -67,6 +68,7 @@ def verify(
 
 def rerun(
     manifest: Manifest,
+    objects: StoredObjects,
     project_dir: Path,
     runtime: RuntimeSettings,
     on_progress: Callable[[str], None] = lambda path: None,
@@ -75,12 +77,17 @@ def rerun(
 
     MLflow is a throw-away database there: the real one gets no second run of the same training.
 
-    :param project_dir: where the code is, if it is still that of the run; else git's copy of the run's commit is used.
+    :param objects: where the code of the run is, by its pack.
+    :param project_dir: where the code of a run without a pack is, if it is still that of the run; else git's copy of
+        the run's commit is used.
     :raises DataError: the code of the run or its data source is not available.
     """
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         folder = Path(temporary)
-        _put_code(manifest, project_dir, folder)
+        if manifest.code.pack:
+            _put_packed(StoredCode(objects, manifest.code.pack), project_dir, folder)
+        else:
+            _put_code(manifest, project_dir, folder)
         (folder / CONFIG_FILE).write_text(dump_yaml(manifest.config), encoding="utf-8")
         (folder / ".dvc").mkdir(exist_ok=True)
         (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
@@ -97,6 +104,19 @@ def other_packages(manifest: Manifest) -> dict[str, tuple[str, str | None]]:
 def may_differ(manifest: Manifest) -> str:
     """The one output that names the MLflow run, which is a new one in each training."""
     return str(manifest.config["paths"]["mlflow_run"])
+
+
+def _put_packed(code: StoredCode, project_dir: Path, folder: Path) -> None:
+    """Write the code of the run; what it only names is taken from here, if it is the same."""
+    code.write_into(folder)
+    for path, file in code.read().named.items():
+        if sha256_of(project_dir / path) != file.sha256:
+            raise DataError(
+                f"{path} of that run is not available: its code has only the hash (SHA-256 {file.sha256}), and "
+                f"{project_dir / path} is another file, or none."
+            )
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project_dir / path, folder / path)
 
 
 def _put_code(manifest: Manifest, project_dir: Path, folder: Path) -> None:

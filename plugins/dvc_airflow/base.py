@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dvc_airflow.arguments import project_path, require_functions
+from dvc_airflow.code_store import CodeStore
 from dvc_airflow.connections import RemoteAccess, remote_access
 from dvc_airflow.dvc_config import DvcConfig
 from dvc_airflow.errors import ResultError, TaskError
@@ -28,8 +30,9 @@ class DvcOperator(BaseOperator):
 
     :param project_dir: root of the DVC project; a relative path counts from the folder of the DAG's file.
     :param files: texts that take the place of the project's files in the workspace. (templated: an XComArg)
-    :param code: which code the tasks of the run have, by what `DvcPrepareOperator` returned; None: that of
-        ``project_dir`` as it is when the task runs. (templated: an XComArg)
+    :param code: which code the tasks of the run have, see `dvc_airflow.result.PackedCode`: the field ``code`` of what
+        `DvcPrepareOperator` returned; None: that of ``project_dir`` as it is when the task runs. (templated: an
+        XComArg)
     :param remote_url: the DVC remote; None: the one of the project's .dvc/config. (templated: an XComArg)
     :param remote_conn_id: the Airflow Connection by which the DVC remote is reached, such as ``aws_default``, see
         `dvc_airflow.connections`.
@@ -67,7 +70,7 @@ class DvcOperator(BaseOperator):
         self.code = code
         self.remote_url = remote_url
         self.remote_conn_id = remote_conn_id
-        self._required = [name for name, value in (("files", files), ("remote_url", remote_url)) if value is not None]
+        self._required = [name for name in ("files", "code", "remote_url") if getattr(self, name) is not None]
         require_functions(credentials=credentials, remote_options=remote_options)
         self.cache_dir = cache_dir
         self.credentials = credentials
@@ -102,14 +105,15 @@ class DvcOperator(BaseOperator):
     def project_run(self, context: "Context") -> ProjectRun:
         """The project as this run sees it.
 
-        :raises ResultError: a task that was to give ``files`` or ``remote_url`` gave nothing.
+        :raises ResultError: a task that was to give ``files``, ``code`` or ``remote_url`` gave nothing.
+        :raises CodeError: the code of the run is missing or damaged.
         """
         for name in self._required:
             if getattr(self, name) is None:
                 raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
         ti, access = context["ti"], self.remote_access()
         cache_dir = self.cache_dir() if callable(self.cache_dir) else self.cache_dir
-        return ProjectRun(
+        run = ProjectRun(
             self.project_dir,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
@@ -119,6 +123,7 @@ class DvcOperator(BaseOperator):
             remote_options={**access.config, **self.remote_options()},
             credentials=lambda: {**self.remote_access().options, **self.credentials()},
         )
+        return _with_code(run, self.code)
 
     def remote_access(self) -> RemoteAccess:
         """How the remote is reached by ``remote_conn_id``; empty where none is named. Called in the worker.
@@ -130,3 +135,9 @@ class DvcOperator(BaseOperator):
             self._access = remote_access(self.remote_conn_id, remote.get("url", ""))
             self._access_read = time.monotonic()
         return self._access
+
+
+def _with_code(run: ProjectRun, code: Any) -> ProjectRun:
+    """:param code: which code the run has, see `dvc_airflow.result.PackedCode`; None: not known."""
+    pack = code.get("pack") if isinstance(code, Mapping) else None
+    return replace(run, code=CodeStore(run).load(str(pack), code.get("git_sha"))) if pack else run

@@ -1,6 +1,7 @@
 """The DVC configuration of a workspace: the project's own, but for what belongs to one place."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ REMOTE = "airflow"  # the name of `remote_url` in a workspace's DVC configuratio
 # Seconds, where the project says nothing. DVC's defaults wait for minutes; a remote that is down or silent must be
 # noticed within one.
 S3_TIMEOUTS = {"connect_timeout": "5", "read_timeout": "8"}
+# Options of DVC that hold a secret, see https://dvc.org/doc/command-reference/remote/modify; and those like them.
+SECRET = re.compile(
+    r"secret|passw|passphrase|token|access_key|account_key|key_id|connection_string|auth_header|private", re.IGNORECASE
+)
+WITH_PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]+@")
 
 
 class DvcConfig:
@@ -19,11 +25,22 @@ class DvcConfig:
 
     :param remote_url: where DVC pushes to and pulls from; None: the project's default remote.
     :param remote_options: options of that remote, without secrets; they win over the project's.
+    :param packed: the text of the file as the code of a run has it, see `without_secrets`; the secrets are those that
+        the file has now. None: the file as it is now.
     :raises WorkspaceError: the project's .dvc/config cannot be read.
     """
 
-    def __init__(self, project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any]) -> None:
-        self._sections = _read(project_dir / ".dvc" / "config")
+    def __init__(
+        self, project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any], packed: str | None = None
+    ) -> None:
+        file = project_dir / ".dvc" / "config"
+        self._sections = _sections(file)
+        if packed is not None:
+            secrets, self._sections = self._sections, _sections(packed.splitlines(), str(file))
+            for name in self._sections.keys() & secrets.keys():
+                self._sections[name] |= {key: value for key, value in secrets[name].items() if _is_secret(key, value)}
+        self._written = {name: dict(options) for name, options in self._sections.items()}
+        _count_from(file.parent, self._sections)
         core = self._sections.setdefault("core", {})
         #: the name of the default remote, if there is one
         self.remote: str | None = None
@@ -37,6 +54,15 @@ class DvcConfig:
             core["remote"] = self.remote
             options = {name: _one_line(name, value) for name, value in remote_options.items()}
             self._sections[_section(self.remote)] |= options
+
+    def without_secrets(self) -> str:
+        """The project's own .dvc/config, as all tasks of a run are to have it."""
+        return _text(
+            {
+                name: {option: value for option, value in options.items() if not _is_secret(option, value)}
+                for name, options in self._written.items()
+            }
+        )
 
     def of_remote(self) -> dict[str, str]:
         """The options of the default remote, time-outs included; none if there is none here."""
@@ -54,10 +80,7 @@ class DvcConfig:
         sections["cache"] = {name: value for name, value in sections.get("cache", {}).items() if name != "dir"}
         if cache_dir:
             sections["cache"]["dir"] = str(cache_dir)
-        return "".join(
-            f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
-            for name, options in sections.items()
-        )
+        return _text(sections)
 
 
 def has_default_remote(project_dir: Path) -> bool:
@@ -69,7 +92,7 @@ def has_default_remote(project_dir: Path) -> bool:
         Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user_config_dir("dvc", "iterative")),
         Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or site_config_dir("dvc", "iterative")),
     )
-    return any(_read(folder / "config").get("core", {}).get("remote") for folder in folders)
+    return any(_sections(folder / "config").get("core", {}).get("remote") for folder in folders)
 
 
 def remote_address(project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any]) -> str | None:
@@ -92,24 +115,44 @@ def no_remote(project_dir: Path) -> str:
     )
 
 
-def _read(file: Path) -> dict[str, dict[str, str]]:
+def _sections(config: Path | list[str], where: str = "") -> dict[str, dict[str, str]]:
+    """:param config: the file, or its lines.
+
+    :param where: the file, for people.
+    """
     from configobj import ConfigObj, ConfigObjError
 
+    where = where or str(config)
+    source = str(config) if isinstance(config, Path) else config
     try:
         # A copy without ConfigObj's own types; interpolation is not DVC's way.
-        config = {
+        return {
             _section_name(name): dict(options)
-            for name, options in ConfigObj(str(file), interpolation=False, list_values=False, encoding="utf-8").items()
+            for name, options in ConfigObj(source, interpolation=False, list_values=False, encoding="utf-8").items()
         }
     except (ConfigObjError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"{file}: {error}") from None
+        raise WorkspaceError(f"{where}: {error}") from None
     except ValueError:
-        raise WorkspaceError(f"{file}: every option must be in a section such as [core].") from None
-    for name, options in config.items():
+        raise WorkspaceError(f"{where}: every option must be in a section such as [core].") from None
+
+
+def _count_from(folder: Path, sections: dict[str, dict[str, str]]) -> None:
+    """Make the paths of remotes absolute: DVC counts them from the folder of the file."""
+    for name, options in sections.items():
         url = options.get("url", "")
         if name.startswith("'remote") and url and "://" not in url and not Path(url).is_absolute():
-            options["url"] = str((file.parent / url).resolve())  # DVC counts it from the folder of the file
-    return config
+            options["url"] = str((folder / url).resolve())
+
+
+def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
+    return "".join(
+        f"[{name}]\n" + "".join(f"    {option} = {value}\n" for option, value in options.items())
+        for name, options in sections.items()
+    )
+
+
+def _is_secret(option: str, value: str) -> bool:
+    return bool(SECRET.search(option) or (option == "url" and WITH_PASSWORD.match(value)))
 
 
 def _whole(section: str, options: Mapping[str, str]) -> dict[str, str]:

@@ -63,3 +63,13 @@ class UnexpectedResultError(TaskError):
 
 class ResultError(TaskError):
     """The result of an earlier task is missing, changed or of another version."""
+
+
+class CodeError(TaskError):
+    """The code of the run is missing, damaged, or cannot be packed."""
+
+
+class ChangingCodeError(CodeError):
+    """The project changes while it is packed. Retried."""
+
+    is_final = False

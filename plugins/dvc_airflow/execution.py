@@ -14,9 +14,7 @@ from dvc_airflow.dvc.run_cache import RunCache
 from dvc_airflow.errors import CorruptedCacheError, UnexpectedResultError
 from dvc_airflow.failure import CommandError
 from dvc_airflow.files import FileStates
-from dvc_airflow.git_checkout import git_checkout_of
 from dvc_airflow.lockfile import Lock, LockEntry, merge_locks, read_entry
-from dvc_airflow.project_files import tracked_files
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.remedy import find_remedy, unpassed_variables
 from dvc_airflow.reproduce import FindProducer, reproducing_missing
@@ -98,15 +96,13 @@ class Execution:
 
         :raises DvcError: git tracks one of the outputs.
         """
-        project_dir = workspace.project_dir
         with workspace.repo() as repo:
             stage = ResolvedStage(Objects(repo, self._states), self._settings.name)
-            stage.refuse_tracked(tracked_files(project_dir))
+            stage.refuse_tracked(workspace.code.tracked)
             stage.fetch_inputs()
             stage.make_folders()
-        checkout = git_checkout_of(project_dir)
-        if checkout and not (workspace.path / ".git").exists():
-            checkout.lend(workspace.path, project_dir)
+        if not (workspace.path / ".git").exists():
+            workspace.code.lend_git(workspace.path)
 
     def _run_command(self, workspace: DvcWorkspace, command: str) -> None:
         environment = self._settings.environment()

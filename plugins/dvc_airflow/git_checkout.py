@@ -2,12 +2,16 @@
 
 import logging
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dvc_airflow.files import state_of
+
+if TYPE_CHECKING:
+    from dulwich.index import IndexEntry
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +28,12 @@ class GitCheckout(NamedTuple):
     common_dir: Path
     tracked: frozenset[str]
 
-    def lend(self, workspace: Path, project_dir: Path) -> None:
+    def lend(self, workspace: Path, project_dir: Path, commit: str | None = None) -> None:
         """Let git in a workspace read the history of this checkout. What it writes stays in the workspace.
 
         Remotes are left out: their addresses may hold secrets.
+
+        :param commit: which is to be checked out there; None: the one that is checked out here.
         """
         git = workspace / ".git"
         (git / "objects" / "info").mkdir(parents=True)
@@ -37,8 +43,19 @@ class GitCheckout(NamedTuple):
             with suppress(FileNotFoundError):
                 shutil.copyfile(source, git / source.name)
         (git / "config").write_text(self._config())
+        if commit is not None:
+            (git / "HEAD").write_text(f"{commit}\n")
         if project_dir.resolve() == self.root:  # else its paths would be of other files
-            _copy_index(self.git_dir / "index", git / "index", workspace)
+            entries = self._index() if commit is None else self._entries_of(commit)
+            _write_index(entries, git / "index", workspace)
+
+    def has_commit(self, commit: str) -> bool:
+        """Whether its history has this commit."""
+        from dulwich.objects import ObjectID
+        from dulwich.repo import Repo
+
+        with Repo(str(self.root)) as repo:
+            return ObjectID(commit.encode()) in repo.object_store
 
     def has(self, file: Path) -> bool:
         """Whether git has a file as it is, committed or staged."""
@@ -50,6 +67,25 @@ class GitCheckout(NamedTuple):
         if entry is None or isinstance(entry, ConflictedIndexEntry):
             return False
         return bool(entry.sha == Blob.from_string(file.read_bytes()).id)
+
+    def _index(self) -> "dict[bytes, IndexEntry]":
+        from dulwich.index import ConflictedIndexEntry, Index
+
+        entries = Index(str(self.git_dir / "index")).items()
+        return {path: entry for path, entry in entries if not isinstance(entry, ConflictedIndexEntry)}
+
+    def _entries_of(self, commit: str) -> "dict[bytes, IndexEntry]":
+        """The files of a commit, as an index has them before git has looked at any file."""
+        from dulwich.index import IndexEntry
+        from dulwich.object_store import iter_tree_contents
+        from dulwich.repo import Repo
+
+        with Repo(str(self.root)) as repo:
+            tree: Any = repo[commit.encode()]
+            return {
+                entry.path: IndexEntry(0, 0, 0, 0, entry.mode, 0, 0, 0, entry.sha)
+                for entry in iter_tree_contents(repo.object_store, tree.tree)
+            }
 
     def _config(self) -> str:
         from dulwich.config import ConfigFile
@@ -92,15 +128,14 @@ def _tracked(index: Path, folder: str, state: tuple[int, ...]) -> frozenset[str]
     return frozenset(path.removeprefix(prefix) for path in paths if path.startswith(prefix))
 
 
-def _copy_index(source: Path, target: Path, workspace: Path) -> None:
-    """Copy an index; what the workspace leaves out or has its own of, such as dvc.lock, does not count as changed."""
-    from dulwich.index import ConflictedIndexEntry, Index
+def _write_index(entries: "Mapping[bytes, IndexEntry]", target: Path, workspace: Path) -> None:
+    """Write an index; what the workspace leaves out or has its own of, such as dvc.lock, does not count as changed."""
+    from dulwich.index import Index
 
-    index, copy = Index(str(source)), Index(str(target), read=False)
-    for path, entry in index.items():
-        if not isinstance(entry, ConflictedIndexEntry):
-            name = path.decode(errors="surrogateescape")
-            if not (workspace / name).exists() or name.startswith(".dvc/") or PurePosixPath(name).name == "dvc.lock":
-                entry.set_skip_worktree(True)
-            copy[path] = entry
-    copy.write()
+    index = Index(str(target), read=False)
+    for path, entry in entries.items():
+        name = path.decode(errors="surrogateescape")
+        if not (workspace / name).exists() or name.startswith(".dvc/") or PurePosixPath(name).name == "dvc.lock":
+            entry.set_skip_worktree(True)
+        index[path] = entry
+    index.write()

@@ -4,12 +4,10 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-
-from dvc_airflow.errors import TaskError
 
 # What dvc.lock has of one stage: {"cmd": ..., "deps": [...], "params": {...}, "outs": [...]}
 LockEntry = Mapping[str, Any]
@@ -53,24 +51,6 @@ def read_entry(lock_file: Path, name: str) -> dict[str, Any] | None:
     :param name: of the stage, without the path of its dvc.yaml.
     """
     return read_stages(lock_file).get(name)
-
-
-def locked_result(project_dir: Path, stage: str, needed_by: str) -> Lock:
-    """The result of a stage that the project's dvc.lock has.
-
-    :param stage: as ``dvc repro`` takes it.
-    :raises TaskError: there is none.
-    """
-    file, _, name = stage.rpartition(":")
-    lock_file = (PurePosixPath(file or "dvc.yaml").parent / "dvc.lock").as_posix()
-    entry = read_entry(project_dir / lock_file, name)
-    if entry is None:
-        raise TaskError(
-            f"stage {needed_by} needs what stage {stage} makes, which this DAG leaves out (select, exclude), so its "
-            f"result is the one in {lock_file}, which has none. Run `dvc repro {stage}` and `dvc push` in the project "
-            f"and commit {lock_file}, or select {stage} too."
-        )
-    return {lock_file: {name: entry}}
 
 
 def read_stages(lock_file: Path) -> dict[str, dict[str, Any]]:

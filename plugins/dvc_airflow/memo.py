@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from dvc_airflow.code_pack import CodePack
 from dvc_airflow.files import FileState, state_of
 from dvc_airflow.history import CacheFolder
 from dvc_airflow.lockfile import Lock, LockEntry, digest
@@ -59,6 +60,7 @@ class Fingerprint:
     :param files: texts that take the place of the project's own files.
     :param lock: the entries of the stages before.
     :param content: gives the files that a workspace gets.
+    :param pack: the code of the run, if it is packed: its hashes are taken then, and no file of the project is read.
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class Fingerprint:
         files: Mapping[str, str],
         lock: Lock,
         content: Callable[[], Sequence[str]],
+        pack: CodePack | None = None,
     ) -> None:
-        self._project_dir, self._files, self._content = project_dir, files, content
+        self._project_dir, self._files, self._content, self._pack = project_dir, files, content, pack
         made = [[entry.get("outs") for entry in stages.values()] for stages in lock.values()]
         own = [[name, self._hash(name)] for name in sorted({*definitions, *files})]
         #: of what the stage is, before it is known which files it depends on
@@ -88,6 +91,8 @@ class Fingerprint:
         """Of a file, or of all files of a folder; None if it is not there."""
         if name in self._files:
             return hashlib.sha256(self._files[name].encode()).hexdigest()
+        if self._pack is not None:
+            return self._packed_hash(self._pack, name)
         path = self._project_dir / name
         if any(part.is_symlink() and part.is_dir() for part in (path, *path.parents[: len(Path(name).parts) - 1])):
             return uuid4().hex  # what lies behind a link to a folder is not looked at: nothing is known of it
@@ -98,6 +103,13 @@ class Fingerprint:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return None
+
+    def _packed_hash(self, pack: CodePack, name: str) -> Any:
+        if pack.is_behind_link(name):
+            return uuid4().hex
+        if file := pack.file(name):
+            return file.sha256
+        return [[file, self._hash(file)] for file in self._content() if file.startswith(f"{name}/")] or None
 
 
 class Memo:

@@ -24,13 +24,15 @@ HASHES = ("md5", "etag", "checksum")  # what a lock entry has of a file, of an S
 
 @define
 class DvcRunFacet(RunFacet):
-    """How a stage ended: fields of `dvc_airflow.result.StageResult`."""
+    """How a stage ended: fields of `dvc_airflow.result.StageResult`; and the code of the run, if it is packed."""
 
     stage: str
     outcome: str
     reason: str
     executed_in: str | None
     seconds: float
+    commit: str | None
+    code_pack: str | None
 
 
 def nothing_known() -> OperatorLineage[Any, Any]:
@@ -55,6 +57,8 @@ def stage_lineage(run: ProjectRun, result: StageResult, folder: str | None) -> O
                 reason=result.reason,
                 executed_in=result.executed_in,
                 seconds=result.seconds,
+                commit=run.code.commit if run.code else None,
+                code_pack=run.code.pack if run.code else None,
             )
         },
     )

@@ -15,8 +15,8 @@ from dvc_airflow.command_operator import DvcCommandOperator
 from dvc_airflow.connections import worker_environment
 from dvc_airflow.dvc_config import has_default_remote, no_remote, remote_address
 from dvc_airflow.errors import TaskError
-from dvc_airflow.lockfile import locked_result, merge_locks
-from dvc_airflow.project import Artifact, DvcProjectError, graph_cache_dir, load_project
+from dvc_airflow.lockfile import merge_locks
+from dvc_airflow.project import Artifact, DvcProjectError, default_graph_cache_dir, load_project
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
 from dvc_airflow.reproduce import Producer
@@ -124,11 +124,11 @@ class DvcStageOperator(DvcCommandOperator):
         )
         return StageRun(
             run,
-            settings,
+            run.as_packed(settings, [*(str(task.stage) for task in self.upstream_tasks()), *self.left_out]),
             merge_locks(
                 [
                     *(result.lock for result in self.upstream_results(context)),
-                    *(locked_result(run.project_dir, name, self.stage) for name in self.left_out),
+                    *(run.locked_result(name, self.stage) for name in self.left_out),
                 ]
             ),
             force=force,
@@ -185,7 +185,7 @@ class DvcPushOperator(DvcCommandOperator):
             raise DvcProjectError(no_remote(self.project_dir))
         self.emit_assets = checked(emit_assets)
         if emit_assets and artifacts is None:
-            artifacts = load_project(self.project_dir, graph_cache_dir()).artifacts
+            artifacts = load_project(self.project_dir, default_graph_cache_dir()).artifacts
         #: what it emits events of
         self.assets = assets_of(self, artifacts or ()) if emit_assets else {}
         self.add_outlets(self.assets)
@@ -206,7 +206,7 @@ class DvcPushOperator(DvcCommandOperator):
         push = PushRun(
             run,
             stages,
-            definitions={name for task in self.upstream_tasks() for name in task.definitions},
+            definitions=run.code.listed.definitions if run.code else self._definitions(),
             command=str(self.bash_command),
             environment=partial(self.full_environment, context),
             producer_of=partial(self.producer_of, context=context, run=run, runner=runner),
@@ -216,6 +216,9 @@ class DvcPushOperator(DvcCommandOperator):
         if self.assets:
             self._drop_outlets_without_news(context, run, stages)
         return result.to_xcom()
+
+    def _definitions(self) -> set[str]:
+        return {name for task in self.upstream_tasks() for name in task.definitions}
 
     def _drop_outlets_without_news(self, context: "Context", run: ProjectRun, stages: Sequence[StageResult]) -> None:
         """Airflow emits an event for each outlet that the task has when it ends."""

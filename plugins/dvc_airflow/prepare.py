@@ -1,13 +1,17 @@
 """`DvcPrepareOperator`: what all tasks of a run have to have in common, settled by its first task."""
 
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvc_airflow.base import DvcOperator
+from dvc_airflow.code_store import CodeStore
 from dvc_airflow.errors import TaskError
+from dvc_airflow.packing import Packed
 from dvc_airflow.params_form import FORCE
-from dvc_airflow.project import ProjectParam
-from dvc_airflow.result import PreparedRun
+from dvc_airflow.project import default_graph_cache_dir
+from dvc_airflow.result import PackedCode, PreparedRun
 from dvc_airflow.run_values import is_forced, values_of
 
 if TYPE_CHECKING:
@@ -15,14 +19,17 @@ if TYPE_CHECKING:
 
 
 class DvcPrepareOperator(DvcOperator):
-    """Settle what all tasks of the run have in common. Returns a `PreparedRun`.
+    """Settle what all tasks of the run have in common: its code is packed, its values are checked.
 
-    A remote's Connection that is missing or does not fit fails this task, before any stage runs.
+    Whatever is cleared later, the run keeps its code. To give it the project as it is now, clear this task, with all
+    that follow. A remote's Connection that is missing or does not fit fails this task, before any stage runs. Returns a
+    `PreparedRun`.
 
-    :param project_params: the values of the project that a run may change, and those that it may not.
-    :param values: what the DAG gives for some of them, by name. (templated, also what is in it)
+    :param values: what the DAG gives for some of the project's params, by name. (templated, also what is in it)
     :param takes_conf: whether the run's conf, and so the trigger form, gives values too; they win.
     :param other_params: names of the DAG's own Params, which mean nothing here.
+    :param left_out: the stages without a task whose results the others need: by the project's dvc.lock.
+    :param graph_cache_dir: see `dvc_airflow.task_group.DvcTaskGroup`.
     """
 
     template_fields: Sequence[str] = (*DvcOperator.template_fields, "values")
@@ -30,30 +37,49 @@ class DvcPrepareOperator(DvcOperator):
     def __init__(
         self,
         *,
-        project_params: Sequence[ProjectParam] = (),
         values: Any = None,
         takes_conf: bool = False,
         other_params: Collection[str] = (),
+        left_out: Collection[str] = (),
+        graph_cache_dir: Path | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.project_params = tuple(project_params)
         self.values = values
         self.takes_conf, self.other_params = takes_conf, frozenset(other_params)
+        self.left_out, self.graph_cache_dir = frozenset(left_out), graph_cache_dir
 
     def work(self, context: "Context") -> dict[str, Any]:
         """See `DvcOperator.work`."""
-        from dvc_airflow.dvc.values import replaced_values
-
         run, conf = self.project_run(context), self._conf(context)
-        values = {**self._values(), **{name: value for name, value in conf.items() if name != FORCE}}
-        where = "the run's conf" if conf else f"values of task {self.task_id}"
-        texts = replaced_values(run.project_dir, values_of(values, self.project_params, where))
+        store = CodeStore(run)
+        packed = store.pack(self.graph_cache_dir or default_graph_cache_dir(), self.left_out)
+        code = PackedCode(
+            pack=packed.id,
+            git_sha=packed.commit.sha,
+            dirty=packed.commit.dirty,
+            bundle_version=bundle_version(context),
+        )
+        self.log.info("Code of this run: pack %s, commit %s", code.pack[:12], code.git_sha)
+        texts = self._texts(store, packed, conf)
         for file, text in texts.items():
             self.log.info("%s has values of this run", file)
-            if file in run.files and run.files[file] != text:
+            if run.files.get(file, text) != text:
                 raise TaskError(f"{file} is given as a whole (files=), so values= and the form cannot change it too.")
-        return PreparedRun(files={**run.files, **texts}, force=is_forced(conf)).to_xcom()
+        return PreparedRun(files={**run.files, **texts}, force=is_forced(conf), code=code).to_xcom()
+
+    def _texts(self, store: CodeStore, packed: Packed, conf: Mapping[str, Any]) -> dict[str, str]:
+        """The files of the run's code that hold other values in this run, as they are then."""
+        from dvc_airflow.dvc.values import replaced_values
+
+        given = {**self._values(), **{name: value for name, value in conf.items() if name != FORCE}}
+        where = "the run's conf" if conf else f"values of task {self.task_id}"
+        values = values_of(given, packed.params, where)
+        if not values:
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            store.load(packed.id, packed.commit.sha).put_into(Path(folder), {param.file for param, _ in values})
+            return replaced_values(Path(folder), values)
 
     def _conf(self, context: "Context") -> dict[str, Any]:
         conf = context["dag_run"].conf if self.takes_conf else None
@@ -63,3 +89,9 @@ class DvcPrepareOperator(DvcOperator):
         if not isinstance(self.values, Mapping | None):
             raise TaskError(f'values: give values by the names of params, such as {{"lr": 0.1}}, not {self.values!r}.')
         return dict(self.values or {})
+
+
+def bundle_version(context: "Context") -> str | None:
+    """The version of the DAG's bundle, where that has versions, as a `GitDagBundle` has."""
+    bundle = getattr(context["ti"], "bundle_instance", None)  # not one of the attributes that Airflow promises
+    return None if bundle is None or bundle.version is None else str(bundle.version)

@@ -92,7 +92,8 @@ class Project:
 
     ``definitions`` are relative to the project: dvc.yaml and .dvc files, ignore files, and what the templating read.
     ``outputs`` are all files and folders in it that stages make, but for what persists. ``artifacts`` are the results
-    for other DAGs. ``params`` are the values of all params and variable files.
+    for other DAGs. ``params`` are the values of all params and variable files. ``hashes`` are the SHA-256 of the
+    definitions as DVC read them; None: it found no such file.
     """
 
     stages: tuple[StageSpec, ...]
@@ -100,6 +101,7 @@ class Project:
     outputs: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     params: tuple[ProjectParam, ...] = ()
+    hashes: Mapping[str, str | None] = field(default_factory=dict, compare=False)
 
     @property
     def version(self) -> str:
@@ -108,12 +110,6 @@ class Project:
         """
         stages = [asdict(stage) | {"lines": None} for stage in self.stages]
         return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def graph_cache_dir() -> Path:
-    """Where answers are kept between calls, if nobody says where."""
-    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(home).expanduser() / "dvc_airflow" / "graphs"
 
 
 def load_project(project_dir: Path, cache_dir: Path) -> Project:
@@ -127,11 +123,11 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
     """
     if not project_dir.is_dir():
         raise DvcProjectError(f"{project_dir}: no such folder.")
-    own = [
-        path
+    own = {
+        path: _file_digest(project_dir / path)
         for path in project_files(project_dir)
         if path.endswith((".dvc", "dvc.yaml", *IGNORE_FILES)) and not ignored_by(project_dir, path, ".dvcignore")
-    ]
+    }
     if not any(path.endswith("dvc.yaml") for path in own):
         raise DvcProjectError(f"{project_dir}: no dvc.yaml there. Is project_dir the root of a DVC project?")
     cached = cache_dir / f"{_digest(project_dir, own)}.json"
@@ -144,15 +140,21 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
     return _project(answer, own)
 
 
-def _project(answer: dict[str, Any], own: list[str]) -> Project:
+def default_graph_cache_dir() -> Path:
+    """Where the answers of `load_project` are kept if nothing else is said."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(home).expanduser() / "dvc_airflow" / "graphs"
+
+
+def _project(answer: dict[str, Any], own: Mapping[str, str | None]) -> Project:
     stages = tuple(
         StageSpec(**stage | {name: tuple(stage[name]) for name in ("upstream", "sources", "tags")})
         for stage in answer["stages"]
     )
     params = tuple(ProjectParam(**param | {"steps": tuple(param["steps"])}) for param in answer["params"])
-    definitions = tuple(sorted({*own, *answer["variable_files"]}))
     artifacts = tuple(Artifact(**artifact) for artifact in answer["artifacts"])
-    return Project(stages, definitions, tuple(answer["outputs"]), artifacts, params)
+    hashes = {**own, **answer["variable_files"]}
+    return Project(stages, tuple(sorted(hashes)), tuple(answer["outputs"]), artifacts, params, hashes)
 
 
 def _describe(project_dir: Path) -> dict[str, Any]:
@@ -165,8 +167,8 @@ def _describe(project_dir: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def _digest(project_dir: Path, paths: list[str]) -> str:
-    whole = json.dumps([str(project_dir), *((path, _file_digest(project_dir / path)) for path in paths)])
+def _digest(project_dir: Path, own: Mapping[str, str | None]) -> str:
+    whole = json.dumps([str(project_dir), *own.items()])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -179,7 +181,7 @@ def _read_cached(cached: Path, project_dir: Path) -> dict[str, Any] | None:
         answer: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         if any(_file_digest(project_dir / path) != digest for path, digest in answer["variable_files"].items()):
             return None
-        _project(answer, [])
+        _project(answer, {})
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or of another version of this module
     return answer

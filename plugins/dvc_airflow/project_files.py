@@ -62,6 +62,11 @@ def project_files(project_dir: Path) -> tuple[str, ...]:
     return project_content(project_dir).files
 
 
+def declared_files(project_dir: Path, source: str) -> tuple[str, ...]:
+    """The files that a declared dependency of a stage means, whatever git says of them."""
+    return tuple(sorted(path for path in _below(project_dir, source, set()) if _is_own(path)))
+
+
 def tracked_files(project_dir: Path) -> frozenset[str]:
     """What git tracks of the project, or tracked where `LIST` was made."""
     checkout = git_checkout_of(project_dir)

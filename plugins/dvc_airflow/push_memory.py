@@ -15,7 +15,6 @@ from dvc_airflow.dvc.remote import address_of, translated_errors
 from dvc_airflow.dvc.s3 import S3Client, s3_client_by_options
 from dvc_airflow.dvc.streams import Streams
 from dvc_airflow.dvc.transfer import REQUESTS_AT_ONCE, Found
-from dvc_airflow.dvc_config import DvcConfig
 from dvc_airflow.errors import RemoteError, RemoteRefusedError
 from dvc_airflow.history import FOLDER, file_name
 from dvc_airflow.lockfile import Lock, digest
@@ -53,7 +52,7 @@ class PushMemory:
         self._run, self._stages, self._lock = run, stages, lock
         self._definitions = sorted(definitions)
         self._memo = Memo(run.cache_dir)
-        self._config = DvcConfig(run.project_dir, run.remote_url, run.remote_options)
+        self._config = run.dvc_config()
 
     def prove_again(self) -> Proven | None:
         """Ask the remote for each file that the earlier push found, and leave the run's lock there.
@@ -92,7 +91,8 @@ class PushMemory:
     def _key(self) -> str:
         """Of all that says what a push has to push, and where to."""
         run = self._run
-        project = Fingerprint(run.project_dir, "", self._definitions, run.files, self._lock, list)
+        pack = run.code.listed if run.code else None
+        project = Fingerprint(run.project_dir, "", self._definitions, run.files, self._lock, list, pack)
         config = self._config.text(run.project_dir, run.cache_dir)
         return digest([project.definition, sorted(self._stages), json.loads(json.dumps(self._lock)), config])
 

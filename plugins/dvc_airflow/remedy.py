@@ -16,6 +16,7 @@ from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.failure import MISSING_COMMAND, MISSING_FILE, UNSET_VARIABLE, Failure
 from dvc_airflow.git_checkout import git_checkout_of
 from dvc_airflow.project_files import LIST, NEVER_COPIED, ignored_by, is_in
+from dvc_airflow.run_code import RunCode
 from dvc_airflow.stage_settings import StageSettings
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,11 @@ class _Remedies:
         if not NEVER_COPIED.isdisjoint(path.split("/")):
             return f"the project has {word}, but tasks do not get it: it belongs to one checkout"
         rule = ignored_by(self._workspace.project_dir, path)
+        if rule is None and isinstance(self._workspace.code, RunCode):
+            return (
+                f"the project has {word} now, but had not when this run was prepared: start a new run, or clear the "
+                "task that prepared this one, with all that follow"
+            )
         why = f"git ignores it ({rule})" if rule else "but the task's copy of the project has not"
         more = WITH_ENV if "env" in Path(path).name else ""
         if git_checkout_of(self._workspace.project_dir) is None:
@@ -177,8 +183,9 @@ class _Remedies:
     def _git(self) -> Iterator[str]:
         if any(NO_GIT.search(line) for line in (self._cause, *self._failure.lines[-LAST_LINES:])):
             yield (
-                f"the stage reads git, but {self._workspace.project_dir} is not in a git checkout on this worker: "
-                "deploy it as one, or let the stage read what it needs from a params file or a variable (env=)"
+                f"the stage reads git, but {self._workspace.project_dir} is not in a git checkout on this worker, or "
+                "that lacks the commit of the run: deploy it as one, or let the stage read what it needs from a params "
+                "file or a variable (env=)"
             )
 
     def _commands(self) -> Iterator[str]:

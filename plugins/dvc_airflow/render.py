@@ -11,7 +11,7 @@ from dvc_airflow.arguments import project_path, require_stages
 from dvc_airflow.command import Environment
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.prepare import DvcPrepareOperator
-from dvc_airflow.project import Project, StageSpec, graph_cache_dir, load_project
+from dvc_airflow.project import Project, StageSpec, default_graph_cache_dir, load_project
 from dvc_airflow.result_field import ResultOf
 from dvc_airflow.select import selected
 from dvc_airflow.stage_meta import meta_arguments
@@ -73,7 +73,7 @@ def load(arguments: ProjectArguments, dag: DAG | None, file: str) -> tuple[Proje
     :raises DvcProjectError: it cannot be read.
     """
     project_dir = project_path(arguments.project_dir, dag.fileloc if dag else file)
-    project = load_project(project_dir, arguments.graph_cache_dir or graph_cache_dir())
+    project = load_project(project_dir, arguments.graph_cache_dir or default_graph_cache_dir())
     return replace(arguments, project_dir=project_dir), project
 
 
@@ -111,19 +111,22 @@ class RenderedProject:
         arguments = self._arguments
         if arguments.code is not None:
             return {"files": arguments.files, "code": arguments.code}
+        chosen = {stage.name for stage in self.selected}
         task = DvcPrepareOperator(
             task_id=self._free_id("prepare_run"),
             task_group=self._group,
             doc_md=f"{PREPARES}\n\nStages of the project: version {self.project.version}",
             files=arguments.files,
-            project_params=self.project.params,
             values=arguments.values,
             takes_conf=self._form is not None,
             other_params=self._form.other_params if self._form else (),
+            left_out=sorted({name for stage in self.selected for name in stage.upstream} - chosen),
+            graph_cache_dir=arguments.graph_cache_dir,
             **arguments.of_all_tasks,
         )
         prepared = ResultOf(task.output)
-        return {"files": prepared["files"], **({"force": prepared["force"]} if self._form else {})}
+        fields = ("files", "code", "force") if self._form else ("files", "code")
+        return {name: prepared[name] for name in fields}
 
     def _stage_task(self, stage: StageSpec) -> DvcStageOperator:
         arguments = self._arguments

@@ -96,6 +96,20 @@ class StageResult(TaskResult):
         return entry
 
 
+class PackedCode(BaseModel):
+    """Which code a run has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: the id of its pack, see `dvc_airflow.code_pack`
+    pack: str
+    #: git's commit at that moment, and whether tracked files of the project differed from it; None outside of git
+    git_sha: str | None
+    dirty: bool | None
+    #: of the DAG's bundle, where that has versions
+    bundle_version: str | None
+
+
 class PreparedRun(TaskResult):
     """What all tasks of a run have in common."""
 
@@ -103,6 +117,7 @@ class PreparedRun(TaskResult):
     files: dict[str, str]
     #: whether every stage is to run, whatever is known
     force: bool
+    code: PackedCode
 
 
 class PushResult(TaskResult):

@@ -13,7 +13,6 @@ from dvc_airflow.files import FileState, FileStates
 from dvc_airflow.history import History
 from dvc_airflow.lockfile import Lock, LockEntry, output_paths
 from dvc_airflow.memo import Fingerprint, Memo, MemoEntry, MemoKey
-from dvc_airflow.project_files import project_content
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.result import Outcome, StageResult
 from dvc_airflow.stage_settings import StageSettings
@@ -116,7 +115,8 @@ class StageMemory:
         def files() -> Sequence[str]:
             if workspace:
                 return workspace.content.files
-            return project_content(run.project_dir, settings.sources, settings.outputs).files
+            return run.source.content(settings.sources, settings.outputs).files
 
         project_dir = workspace.path if workspace else run.project_dir
-        return Fingerprint(project_dir, settings.name, settings.definitions, run.files, self._upstream, files)
+        pack = run.code.listed if run.code else None
+        return Fingerprint(project_dir, settings.name, settings.definitions, run.files, self._upstream, files, pack)

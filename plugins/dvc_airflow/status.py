@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_airflow.dvc.object import MissingObjectsError
@@ -13,8 +12,9 @@ from dvc_airflow.dvc.resolve import ResolvedStage, run_cache_key
 from dvc_airflow.dvc.run_cache import RunCache
 from dvc_airflow.errors import TaskError
 from dvc_airflow.files import FileStates
-from dvc_airflow.lockfile import LockEntry, read_entry
+from dvc_airflow.lockfile import LockEntry
 from dvc_airflow.memo import Memo
+from dvc_airflow.project_code import ProjectCode
 from dvc_airflow.stage_settings import StageSettings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def stage_status(
             )
         inputs = stage.inputs()
         if stage.is_frozen:
-            frozen, published = _frozen(stage, settings, workspace.project_dir)
+            frozen, published = _frozen(stage, settings, workspace.code)
             return StageStatus(stage, inputs, None, False, frozen, published, None, frozenset())
         known, published, cause = None, {}, stage.always_runs()
         candidates: frozenset[str] = frozenset()
@@ -147,10 +147,10 @@ def _first_intact(
     return None, cause
 
 
-def _frozen(stage: ResolvedStage, settings: StageSettings, project_dir: Path) -> tuple[LockEntry, dict[str, str]]:
+def _frozen(stage: ResolvedStage, settings: StageSettings, code: ProjectCode) -> tuple[LockEntry, dict[str, str]]:
     """:return: the entry of a frozen stage in the project's lock file, and what it publishes."""
     where = f"stage {settings.name} is frozen in dvc.yaml, so its result is the one in {stage.lock_file}"
-    entry = read_entry(project_dir / stage.lock_file, settings.short_name)
+    entry = code.locked(stage.lock_file, settings.short_name)
     if entry is None:
         raise TaskError(
             f"{where}, which has no entry for it. Run `dvc repro {settings.name}` in the project with the stage "

@@ -17,7 +17,8 @@ from dvc_airflow.dvc_config import DvcConfig
 from dvc_airflow.errors import TaskError, WorkspaceError
 from dvc_airflow.inputs import Inputs
 from dvc_airflow.lockfile import Lock, lock_text
-from dvc_airflow.project_files import Content, is_in, project_content
+from dvc_airflow.project_code import FolderCode, ProjectCode, Put
+from dvc_airflow.project_files import Content, is_in
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Workspace:
     :param cache_dir: DVC cache to share with other tasks; None gives the workspace a cache of its own.
     :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
     :param remote_options: options of that remote, without secrets; they win over those of the project's .dvc/config.
+    :param code: where the files come from; None: the project's folder as it is now.
     :raises WorkspaceError: no room, or no right to write there.
     """
 
@@ -53,15 +55,17 @@ class Workspace:
         cache_dir: Path | None = None,
         remote_url: str | None = None,
         remote_options: Mapping[str, Any] | None = None,
+        code: ProjectCode | None = None,
     ) -> None:
         self.project_dir = project_dir
+        self.code = code or FolderCode(project_dir)
         self.files = files or {}
         self.lock = lock or {}
         self.content = Content((), ())
         self.inputs = Inputs(cache_dir)
         self._sources, self._outputs = sources, frozenset(outputs)
         self.cache_dir = cache_dir
-        self._config = DvcConfig(project_dir, remote_url, remote_options or {})
+        self._config = DvcConfig(project_dir, remote_url, remote_options or {}, self.code.dvc_config)
         self.path = Path()
         self._made: set[Path] = set()  # its folders that project files are put into
         self._owner = -1
@@ -105,31 +109,31 @@ class Workspace:
             self._owner = -1
 
     def _fill(self) -> None:
-        self.content = project_content(self.project_dir, self._sources, self._outputs)
+        self.content = self.code.content(self._sources, self._outputs)
         for name in self.content.folders:
             (self.path / name).mkdir(parents=True, exist_ok=True)
-        for name in self.content.files:
-            if name not in self.files:
-                self._put(name)
+        with self.code.putting(self.inputs, self.path) as put:
+            for name in self.content.files:
+                if name not in self.files:
+                    self._put(name, put)
         for name, text in self.files.items():
             self._write(name, text)
         self.write_lock(self.lock)
         self._write(".dvc/config", self._config.text(self.path, self.cache_dir))
 
-    def _put(self, name: str) -> None:
+    def _put(self, name: str, put: Put) -> None:
         source, target = self.project_dir / name, self.path / name
         if target.parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not self._is_own(target):  # it is there already, behind a link
                 return
             self._made.add(target.parent)
-        if (
-            source.is_dir()
-        ):  # a link to a folder stays one: to the copy if it led into the project, else to where it led
-            target.symlink_to(self._link_target(source))
+        # A link to a folder stays one: to the copy if it led into the project, else to where it led.
+        if (folder := self.code.leads_to(name)) is not None:
+            target.symlink_to(self.path / folder)
             return
         try:
-            self.inputs.put(source, target, self.path)
+            put(name, target)
         except PermissionError:
             if is_in(name, self._sources):
                 raise TaskError(
@@ -141,10 +145,6 @@ class Workspace:
             if os.path.lexists(source):
                 raise
             log.warning("%s was removed from the project while the task began", source)
-
-    def _link_target(self, link: Path) -> Path:
-        led_to, root = link.resolve(), self.project_dir.resolve()
-        return self.path / led_to.relative_to(root) if led_to.is_relative_to(root) else led_to
 
     def write_lock(self, lock: Lock) -> None:
         """Write these entries, and no others, into the workspace's lock files."""

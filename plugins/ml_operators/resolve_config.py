@@ -3,13 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from dvc_airflow.code_store import CodeStore
+from dvc_airflow.errors import TaskError
+from dvc_airflow.prepare import bundle_version
+from dvc_airflow.project import default_graph_cache_dir
+from dvc_airflow.project_run import ProjectRun
 from include.errors import ConfigError
-from include.lineage.code_state import code_state
+from include.lineage.code_state import Code, code_state
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
 from include.settings.config_file import FORCE, as_written, dump_yaml, load_config_with
+from include.store.client import client, ensure_bucket, translated_errors
 from include.store.sources import current_version, fill_date
-from ml_operators.base import runtime_settings
+from ml_operators.base import cache_dir, runtime_settings, store_credentials, store_timeouts
 from ml_operators.results import ResolvedRun
 from ml_operators.run_date import run_date
 
@@ -20,7 +27,8 @@ if TYPE_CHECKING:
 class ResolveConfigOperator(BaseOperator):
     """Lay the run's conf over config/config.yaml, fill in the run's date, pin the version of the source.
 
-    Returns a `ResolvedRun`.
+    The code of the run is packed: all its tasks have the project as it is now, whatever is cleared later. Returns a
+    `ResolvedRun`.
     """
 
     ui_color = "#e8f3d6"
@@ -41,9 +49,38 @@ class ResolveConfigOperator(BaseOperator):
             config=resolved,
             files={str(CONFIG_FILE): dump_yaml(as_written(config))},
             remote_url=config.remote_url,
-            code=code_state(PROJECT_DIR),
+            code=_packed_code(config, context),
             force=force,
         ).to_xcom()
+
+
+def _packed_code(config: PipelineConfig, context: "Context") -> Code:
+    """Pack the project into cache and store, whose bucket is made if there is none.
+
+    :raises AirflowFailException: it cannot be packed.
+    :raises AirflowException: it cannot be packed now; a retry may succeed.
+    :raises AccessError: the store refuses the credentials.
+    :raises ServiceError: the store does not answer.
+    """
+    runtime, bucket, ti = runtime_settings(), config.storage.bucket, context["ti"]
+    with translated_errors(runtime, f"storage.bucket: {bucket}"):
+        ensure_bucket(client(runtime), bucket, runtime)
+    run = ProjectRun(
+        PROJECT_DIR,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        cache_dir=cache_dir(),
+        remote_url=config.remote_url,
+        remote_options=store_timeouts(),
+        credentials=store_credentials,
+    )
+    try:
+        packed = CodeStore(run).pack(default_graph_cache_dir())
+    except TaskError as error:
+        raise (AirflowFailException if error.is_final else AirflowException)(str(error)) from None
+    # Where there is no git, the environment may know.
+    state = Code(git_sha=packed.commit.sha, dirty=packed.commit.dirty) if packed.commit.sha else code_state(PROJECT_DIR)
+    return state.model_copy(update={"pack": packed.id, "bundle_version": bundle_version(context)})
 
 
 def config_of(run: Any) -> tuple[PipelineConfig, bool]:

@@ -16,7 +16,7 @@ class ResolvedRun(TaskResult):
     files: dict[str, str]
     #: the DVC remote
     remote_url: str
-    #: git's commit, and whether there were changes beside it
+    #: the id of the packed code, git's commit, and whether there were changes beside it
     code: Code
     #: whether every stage is to run, whatever is known
     force: bool

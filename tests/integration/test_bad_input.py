@@ -91,8 +91,8 @@ def closed_port():
 def test_a_store_that_is_away_is_retried_and_named(deployment, closed_port):
     (run,) = deployment.dag({"env": {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}"}})
 
-    assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 2)
-    said = run["failures"]["setup_bucket"]
+    assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 2)
+    said = run["failures"]["resolve_config"]
     assert said.startswith(
         f"storage.bucket: {deployment.bucket}: the object store at http://127.0.0.1:{closed_port} does not answer"
     )
@@ -101,9 +101,9 @@ def test_a_store_that_is_away_is_retried_and_named(deployment, closed_port):
 
 def test_wrong_credentials_fail_at_once_and_are_not_shown(deployment):
     for run in deployment.dag({"env": {"AWS_SECRET_ACCESS_KEY": "wrong"}}, {"env": {"AWS_ACCESS_KEY_ID": "nobody"}}):
-        assert (run["state"], run["tasks"]["setup_bucket"], run["tries"]["setup_bucket"]) == ("failed", "failed", 1)
-        assert "refuses the credentials" in run["failures"]["setup_bucket"]
-        assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in run["failures"]["setup_bucket"]
+        assert (run["state"], run["tasks"]["resolve_config"], run["tries"]["resolve_config"]) == ("failed", "failed", 1)
+        assert "refuses the credentials" in run["failures"]["resolve_config"]
+        assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in run["failures"]["resolve_config"]
         assert deployment.env["AWS_SECRET_ACCESS_KEY"] not in str(run)
 
 

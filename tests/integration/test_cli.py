@@ -199,7 +199,7 @@ def test_a_whole_run_is_verified_and_made_again_with_the_same_bytes(deployment, 
     assert len(deployment.mlflow_runs()) == before
 
 
-def test_a_run_of_other_code_is_made_again_with_the_code_of_its_commit(deployment, runs):
+def test_a_run_of_other_code_is_made_again_with_its_own_code(deployment, runs):
     file = deployment.project / "include" / "stages" / "preprocess.py"
     text = file.read_text()
     file.write_text(text.replace("stratify=frame[target]", "stratify=None"))

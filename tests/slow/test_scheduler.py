@@ -190,6 +190,35 @@ def test_a_task_that_is_cleared_in_the_middle_of_its_stage(deployed, airflow, tr
     assert workspaces(airflow) == []
 
 
+def test_a_task_of_an_earlier_run_that_is_cleared_after_commits_has_the_code_of_its_run(airflow):
+    run_id, project = "before_the_commits", airflow.deployment.project
+    airflow.trigger(run_id, **{"data.source": "sklearn:iris", "model.C": 0.55})
+    airflow.finished(run_id, 180)
+    before = {stage: airflow.returned(run_id, f"pipeline.{stage}") for stage in STAGES}
+    commit = airflow.returned(run_id, "resolve_config")["code"]["git_sha"]
+    file = project / "include" / "stages" / "train_and_evaluate.py"
+    text = file.read_text()
+    for number in range(10):
+        file.write_text(f"{text}# commit {number}\n")
+        git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
+        assert airflow.deployment.run(*git, "commit", "--quiet", "--all", "--message", str(number)).returncode == 0
+
+    airflow.clear(run_id, "pipeline.train_and_evaluate")
+    wait_for(lambda: airflow.tasks(run_id)["pipeline.train_and_evaluate"]["try_number"] == 2, 60)
+    airflow.finished(run_id, 180)
+    airflow.trigger("after_the_commits", **{"data.source": "sklearn:iris", "model.C": 0.55})
+    airflow.finished("after_the_commits", 180)
+
+    again = airflow.returned(run_id, "pipeline.train_and_evaluate")
+    assert again["outcome"] != "executed"
+    assert again["lock"] == before["train_and_evaluate"]["lock"]
+    key = airflow.returned(run_id, "record_lineage")["key"]
+    assert json.loads(airflow.deployment.stored(key))["code"]["git_sha"] == commit
+    newer = airflow.returned("after_the_commits", "pipeline.train_and_evaluate")
+    assert (newer["outcome"], newer["reason"]) == ("executed", "include/stages/train_and_evaluate.py changed")
+    file.write_text(text)
+
+
 def test_a_worker_that_is_lost_in_the_middle_of_a_stage(deployed, airflow, training):
     run_id, stage = training
     task = task_process(stage)

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,7 +213,8 @@ def command(dag_folder: str, arguments: Sequence[str]) -> None:
 def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Run a DAG by ``dag.test()``, once per step.
 
-    :param steps: each with ``conf``, ``env`` (variables for that run), ``logical_date`` (None: none) and ``run_type``.
+    :param steps: each with ``conf``, ``env`` (variables for that run), ``logical_date`` (None: none), ``run_type`` and
+        ``after`` (by task id, a command of bash that runs in the project when the task has succeeded).
     :return: per step the run's id, state, tasks, tries, durations, returned values, XComs and failures.
     """
     bag = _dag_bag(dag_folder)
@@ -227,6 +229,11 @@ def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) ->
     results = []
     for step in steps:
         failures.clear()
+        for task in dag.tasks:
+            then = step.get("after", {}).get(task.task_id)
+            task.on_success_callback = [lambda context, then=then: subprocess.run(then, shell=True, check=True)] * (
+                then is not None
+            )
         before = dict(os.environ)
         os.environ.update(step.get("env", {}))
         arguments: dict[str, Any] = {"logical_date": None} if "logical_date" in step else {}

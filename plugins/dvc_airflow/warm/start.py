@@ -116,14 +116,14 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
     folder = base / hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     if len(os.fsencode(folder / "socket")) > LONGEST_SOCKET:
         raise ValueError(f"the path of the folder for temporary files is too long: {base.parent}")
-    _private(base)
+    private_folder(base)
     path = environment.get("PATH", os.defpath)
     environment["PATH"] = os.pathsep.join([str(folder / "bin"), path])
     if not (folder / "settings").exists():
         _remove_unused(base)
         _fill(folder, settings, path)
     os.utime(folder / "settings")
-    return _private(folder)
+    return private_folder(folder)
 
 
 def _remove_unused(base: Path) -> None:
@@ -135,8 +135,12 @@ def _remove_unused(base: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _private(folder: Path) -> Path:
-    """:raises PermissionError: others could write into it, or lead us elsewhere."""
+def private_folder(folder: Path) -> Path:
+    """Make a folder of this user alone, if it is not there.
+
+    :return: the folder.
+    :raises PermissionError: others could write into it, or lead us elsewhere.
+    """
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -150,7 +154,7 @@ def _fill(folder: Path, settings: Mapping[str, object], search_path: str) -> Non
 
     :param search_path: PATH of the command: a program of ours stands for what is found there, and for nothing else.
     """
-    _private(folder)
+    private_folder(folder)
     interpreters = _interpreters()
     for place, keyword in PLACES.items():
         (folder / place).mkdir(exist_ok=True)
