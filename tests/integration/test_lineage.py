@@ -237,12 +237,12 @@ def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(runs):
     run = runs.find("backfill__098")
     key = key_of(run, "manifest.json")
     text = runs.lineage.get(key)
-    runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=b'{"schema_version": 3}')
+    runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=b'{"schema_version": 4}')
 
     try:
         entries = runs.lineage.read_all(runs.lineage.newest(3))
         assert [entry.manifest is None for entry in entries] == [False, True, False]
-        assert "has schema version 3; this version reads 2" in entries[1].problem
+        assert "has schema version 4; this version reads 2 to 3" in entries[1].problem
     finally:
         runs.deployment.s3.put_object(Bucket=runs.deployment.bucket, Key=key, Body=text)
 

@@ -65,7 +65,7 @@ def test_the_facts_of_the_stages_are_in_it(config):
 def test_a_newer_schema_is_refused_with_the_remedy(config):
     document = {**manifest(config).model_dump(mode="json"), "schema_version": 4}
 
-    with pytest.raises(DataError, match=r"here has schema version 4; this version reads 2 and 3\. Update this project"):
+    with pytest.raises(DataError, match=r"here has schema version 4; this version reads 2 to 3\. Update this project"):
         parse(json.dumps(document), "here")
 
 
