@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,14 @@ class Project:
     definitions: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     params: tuple[ProjectParam, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """A digest of what DVC says of the stages. It stands in the DAG, so that Airflow makes a new version of the DAG
+        when one of them changes, also where no task does.
+        """
+        stages = [asdict(stage) | {"lines": None} for stage in self.stages]
+        return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_project(project_dir: Path, cache_dir: Path) -> Project:

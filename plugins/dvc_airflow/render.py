@@ -18,6 +18,8 @@ from dvc_airflow.select import selected
 from dvc_airflow.stage_meta import meta_arguments
 from dvc_airflow.variables import Variables
 
+PREPARES = "Settles what all tasks of the run have in common: the code, the values of the run, access to the remote."
+
 
 @dataclass(frozen=True)
 class ProjectArguments:
@@ -111,6 +113,7 @@ class RenderedProject:
         task = DvcPrepareOperator(
             task_id=self._free_id("prepare_run"),
             task_group=self._group,
+            doc_md=f"{PREPARES}\n\nStages of the project: version {self.project.version}",
             files=arguments.files,
             project_params=self.project.params,
             values=arguments.values,

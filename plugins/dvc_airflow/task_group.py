@@ -33,6 +33,7 @@ class DvcTaskGroup(TaskGroup):
         arguments, others = split_arguments(kwargs)
         super().__init__(group_id, **others)
         arguments, project = load(arguments, self.dag, sys._getframe(1).f_code.co_filename)
+        self.tooltip = self.tooltip or f"A DVC project, version {project.version}"
         self.rendered = RenderedProject(self, arguments, project, form=None)
         #: the tasks of the stages, by the stage's name
         self.stage_tasks = self.rendered.stage_tasks

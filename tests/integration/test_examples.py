@@ -25,7 +25,11 @@ def deployment(make_deployment):
     return made
 
 
-@pytest.fixture(scope="module", params=EXAMPLES, ids=[example.name for example in EXAMPLES])
+#: the others are in the slow tests, for which what they need is installed
+PLAIN = [example for example in EXAMPLES if not example.extra]
+
+
+@pytest.fixture(scope="module", params=PLAIN, ids=[example.name for example in PLAIN])
 def runs(deployment, examples, request) -> dict[str, Any]:
     """Two runs of an example."""
     first, second = run(deployment, examples, request.param, {}, {})

@@ -148,6 +148,104 @@ def test_a_params_file_that_appears_later_is_seen(dvc_project, tmp_path):
     assert [stage.command for stage in load_project(folder, tmp_path / "cache").stages] == ["echo 2"]
 
 
+def test_a_value_that_decides_what_a_stage_is_is_fixed_for_runs_with_the_reason(dvc_project, tmp_path):
+    folder = dvc_project(
+        dvc_dot_yaml="""
+vars: [more.yaml]
+stages:
+  each:
+    foreach: ${names}
+    do: {cmd: "echo ${item} > ${item}", params: [seed], outs: ["${item}"]}
+  grid:
+    matrix: {size: "${sizes}"}
+    cmd: echo 1 > grid-${item.size}
+    outs: ["grid-${item.size}"]
+  fit:
+    cmd: python fit.py ${fit}
+    wdir: ${where}
+    deps: ["${source}"]
+    params: [lr, "../conf/model.json": [depth], "../settings.py": [SIZE]]
+    outs: ["${target}"]
+  kind: {cmd: echo 1 > k, params: ["${kind}.lr"], outs: [k]}
+""",
+        params_dot_yaml="seed: 1\nlr: 0.1\nunused: 3\nnested: {lr: 2}\n",
+        more_dot_yaml="names: [p, q]\nsizes: [1, 2]\nfit: {lr: 1}\nwhere: sub\nsource: s\ntarget: t\nkind: nested\n",
+        conf__model_dot_json='{"depth": 3, "other": 1}',
+        settings_dot_py="SIZE = 3\n",
+        sub__params_dot_yaml="lr: 0.5\n",
+        sub__s="",
+    )
+
+    fixed = {param.name: param.fixed for param in load_project(folder, tmp_path / "cache").params}
+
+    assert fixed == {
+        "seed": None,
+        "lr": "no stage depends on it",  # the stage has those of its own folder
+        "unused": "no stage depends on it",
+        "nested.lr": None,
+        "more.yaml:names": "the stages each@... are made of it",
+        "more.yaml:sizes": "the stages grid@... are made of it",
+        "more.yaml:fit.lr": "the command of stage fit interpolates it",
+        "more.yaml:where": "the working directory of stage fit depends on it",
+        "more.yaml:source": "the dependencies of stage fit depend on it",
+        "more.yaml:target": "the outputs of stage fit depend on it",
+        "more.yaml:kind": None,
+        "conf/model.json:depth": None,
+        "conf/model.json:other": "no stage depends on it",
+        "settings.py:SIZE": "a Python file is code",
+        "sub/params.yaml:lr": None,
+    }
+
+
+def test_a_stages_settings_have_their_lines_also_in_a_foreach_and_behind_an_alias(dvc_project, tmp_path):
+    folder = dvc_project(
+        dvc_dot_yaml="""
+stages:
+  one:
+    cmd: echo 1 > a
+    outs: [a]
+    meta:
+      airflow: &shared
+        pool: ${pool}
+        retries: 3
+  each:
+    foreach: [p]
+    do:
+      cmd: echo ${item} > ${item}
+      outs: ["${item}"]
+      meta: {tags: nightly, airflow: {queue: big}}
+  merged:
+    cmd: echo 1 > b
+    outs: [b]
+    meta: {airflow: {<<: *shared, queue: big}}
+""",
+        params_dot_yaml="pool: small\n",
+    )
+
+    stages = {stage.name: stage for stage in load_project(folder, tmp_path / "cache").stages}
+
+    assert (stages["one"].airflow, stages["one"].lines) == (
+        {"pool": "small", "retries": 3},
+        {"": 7, "pool": 8, "retries": 9},
+    )
+    assert (stages["each@p"].airflow, stages["each@p"].lines) == ({"queue": "big"}, {"": 15, "queue": 15})
+    assert stages["each@p"].tags == ("nightly",)
+    assert stages["merged"].airflow == {"pool": "small", "retries": 3, "queue": "big"}
+    assert (stages["one"].tags, stages["merged"].tags) == ((), ())
+
+
+def test_the_version_changes_with_a_stage_and_with_nothing_else(dvc_project, tmp_path):
+    def version(text: str) -> str:
+        folder = dvc_project(dvc_dot_yaml=text, values_dot_yaml="first: a\n")
+        return load_project(folder, tmp_path / "cache").version
+
+    before = version(CHAIN)
+
+    assert version(f"# a comment\n{CHAIN}") == before
+    assert version(CHAIN.replace("echo 1", "echo 2")) != before
+    assert version(CHAIN) == before
+
+
 def test_parsing_the_dag_imports_neither_mlflow_nor_sklearn_nor_pandas_nor_dvc(project, tmp_path):
     """In a fresh process, with an empty cache of graphs: so DVC's part runs too, in a process of its own."""
     code = (

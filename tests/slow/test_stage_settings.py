@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.airflow_api import wait_for
 from tests.support.scheduler import Airflow, running_airflow
 from tests.support.strangers import Stranger, dvc
 
@@ -37,6 +38,8 @@ def airflow(make_deployment, tmp_path_factory) -> Iterator[Airflow]:
         deployment, source="sklearn:iris", start=date(2026, 1, 1), max_active_runs=1, parallelism=8
     ) as airflow:
         airflow.ask("POST", "pools", json={"name": "one", "slots": 1, "description": "", "include_deferred": False})
+        for name in ("pooled", "unpooled"):
+            wait_for(lambda name=name: airflow.request("GET", f"dags/{name}").ok, 60)
         yield airflow
 
 

@@ -182,6 +182,23 @@ def _settings(task: Any) -> dict[str, Any]:
     }
 
 
+def pod_of(dag_folder: str, dag_id: str, task_id: str) -> dict[str, Any]:
+    """The pod that the KubernetesExecutor would make for a task, from the DAG as the scheduler has it."""
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+    from airflow.serialization.serialized_objects import DagSerialization
+    from kubernetes.client import ApiClient, V1Container, V1Pod, V1PodSpec
+
+    written = json.loads(json.dumps(DagSerialization.to_dict(_dag_bag(dag_folder).dags[dag_id])))
+    task = DagSerialization.from_dict(written).get_task(task_id)
+    template = V1Pod(api_version="v1", kind="Pod", spec=V1PodSpec(containers=[V1Container(name="base")]))
+    pod = PodGenerator.construct_pod(
+        dag_id=dag_id, task_id=task_id, pod_id="pod", try_number=1, kube_image="airflow:test", date=None, run_id="run",
+        args=["airflow"], pod_override_object=PodGenerator.from_obj(task.executor_config),
+        base_worker_pod=template, namespace="default", scheduler_job_id="1",
+    )  # fmt: skip
+    return dict(ApiClient().sanitize_for_serialization(pod))
+
+
 def command(dag_folder: str, arguments: Sequence[str]) -> None:
     """Run ``airflow ...``; an error that it lets through is raised."""
     from airflow.cli import cli_parser

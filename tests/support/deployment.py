@@ -58,6 +58,10 @@ class Deployment:
         """A DAG as Airflow sees it: see `airflow_fork.described`."""
         return self._in_airflow(airflow_fork.described, dag_id, **env)
 
+    def pod_of(self, dag_id: str, task_id: str, **env: str) -> dict[str, Any]:
+        """The pod of a task with the KubernetesExecutor: see `airflow_fork.pod_of`."""
+        return self._in_airflow(airflow_fork.pod_of, dag_id, task_id, **env)
+
     def import_errors(self, **env: str) -> dict[str, str]:
         """What Airflow says is wrong with the DAG files, by file."""
         return self._in_airflow(airflow_fork.import_errors, **env)

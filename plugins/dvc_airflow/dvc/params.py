@@ -20,6 +20,8 @@ CODE = "a Python file is code"
 def project_params(root: Path, stages: Iterable[PipelineStage], templating: Templating) -> list[dict[str, Any]]:
     """All values of the files that are params or variables of these stages, as `ProjectParam` has them."""
     used = _Used(root, stages)
+    for path, key in templating.chosen:
+        used.add(path, {key})
     files = {path.resolve() for path in templating.files} | used.keys.keys()
     own = sorted(path for path in files if path.is_relative_to(root) and path.is_file())
     return [asdict(param) for path in own for param in _of_file(root, path, used, templating)]
@@ -36,11 +38,15 @@ class _Used:
         for dep in (dep for stage in stages for dep in stage.deps if dep.protocol == "local"):
             path = Path(dep.fs_path).resolve()
             if isinstance(dep, ParamsDependency):
-                self._add(path, set(map(str, dep.params)))
+                self.add(path, set(map(str, dep.params)))
             elif path.is_relative_to(root):
                 self.whole.add(path.relative_to(root).as_posix())
 
-    def _add(self, path: Path, keys: set[str]) -> None:
+    def add(self, path: Path, keys: set[str]) -> None:
+        """Note that a stage depends on these keys of a file.
+
+        :param keys: none: on all of it.
+        """
         if not keys or self.keys.get(path) == set():
             self.keys[path] = set()
         else:

@@ -28,11 +28,13 @@ class Templating:
     """What was read.
 
     ``files`` are the variable files. ``decided`` says what a value decides, by the file that it stands in and its key
-    there (``models.0``), in words for people.
+    there (``models.0``), in words for people. ``chosen`` are those that say which params a stage has
+    (``params: ["models.${kind}"]``).
     """
 
     files: set[Path] = field(default_factory=set)
     decided: dict[tuple[Path, str], str] = field(default_factory=dict)
+    chosen: set[tuple[Path, str]] = field(default_factory=set)
 
 
 class _Recorder:
@@ -58,10 +60,13 @@ class _Recorder:
         """The method that DVC calls with each value that an interpolation selects."""
 
         def track(context: Any, node: Any) -> None:
-            if self._doing and self._doing[0] in DECIDING:
-                what = DECIDING[self._doing[0]].format(self._doing[1])
-                for source, key in _sources(node):
-                    self.found.decided.setdefault((Path(source).resolve(), key), what)
+            key, stage = self._doing or (None, None)
+            found = {(Path(source).resolve(), name) for source, name in _sources(node)} if key else set()
+            if key == "params":
+                self.found.chosen |= found
+            elif key in DECIDING:
+                for value in found:
+                    self.found.decided.setdefault(value, DECIDING[key].format(stage))
             original(context, node)
 
         return track
