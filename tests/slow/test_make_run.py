@@ -103,7 +103,7 @@ def test_the_first_run_succeeds_and_sums_up(first):
     # The stage that the interrupted run was in may have been done.
     assert re.match(r"executed: (get_data, )?preprocess, train_and_evaluate(;|$)", line(first, "stages"))
     assert line(first, "model") == "iris-classifier version 1, alias champion"
-    assert re.fullmatch(r"s3://ml-pipeline: \d+ objects, \d+ KiB", line(first, "bucket"))
+    assert re.fullmatch(r"s3://ml-pipeline: \d+ objects, [\d.]+ [KM]iB", line(first, "bucket"))
     assert line(first, "dvc status") == "clean"
 
 

@@ -28,13 +28,24 @@ def failed(run: dict[str, Any], task_id: str, tries: int, *said: str) -> None:
         assert words in run["failures"][task_id]
 
 
-def test_a_store_that_is_silent_at_the_look_up_of_a_stage(deployment):
+def of_data(line: bytes) -> bool:
+    """A request for anything of the DVC remote: the run's code first, then results."""
+    return b"/dvc/" in line or b"prefix=dvc" in line
+
+
+def of_results(line: bytes) -> bool:
+    """A request for what stages made."""
+    return of_data(line) and b"/airflow/code" not in line
+
+
+@pytest.mark.parametrize(("silent", "task"), [(of_data, "resolve_config"), (of_results, "pipeline.get_data")])
+def test_a_store_that_is_silent_when_the_code_is_packed_or_at_the_look_up_of_a_stage(deployment, silent, task):
     with proxy_to(deployment.env["AWS_ENDPOINT_URL"]) as store:
-        store.silent = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
+        store.silent = silent
         (run,) = deployment.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
 
     assert store.swallowed
-    failed(run, "pipeline.get_data", 2, f"the DVC remote s3://{deployment.bucket}/dvc at {store.url} does not answer")
+    failed(run, task, 2, f"the DVC remote s3://{deployment.bucket}/dvc at {store.url} does not answer")
 
 
 def test_a_store_that_falls_silent_during_the_push_and_the_run_after_it(deployment):
@@ -80,10 +91,11 @@ def test_a_silent_mlflow_fails_the_record(deployment):
     failed(run, "record_lineage", 2, f"MLflow at {mlflow.url} does not answer")
 
 
-def test_credentials_that_stop_working_fail_at_once(deployment):
-    """After the bucket was set up with good ones: a key that may list and probe, but reads and writes no data."""
+@pytest.mark.parametrize(("refused", "task"), [(of_data, "resolve_config"), (of_results, "pipeline.get_data")])
+def test_credentials_that_stop_working_fail_at_once(deployment, refused, task):
+    """A key that may make and probe the bucket, but reads and writes no data."""
     with proxy_to(deployment.env["AWS_ENDPOINT_URL"]) as store:
-        store.refused = lambda line: b"/dvc/" in line or b"prefix=dvc" in line
+        store.refused = refused
         (run,) = deployment.dag({}, AWS_ENDPOINT_URL=store.url, DVC_CACHE_DIR="none")
 
-    failed(run, "pipeline.get_data", 1, "refuses the credentials", store.url)
+    failed(run, task, 1, "refuses the credentials", store.url)
