@@ -72,6 +72,13 @@ def test_airflow_accepts_what_the_entry_point_says(distribution):
     jsonschema.validators.validator_for(schema)(schema).validate(information)
 
 
+def test_airflow_finds_the_plugin_that_fails_a_run_whose_pool_does_not_exist(distribution):
+    (entry,) = distribution.entry_points.select(group="airflow.plugins")
+
+    assert entry.name == entry.load().name == "dvc_airflow"
+    assert [type(listener).__name__ for listener in entry.load().listeners] == ["PoolListener"]
+
+
 def test_operator_modules_that_airflow_is_told_of_exist(distribution):
     (entry,) = distribution.entry_points.select(group="apache_airflow_provider")
     for named in entry.load()()["operators"]:

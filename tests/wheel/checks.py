@@ -15,6 +15,12 @@ def airflow_lists_the_provider(environment: CleanEnvironment) -> None:
     assert any(line.startswith(f"{PROVIDER} ") for line in listed.splitlines()), listed
 
 
+def airflow_loads_its_plugin(environment: CleanEnvironment) -> None:
+    """``airflow plugins`` shows it: it fails runs whose pool does not exist."""
+    listed = environment.run("airflow", "plugins", "--output", "plain")
+    assert any(line.startswith("dvc_airflow ") for line in listed.splitlines()), listed
+
+
 def the_examples_run(environment: CleanEnvironment) -> None:
     """Each example by ``airflow dags test``; its results can be pulled from its remote."""
     shutil.copytree(ROOT / "examples", environment.folder / "examples")
@@ -49,6 +55,7 @@ def the_unit_tests_pass(environment: CleanEnvironment) -> None:
 #: in this order: the examples run before any extra is installed that they do not need
 CHECKS: tuple[Callable[[CleanEnvironment], None], ...] = (
     airflow_lists_the_provider,
+    airflow_loads_its_plugin,
     the_examples_run,
     a_second_run_executes_nothing,
     the_unit_tests_pass,
