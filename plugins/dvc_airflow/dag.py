@@ -1,12 +1,16 @@
 """A DVC project as a whole DAG."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import DAG
 
+from dvc_airflow.errors import TaskError
 from dvc_airflow.params_form import params_form
-from dvc_airflow.render import Form, RenderedProject, load, split_arguments
+from dvc_airflow.project import DvcProjectError, Project
+from dvc_airflow.render import Form, ProjectArguments, RenderedProject, load, split_arguments
+from dvc_airflow.run_values import values_of
 
 
 class DvcDag(DAG):
@@ -18,7 +22,8 @@ class DvcDag(DAG):
 
         DvcDag("churn", project_dir="churn", schedule="@daily")
 
-    All arguments are those of `dvc_airflow.task_group.DvcTaskGroup` (``push`` is True by default) and of Airflow's DAG.
+    All arguments are those of `dvc_airflow.task_group.DvcTaskGroup` (``push`` is True by default, ``values`` are the form's
+    defaults) and of Airflow's DAG.
 
     :raises DvcProjectError: the project cannot be read; Airflow shows it as the DAG's import error.
     """
@@ -28,8 +33,23 @@ class DvcDag(DAG):
         arguments, others = split_arguments({"push": True, **kwargs})
         arguments, project = load(arguments, None, file)
         own_params = others.pop("params", None) or {}
-        super().__init__(dag_id, params={**params_form(project.params), **own_params}, **others)
+        form = params_form(project.params, _defaults(arguments, project))
+        super().__init__(dag_id, params={**form, **own_params}, **others)
         self.fileloc = file  # Airflow takes the caller of DAG's own __init__ for it
         with self:  # Airflow finds a DAG that is not assigned to a name by this
             self.rendered = RenderedProject(self.task_group, arguments, project, Form(frozenset(own_params)))
         self.stage_tasks = self.rendered.stage_tasks
+
+
+def _defaults(arguments: ProjectArguments, project: Project) -> dict[str, Any]:
+    """``values`` by the names of the params.
+
+    :raises DvcProjectError: one is no value that a run may have.
+    """
+    if not isinstance(arguments.values, Mapping | None):
+        raise DvcProjectError('values of a DvcDag: give them by the names of params, such as {"train.lr": 0.1}.')
+    try:
+        found = values_of(arguments.values or {}, project.params, "values of the DvcDag")
+    except TaskError as error:
+        raise DvcProjectError(str(error)) from None
+    return {param.name: value for param, value in found}

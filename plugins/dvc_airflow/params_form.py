@@ -13,13 +13,15 @@ TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: 
 ANY = ["string", "number", "boolean", "array", "object", "null"]
 
 
-def params_form(params: Iterable[ProjectParam]) -> dict[str, Param]:
+def params_form(params: Iterable[ProjectParam], values: Mapping[str, Any] | None = None) -> dict[str, Param]:
     """One Param per value, by its name (`ProjectParam.name`), and `FORCE`; sections are those of the files.
 
     What a run may not change is shown with the reason, and cannot be edited. The form's default is the file's value
     when the DAG was parsed; a run changes only what differs from its own files, see `dvc_airflow.dvc.values`.
+
+    :param values: other defaults, by name.
     """
-    form = {param.name: _param(param) for param in params}
+    form = {param.name: _param(param, (values or {}).get(param.name, param.value)) for param in params}
     form[FORCE] = Param(
         False,
         type="boolean",
@@ -30,18 +32,18 @@ def params_form(params: Iterable[ProjectParam]) -> dict[str, Param]:
     return form
 
 
-def _param(param: ProjectParam) -> Param:
+def _param(param: ProjectParam, default: Any) -> Param:
     *above, name = param.steps
     of_file = [] if param.file == "params.yaml" else [param.file]
     section = ": ".join([*of_file, *above]) or "params.yaml"
     if get_parsing_context().task_id:  # nobody sees the form
-        return Param(param.value)
+        return Param(default)
     if param.fixed:
         what = f"Fixed: {param.fixed}. Change it in {param.file}."
         return Param(
             param.value, const=param.value, title=name, description=what, section=section, type=_type(param.value)
         )
-    return Param(param.value, title=name, section=section, description=param.name, **json_schema(param.value))
+    return Param(default, title=name, section=section, description=param.name, **json_schema(param.value))
 
 
 def json_schema(value: Any) -> dict[str, Any]:

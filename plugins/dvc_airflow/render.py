@@ -99,6 +99,8 @@ class RenderedProject:
         self.selected = selected(project.stages, arguments.select, arguments.exclude)
         require_stages(project, str(arguments.project_dir), arguments.stage_environment, arguments.stage_options)
         self._common = {**arguments.of_all_tasks, **self._prepared(), "warm": arguments.warm}
+        #: the code of the run
+        self.code = self._common["code"]
         #: by the stage's name, in an order in which they can run
         self.stage_tasks: dict[str, DvcStageOperator] = {}
         for stage in self.selected:
@@ -125,8 +127,8 @@ class RenderedProject:
             **arguments.of_all_tasks,
         )
         prepared = ResultOf(task.output)
-        fields = ("files", "code", "force") if self._form else ("files", "code")
-        return {name: prepared[name] for name in fields}
+        by_form = self._form is not None and not arguments.force
+        return {name: prepared[name] for name in ("files", "code", *(["force"] if by_form else []))}
 
     def _stage_task(self, stage: StageSpec) -> DvcStageOperator:
         arguments = self._arguments

@@ -151,6 +151,17 @@ def test_every_stage_runs_if_the_run_says_so(place):
     assert "reproduced: all outputs are the same" in forced["returned"]["train"]["reason"]
 
 
+def test_a_dag_may_have_other_defaults_and_run_every_stage_each_time(place):
+    place.write(WHOLE.replace("schedule", 'values={"rate": 2.5}, force=True, schedule'))
+    assert place.deployment.described("own", **place.env)["params"]["rate"]["value"] == 2.5
+
+    first, again, other = place.run({}, {}, {"conf": {"rate": 0.25}})
+
+    assert content(first, place, "model.txt") == "seed\nrate: 2.5\n"
+    assert outcomes(again) == dict.fromkeys(("load", "train", "report"), "executed")
+    assert content(other, place, "model.txt") == "seed\nrate: 0.25\n"
+
+
 def test_what_is_left_out_upstream_is_as_in_the_projects_lock(place):
     place.write(WHOLE.replace("schedule", 'select="train+", schedule'))
 
@@ -195,6 +206,7 @@ def test_settings_in_dvc_yaml_reach_the_operator_and_those_in_python_win(place):
         (None, 'select="trian"', "select='trian' matches no stage. Did you mean train?"),
         (None, 'project_dir="nowhere"', "nowhere: no such folder"),
         (None, 'selec="train"', "selec"),
+        (None, 'values={"rat": 1}', "values of the DvcDag: the project's params and variable files have no value rat."),
     ],
 )
 def test_what_is_wrong_with_the_project_or_the_arguments_is_an_error_of_the_dag(place, change, arguments, message):

@@ -47,6 +47,7 @@ with DAG("any_project", schedule=None, default_args={"retries": 1, "retry_delay"
         cache_dir=cache_dir,
         credentials=credentials,
         environment=store_environment,
+        code=stages.code,
     )
     stages >> push
 
