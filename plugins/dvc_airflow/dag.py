@@ -22,8 +22,8 @@ class DvcDag(DAG):
 
         DvcDag("churn", project_dir="churn", schedule="@daily")
 
-    All arguments are those of `dvc_airflow.task_group.DvcTaskGroup` (``push`` is True by default, ``values`` are the form's
-    defaults) and of Airflow's DAG.
+    All arguments are those of `dvc_airflow.task_group.DvcTaskGroup` and of Airflow's DAG. ``push`` is True by default,
+    and ``values`` are the defaults of the form.
 
     :raises DvcProjectError: the project cannot be read; Airflow shows it as the DAG's import error.
     """
