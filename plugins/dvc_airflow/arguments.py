@@ -49,7 +49,7 @@ def require_functions(**arguments: Any) -> None:
 def project_path(project_dir: Path | str, dag_file: str | None) -> Path:
     """Where a project is: a relative path counts from the folder of the DAG's file, so a DAG bundle can hold both."""
     path = Path(project_dir).expanduser()
-    return Path(dag_file).parent / path if dag_file else path
+    return (Path(dag_file).parent / path).absolute() if dag_file else path
 
 
 def require_stages(project: Project, where: str, *arguments: Collection[str] | None) -> None:

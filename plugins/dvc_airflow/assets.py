@@ -142,7 +142,7 @@ class Emission:
         from airflow.sdk.execution_time.context import InletEventsAccessors
 
         ti = self.context["ti"]
-        most = MOST_EVENTS if partition or _is_mapped(ti) else 1
+        most = MOST_EVENTS if self.by_date or partition or _is_mapped(ti) else 1
         events = InletEventsAccessors([asset])[asset].ascending(False).limit(most)
         own = (partition, ti.map_index if _is_mapped(ti) else -1)
         try:

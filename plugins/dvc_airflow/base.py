@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dvc_airflow.arguments import project_path, require_functions
 from dvc_airflow.code_store import CodeStore
@@ -70,7 +70,9 @@ class DvcOperator(BaseOperator):
         self.code = code
         self.remote_url = remote_url
         self.remote_conn_id = remote_conn_id
-        self._required = [name for name in ("files", "code", "remote_url") if getattr(self, name) is not None]
+        given = {"files": files, "code": code, "remote_url": remote_url}
+        # By name, the tasks that provide it.
+        self._required = {name: _providers(value) for name, value in given.items() if value is not None}
         require_functions(credentials=credentials, remote_options=remote_options)
         self.cache_dir = cache_dir
         self.credentials = credentials
@@ -105,11 +107,14 @@ class DvcOperator(BaseOperator):
     def project_run(self, context: "Context") -> ProjectRun:
         """The project as this run sees it.
 
+        :raises AirflowSkipException: the task that was to give one of them was skipped, as after a branch.
         :raises ResultError: a task that was to give ``files``, ``code`` or ``remote_url`` gave nothing.
         :raises CodeError: the code of the run is missing or damaged.
         """
-        for name in self._required:
+        for name, providers in self._required.items():
             if getattr(self, name) is None:
+                if _are_skipped(context["ti"], providers):
+                    raise AirflowSkipException(f"{', '.join(providers)} was skipped, so there is nothing to do")
                 raise ResultError(f"{name} is empty: the task that provides it returned nothing. Clear that task.")
         ti, access = context["ti"], self.remote_access()
         cache_dir = self.cache_dir() if callable(self.cache_dir) else self.cache_dir
@@ -135,6 +140,19 @@ class DvcOperator(BaseOperator):
             self._access = remote_access(self.remote_conn_id, remote.get("url", ""))
             self._access_read = time.monotonic()
         return self._access
+
+
+def _providers(value: Any) -> list[str]:
+    """The tasks whose results an argument is."""
+    return [task.task_id for task, _ in value.iter_references()] if isinstance(value, XComArg) else []
+
+
+def _are_skipped(ti: Any, task_ids: Sequence[str]) -> bool:
+    """Whether tasks of the run, of the same index or of none, were skipped."""
+    if not task_ids:
+        return False
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id]).get(ti.run_id, {})
+    return any(states.get(name) == "skipped" for one in task_ids for name in (one, f"{one}_{ti.map_index}"))
 
 
 def _with_code(run: ProjectRun, code: Any) -> ProjectRun:

@@ -67,7 +67,8 @@ class CodePack:
     :param tracked: what git tracks of the project.
     :param dvc_config: the project's .dvc/config without its secrets.
     :param stages, definitions, outputs: see `dvc_airflow.project.Project`; the stages by name.
-    :param locks: the entries of frozen stages, by lock file and stage.
+    :param locks: the entries of frozen stages, and of those that the DAG leaves out, by lock file and stage.
+    :param params: the fields of `dvc_airflow.project.ProjectParam`, of all values of params and variable files.
     """
 
     files: Mapping[str, PackedFile]
@@ -80,6 +81,7 @@ class CodePack:
     definitions: Sequence[str]
     outputs: Sequence[str]
     locks: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    params: Sequence[Mapping[str, Any]]
 
     def text(self) -> bytes:
         """The list, in its only form."""

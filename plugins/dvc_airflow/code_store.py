@@ -40,7 +40,7 @@ class CodeStore:
         :raises RemoteError: the remote does not answer.
         """
         packed = pack_project(self._run.project_dir, graph_cache_dir, self._local.hashes, left_out)
-        if not self._local.is_whole(packed.id, packed.pack):
+        if self._local.listing(packed.id) is None or not self._local.is_whole(packed.id, packed.pack):
             log.info("Packing the code of this run: %s files", len(packed.pack.files))
             self._local.write(packed.pack, packed.text, self._run.project_dir)
         with _remote(self._run) as remote:
@@ -59,7 +59,7 @@ class CodeStore:
         :raises RemoteError: the remote does not answer.
         """
         if not PACK_ID.fullmatch(pack):
-            raise CodeError(f"{pack!r} is no id of a packed code. Clear the task that prepared the run.")
+            raise CodeError(f"{pack!r} is not the id of a pack. Clear the task that prepared the run.")
         text = self._local.listing(pack)
         if text is None:
             self._fetch(pack, listing_name(pack))
@@ -105,12 +105,11 @@ class _Remote:
 
     def keep(self, pack: str, listed: CodePack, local: LocalCode) -> None:
         """Put there what it lacks of a pack; the list, by which the pack counts, comes last."""
-        if self._transfer.info(f"{self._root}/{listing_name(pack)}"):
-            return
-        large = [large_name(sha256) for sha256 in large_contents(listed)]
-        missing = [name for name in large if not self._transfer.info(f"{self._root}/{name}")]
-        for names in ([*missing, archive_name(pack)], [listing_name(pack)]):
-            self._transfer.put([(str(local.path / name), f"{self._root}/{name}") for name in names])
+        contents = [*(large_name(sha256) for sha256 in large_contents(listed)), archive_name(pack)]
+        for names in (contents, [listing_name(pack)]):
+            missing = [name for name in names if not self._transfer.info(f"{self._root}/{name}")]
+            if missing:
+                self._transfer.put([(str(local.path / name), f"{self._root}/{name}") for name in missing])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dvc_airflow.errors import TaskError
@@ -16,13 +16,18 @@ class RemoteAccess:
     """How a remote is reached. Holds secrets: kept in memory, never written.
 
     ``options`` are those of a DVC remote; ``environment`` are the variables by which the tools of that store, DVC's
-    own commands included, find the same. ``config`` are options without secrets, for DVC's commands too, where there
-    are no such variables.
+    own commands included, find the same. ``config`` are options without secrets, for DVC's commands too, where the
+    project's own would win over such variables; None: the project's option is dropped.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it says who asks. Else the store's tools find a role of the worker's, by variables of its own."""
+        return any(name in self.options for name in (*SECRET_OPTIONS, "profile", "credentialpath"))
 
 
 def get_connection(conn_id: str, asked_by: str) -> "Connection":
@@ -51,9 +56,10 @@ def remote_access(conn_id: str, url: str) -> RemoteAccess:
     :raises TaskError: there is no such Connection, its type does not fit, or it says too little.
     """
     if _scheme(url) not in TYPES:
+        where = url or "of the project, which its .dvc/config does not name,"
         raise TaskError(
-            f"remote_conn_id={conn_id}: the remote {url} needs no Connection, or is of a kind that takes none. Remove "
-            f"remote_conn_id; it is for {', '.join(f'{one}://' for one in TYPES)}."
+            f"remote_conn_id={conn_id}: the remote {where} needs no Connection, or is of a kind that takes none. "
+            f"Remove remote_conn_id; it is for {', '.join(f'{one}://' for one in TYPES)}."
         )
     return access_by(get_connection(conn_id, "remote_conn_id"), url)
 
@@ -112,7 +118,11 @@ def _aws(connection: "Connection") -> RemoteAccess:
     }
     if extra.get("role_arn"):
         values |= _assumed_role(connection.conn_id)
-    return _access(values)
+    access = _access(values)
+    config = {name: access.options[name] for name in ("endpointurl", "region") if name in access.options}
+    # A profile of the project's would win over the keys.
+    dropped = dict.fromkeys(("profile", "credentialpath", "configpath")) if access.has_keys else {}
+    return replace(access, config={**dropped, **config})
 
 
 def _endpoint(extra: Mapping[str, Any]) -> str | None:
@@ -131,7 +141,10 @@ def _assumed_role(conn_id: str) -> dict[str, tuple[str, Any]]:
             f"the Connection {conn_id} assumes a role (role_arn), for which the Amazon provider is "
             "needed: pip install apache-airflow-providers-amazon."
         ) from None
-    keys = AwsBaseHook(aws_conn_id=conn_id, client_type="s3").get_credentials()
+    try:
+        keys = AwsBaseHook(aws_conn_id=conn_id, client_type="s3").get_credentials()
+    except Exception as error:  # noqa: BLE001 - botocore's, and the provider's own; of many kinds
+        raise TaskError(f"the Connection {conn_id} cannot assume its role (role_arn): {error}. Check both.") from None
     return {
         "access_key_id": ("AWS_ACCESS_KEY_ID", keys.access_key),
         "secret_access_key": ("AWS_SECRET_ACCESS_KEY", keys.secret_key),

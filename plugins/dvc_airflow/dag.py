@@ -34,6 +34,11 @@ class DvcDag(DAG):
         arguments, project = load(arguments, None, file)
         own_params = others.pop("params", None) or {}
         form = params_form(project.params, _defaults(arguments, project))
+        if taken := sorted(form.keys() & own_params.keys()):
+            raise DvcProjectError(
+                f"params: the form of {dag_id} has {', '.join(taken)} already, from the project. Rename yours; "
+                "values= gives another default."
+            )
         super().__init__(dag_id, params={**form, **own_params}, **others)
         self.fileloc = file  # Airflow takes the caller of DAG's own __init__ for it
         with self:  # Airflow finds a DAG that is not assigned to a name by this

@@ -15,16 +15,18 @@ REMOTE = "airflow"  # the name of `remote_url` in a workspace's DVC configuratio
 S3_TIMEOUTS = {"connect_timeout": "5", "read_timeout": "8"}
 # Options of DVC that hold a secret, see https://dvc.org/doc/command-reference/remote/modify; and those like them.
 SECRET = re.compile(
-    r"secret|passw|passphrase|token|access_key|account_key|key_id|connection_string|auth_header|private", re.IGNORECASE
+    r"secret|passw|passphrase|token|access_key|account_key|customer_key|key_id|connection_string|auth_header|private",
+    re.IGNORECASE,
 )
-WITH_PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]+@")
+# A password in an address; a token, alone or in a query, in one of the web. A user's name alone is none.
+WITH_PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]+@|https?://[^/@]+@|https?://.*\?")
 
 
 class DvcConfig:
     """The configuration for one workspace, from the project's .dvc/config; config.local, with its secrets, is left.
 
     :param remote_url: where DVC pushes to and pulls from; None: the project's default remote.
-    :param remote_options: options of that remote, without secrets; they win over the project's.
+    :param remote_options: options of that remote, without secrets; they win over the project's, which None drops.
     :param packed: the text of the file as the code of a run has it, see `without_secrets`; the secrets are those that
         the file has now. None: the file as it is now.
     :raises WorkspaceError: the project's .dvc/config cannot be read.
@@ -52,8 +54,10 @@ class DvcConfig:
         core.pop("remote", None)
         if self.remote:
             core["remote"] = self.remote
-            options = {name: _one_line(name, value) for name, value in remote_options.items()}
-            self._sections[_section(self.remote)] |= options
+            options = {name: _one_line(name, value) for name, value in remote_options.items() if value is not None}
+            own = self._sections[_section(self.remote)]
+            kept = {name: value for name, value in own.items() if remote_options.get(name, value) is not None}
+            self._sections[_section(self.remote)] = {**kept, **options}
 
     def without_secrets(self) -> str:
         """The project's own .dvc/config, as all tasks of a run are to have it."""

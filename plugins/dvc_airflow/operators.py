@@ -192,10 +192,11 @@ class DvcPushOperator(DvcCommandOperator):
 
     def full_environment(self, context: "Context") -> dict[str, str]:
         """See `DvcCommandOperator.full_environment`; and what reaches the remote."""
+        access = self.remote_access()
         # `dvc push` runs nothing of the project, so it may have what the worker itself reaches the remote by.
-        is_own = self.remote_conn_id is None and self.environment is dict
-        access = worker_environment() if is_own else self.remote_access().environment
-        return {**access, **super().full_environment(context)}
+        is_own = self.environment is dict and not access.has_keys
+        own = worker_environment() if is_own else {}
+        return {**own, **access.environment, **super().full_environment(context)}
 
     def work_with(self, runner: CommandRunner, context: "Context") -> dict[str, Any]:
         """Push, and prove."""

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,21 +18,22 @@ from dvc_airflow.files import FileState, state_of
 from dvc_airflow.git_checkout import git_checkout_of
 from dvc_airflow.git_state import Commit, commit_of, git_mark, is_changing
 from dvc_airflow.lockfile import read_stages
-from dvc_airflow.project import DvcProjectError, Project, ProjectParam, load_project
+from dvc_airflow.project import DvcProjectError, Project, load_project
 from dvc_airflow.project_files import declared_files, is_in, project_content, tracked_files
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 PAUSE = 0.3  # seconds between them
+PRIVATE = re.compile(r"\.env(\..*)?")  # usual names of files with secrets
 GIT_SECONDS = 10  # that git may take to change the files; a lock that is older may be one that it left
 
 
 class Packed:
-    """A pack, its list as it is kept, its id, the commit that the project had, and the values of its params."""
+    """A pack, its list as it is kept, its id, and the commit that the project had."""
 
-    def __init__(self, pack: CodePack, commit: Commit, params: Sequence[ProjectParam] = ()) -> None:
-        self.pack, self.commit, self.params = pack, commit, params
+    def __init__(self, pack: CodePack, commit: Commit) -> None:
+        self.pack, self.commit = pack, commit
         self.text = pack.text()
         self.id = pack_id(self.text)
 
@@ -45,19 +48,23 @@ def pack_project(
     :raises ChangingCodeError: it changes all the time.
     :raises CodeError: a file that a stage depends on cannot be read, or DVC cannot read the project.
     """
+    changed: list[str] = []
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE)
-        if packed := _packed(project_dir, graph_cache_dir, hashes, left_out):
+        packed, changed = _packed(project_dir, graph_cache_dir, hashes, left_out)
+        if packed:
             return packed
     raise ChangingCodeError(
-        f"{project_dir} changes while it is packed for this run, so that no state of it can be had. Something writes "
-        "to it all the time: let stages and tools write elsewhere."
+        f"{project_dir} changes while it is packed for this run, so that no consistent copy can be made. What changed "
+        f"last: {', '.join(changed[:5])}. Let stages and tools write elsewhere, or let git ignore these files."
     )
 
 
-def _packed(project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_out: Collection[str]) -> Packed | None:
-    """:return: None if it changed meanwhile."""
+def _packed(
+    project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_out: Collection[str]
+) -> tuple[Packed | None, list[str]]:
+    """:return: the pack; None if the project changed meanwhile, and then what of it."""
     checkout = git_checkout_of(project_dir)
     _wait_for_git(project_dir)
     mark = git_mark(checkout)
@@ -69,21 +76,22 @@ def _packed(project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_o
         raise CodeError(str(error)) from None
     except FileNotFoundError as error:
         log.info("%s was removed while the project was packed", error.filename)
-        return None
+        return None, [str(error.filename)]
     as_described = {path: listed.sha256_of(path) for path in project.definitions}
     commit = commit_of(checkout, project_dir)
-    if as_described != dict(project.hashes) or listed.is_changed():
-        return None
+    changed = [path for path, sha256 in project.hashes.items() if as_described.get(path) != sha256]
+    if changed := [*changed, *listed.changed()]:
+        return None, changed
     if is_changing(checkout) or mark != git_mark(git_checkout_of(project_dir)):
-        return None
-    return Packed(pack, commit, project.params)
+        return None, ["git's index or HEAD"]
+    return Packed(pack, commit), []
 
 
 def _wait_for_git(project_dir: Path) -> None:
     waited = time.monotonic() + GIT_SECONDS
     while is_changing(checkout := git_checkout_of(project_dir)):
         if time.monotonic() > waited:
-            log.warning("%s has a lock of git's for long; was a command killed?", checkout and checkout.git_dir)
+            log.warning("git has held its lock in %s for a long time. Was it killed?", checkout and checkout.git_dir)
             return
         time.sleep(PAUSE)
 
@@ -95,6 +103,7 @@ class _Listed:
         self._dir, self._project, self._hashes, self._left_out = project_dir, project, hashes, left_out
         self._sources = sorted({source for stage in project.stages for source in stage.sources})
         self._root = project_dir.resolve()
+        self._tracked = tracked_files(project_dir)
         self._states: dict[str, FileState] = {}
         self._files: dict[str, PackedFile] = {}
         self._inputs: dict[str, PackedFile] = {}
@@ -106,7 +115,8 @@ class _Listed:
         """
         project = self._project
         content = project_content(self._dir, (), project.outputs)
-        self._files = dict(self._described(content.files, is_kept=True))
+        kept = [path for path in content.files if path in self._tracked or not self._is_private(path)]
+        self._files = dict(self._described(kept, is_kept=True))
         inputs_of = dict(self._ignored())
         ignored = {path for paths in inputs_of.values() for path in paths}
         self._inputs = dict(self._described(sorted(ignored), is_kept=False))
@@ -115,7 +125,7 @@ class _Listed:
             folders=content.folders,
             inputs=self._inputs,
             inputs_of=inputs_of,
-            tracked=sorted(tracked_files(self._dir)),
+            tracked=sorted(self._tracked),
             dvc_config=DvcConfig(self._dir, None, {}).without_secrets(),
             stages={
                 one.name: PackedStage(one.command, one.upstream, one.frozen, one.sources) for one in project.stages
@@ -123,6 +133,7 @@ class _Listed:
             definitions=project.definitions,
             outputs=project.outputs,
             locks=self._locked(),
+            params=[asdict(param) for param in project.params],
         )
 
     def sha256_of(self, path: str) -> str | None:
@@ -132,9 +143,18 @@ class _Listed:
             return self._hashes.of(self._dir / path) if (self._dir / path).is_file() else None
         return found.sha256
 
-    def is_changed(self) -> bool:
-        """Whether a file is not as it was when it was hashed."""
-        return any(state_of(self._dir / path) != state for path, state in self._states.items())
+    def changed(self) -> list[str]:
+        """The files that are not as they were when they were hashed."""
+        return [path for path, state in self._states.items() if state_of(self._dir / path) != state]
+
+    def _is_private(self, path: str) -> bool:
+        """Whether a file that git does not track is none of the code: settings of a place, or Airflow's own files."""
+        home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser().resolve()
+        in_home = (self._root / path).is_relative_to(home) and not self._root.is_relative_to(home)
+        if in_home or PRIVATE.fullmatch(Path(path).name):
+            log.info("%s is not packed with the code: git does not track it, and it may hold secrets", path)
+            return True
+        return False
 
     def _ignored(self) -> Iterator[tuple[str, list[str]]]:
         """What git ignores of the sources of stages, and DVC does not track."""

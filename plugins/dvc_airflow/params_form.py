@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import Param, get_parsing_context
 
-from dvc_airflow.project import ProjectParam
+from dvc_airflow.project import DvcProjectError, ProjectParam
 
 #: The Param by which a run executes every stage.
 FORCE = "run_every_stage"
@@ -20,8 +20,11 @@ def params_form(params: Iterable[ProjectParam], values: Mapping[str, Any] | None
     when the DAG was parsed; a run changes only what differs from its own files, see `dvc_airflow.dvc.values`.
 
     :param values: other defaults, by name.
+    :raises DvcProjectError: a value has the name of `FORCE`.
     """
     form = {param.name: _param(param, (values or {}).get(param.name, param.value)) for param in params}
+    if FORCE in form:
+        raise DvcProjectError(f"params.yaml: {FORCE} is the name of a field of every form. Rename that param.")
     form[FORCE] = Param(
         False,
         type="boolean",

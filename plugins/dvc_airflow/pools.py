@@ -32,7 +32,7 @@ class PoolListener:
         lacking = [ti for ti in ours if ti.pool not in existing]
         if lacking:
             pools = sorted({ti.pool for ti in lacking})
-            _fail({ti.task_id: ti for ti in [*lacking, *_first(ours)]}.values(), _message(pools, lacking))
+            _fail({ti.id: ti for ti in [*lacking, *_first(ours)]}.values(), _message(pools, lacking))
 
 
 def _tasks(dag_run: "DagRun", session: "Session") -> "list[TaskInstance]":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dvc_airflow.files import replacing
 from dvc_airflow.project_files import ignored_by, project_files
@@ -61,6 +61,11 @@ class ProjectParam:
     steps: tuple[str, ...]
     value: Any
     fixed: str | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """From its fields as JSON has them."""
+        return cls(**{**document, "steps": tuple(document["steps"])})
 
     @property
     def name(self) -> str:
@@ -151,7 +156,7 @@ def _project(answer: dict[str, Any], own: Mapping[str, str | None]) -> Project:
         StageSpec(**stage | {name: tuple(stage[name]) for name in ("upstream", "sources", "tags")})
         for stage in answer["stages"]
     )
-    params = tuple(ProjectParam(**param | {"steps": tuple(param["steps"])}) for param in answer["params"])
+    params = tuple(map(ProjectParam.of, answer["params"]))
     artifacts = tuple(Artifact(**artifact) for artifact in answer["artifacts"])
     hashes = {**own, **answer["variable_files"]}
     return Project(stages, tuple(sorted(hashes)), tuple(answer["outputs"]), artifacts, params, hashes)

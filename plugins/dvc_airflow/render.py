@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup
+from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from dvc_airflow.arguments import project_path, require_stages
 from dvc_airflow.command import Environment
@@ -110,31 +111,52 @@ class RenderedProject:
 
     def _prepared(self) -> dict[str, Any]:
         """What all tasks of the run have in common: of an earlier task of the DAG, or of one made here."""
+        arguments, mapped = self._arguments, self._mapped()
+        code = arguments.code
+        if code is not None and arguments.values is None and self._form is None:
+            return {"files": arguments.files, "code": code, "force": arguments.force}
+        if code is None and mapped is not None:  # all its instances have one code
+            outside = mapped.parent_group or self._group.dag.task_group
+            packing = self._prepare_task(f"prepare_{mapped.label}", outside)
+            code = ResultOf(packing.output)["code"]
+        prepared = ResultOf(self._prepare_task("prepare_run", self._group, code=code, **self._of_run()).output)
+        return {name: prepared[name] for name in ("files", "code", "force")}
+
+    def _of_run(self) -> dict[str, Any]:
+        """What differs from run to run, and from instance to instance of a mapped group."""
         arguments = self._arguments
-        if arguments.code is not None:
-            return {"files": arguments.files, "code": arguments.code}
+        return {
+            "files": arguments.files,
+            "values": arguments.values,
+            "force": arguments.force,
+            "takes_conf": self._form is not None,
+            "other_params": self._form.other_params if self._form else (),
+        }
+
+    def _prepare_task(self, task_id: str, group: TaskGroup, **options: Any) -> DvcPrepareOperator:
+        arguments = self._arguments
         chosen = {stage.name for stage in self.selected}
-        task = DvcPrepareOperator(
-            task_id=self._free_id("prepare_run"),
-            task_group=self._group,
+        return DvcPrepareOperator(
+            task_id=self._free_id(task_id),
+            task_group=group,
             doc_md=f"{PREPARES}\n\nStages of the project: version {self.project.version}",
-            files=arguments.files,
-            values=arguments.values,
-            takes_conf=self._form is not None,
-            other_params=self._form.other_params if self._form else (),
             left_out=sorted({name for stage in self.selected for name in stage.upstream} - chosen),
             graph_cache_dir=arguments.graph_cache_dir,
             **arguments.of_all_tasks,
+            **options,
         )
-        prepared = ResultOf(task.output)
-        by_form = self._form is not None and not arguments.force
-        return {name: prepared[name] for name in ("files", "code", *(["force"] if by_form else []))}
+
+    def _mapped(self) -> TaskGroup | None:
+        """The mapped group that the tasks are in, if there is one."""
+        group: TaskGroup | None = self._group
+        while group is not None and not isinstance(group, MappedTaskGroup):
+            group = group.parent_group
+        return group
 
     def _stage_task(self, stage: StageSpec) -> DvcStageOperator:
         arguments = self._arguments
         upstream = [self.stage_tasks[name] for name in stage.upstream if name in self.stage_tasks]
         options = {
-            "force": arguments.force,
             "env": arguments.env,
             **self._common,
             "definitions": self.project.definitions,

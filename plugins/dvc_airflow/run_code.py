@@ -130,8 +130,8 @@ class RunCode:
             found = "is not there"
         why = "it is too large" if path in self.listed.files else "git ignores it"
         raise CodeError(
-            f"{own} {found}. The code of this run has only its hash (SHA-256 {file.sha256}), for {why}. Put the file "
-            "back; or start a new run; or track it by DVC (`dvc add`), which keeps all versions."
+            f"{own} {found}. The code of this run has only its hash (SHA-256 {file.sha256}), because {why}. Put the "
+            "file back; or start a new run; or track it by DVC (`dvc add`), which keeps all versions."
         )
 
     def _large(self, sha256: str) -> Path:

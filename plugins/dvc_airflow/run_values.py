@@ -1,6 +1,6 @@
 """What a run gives for the project's params: by the trigger form or its conf, or by the DAG."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -33,6 +33,13 @@ def values_of(given: Mapping[str, Any], params: Iterable[ProjectParam], where: s
         else:
             found.append((param, value))
     return found
+
+
+def merged(
+    *values: Sequence[tuple[ProjectParam, Any]],
+) -> list[tuple[ProjectParam, Any]]:
+    """The values of several sources; the later ones win."""
+    return list({param.name: (param, value) for source in values for param, value in source}.values())
 
 
 def is_forced(given: Mapping[str, Any]) -> bool:

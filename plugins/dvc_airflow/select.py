@@ -28,7 +28,9 @@ def selected(
     chosen = _matched(graph, "select", select) if _list(select) else {stage.name for stage in stages}
     left = chosen - _matched(graph, "exclude", exclude)
     if not left:
-        raise DvcProjectError(f"select={select!r}, exclude={exclude!r}: no stage is left. Exclude less.")
+        raise DvcProjectError(
+            f"select={select!r}, exclude={exclude!r}: no stage is left. Select more, or exclude fewer stages."
+        )
     return tuple(stage for stage in stages if stage.name in left)
 
 
@@ -88,13 +90,13 @@ def _of_selector(graph: _Graph, argument: str, selector: str) -> set[str]:
 def _matcher(what: str) -> Callable[[StageSpec], bool]:
     if what.startswith(TAG):
         return lambda stage: any(fnmatchcase(tag, what.removeprefix(TAG)) for tag in stage.tags)
-    return lambda stage: (
-        any(
-            fnmatchcase(name, what)
-            for name in (stage.name, stage.name.rpartition("@")[0], stage.file if what.endswith("dvc.yaml") else "")
-            if name
-        )
-        or (what.startswith("dvc.yaml:") and fnmatchcase(stage.name, what.removeprefix("dvc.yaml:")))
+    if what.startswith("dvc.yaml:"):
+        matches = _matcher(what.removeprefix("dvc.yaml:"))
+        return lambda stage: stage.file == "dvc.yaml" and matches(stage)
+    return lambda stage: any(
+        fnmatchcase(name, what)
+        for name in (stage.name, stage.name.rpartition("@")[0], stage.file if what.endswith("dvc.yaml") else "")
+        if name
     )
 
 

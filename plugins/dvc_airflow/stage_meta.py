@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -20,10 +21,11 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 def _duration(value: Any) -> timedelta:
     """Seconds, or a text such as ``90s``, ``5m``, ``1.5h`` or ``2d``."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return timedelta(seconds=value)
-    if isinstance(value, str) and (found := DURATION.fullmatch(value.strip())):
-        return timedelta(**{UNITS[found[2]]: float(found[1])})
+    with suppress(OverflowError, ValueError):  # too long, or none
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return timedelta(seconds=value)
+        if isinstance(value, str) and (found := DURATION.fullmatch(value.strip())):
+            return timedelta(**{UNITS[found[2]]: float(found[1])})
     raise ValueError("give seconds as a number, or a text such as 90s, 5m, 1.5h or 2d")
 
 
@@ -96,7 +98,10 @@ def _reason(key: str, problem: Any) -> str:
         near = get_close_matches(key, known, 1, 0.5)
         return f"meta.airflow has no key {key}" + (f"; did you mean {near[0]}?" if near else f" ({', '.join(known)})")
     where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}, not {problem['input']!r}"
+    reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if reason.startswith(f"{where}:"):  # of the operators' own arguments; the value may be a secret
+        return f"{reason}."
+    return f"{where}: {reason}, not {problem['input']!r}"
 
 
 def _error(stage: StageSpec, key: str, reason: str) -> DvcProjectError:

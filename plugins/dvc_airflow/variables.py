@@ -88,7 +88,7 @@ def _of_variable(name: str, key: str) -> str:
         return str(Variable.get(key))
     except (AirflowRuntimeError, KeyError):
         raise TaskError(
-            f"env: {name} is to be Airflow's Variable {key}, which does not exist. Add it in Airflow (Admin, "
+            f"env: {name} comes from Airflow's Variable {key}, which does not exist. Add it in Airflow (Admin, "
             f"Variables), or run `airflow variables set {key} VALUE`."
         ) from None
 
@@ -102,7 +102,7 @@ def _of_connection(name: str, connection: str, field: str | None, **_: Any) -> s
     value = getattr(found, field) if field in FIELDS else found.extra_dejson.get(field)
     if value is None:
         raise TaskError(
-            f"env: {name} is to be {field} of Airflow's Connection {connection}, which has none. Its fields are "
+            f"env: {name} comes from {field} of Airflow's Connection {connection}, which has none. Its fields are "
             f"{', '.join(FIELDS)} and the keys of its extra."
         )
     return str(value)

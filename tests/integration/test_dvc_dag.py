@@ -206,6 +206,7 @@ def test_settings_in_dvc_yaml_reach_the_operator_and_those_in_python_win(place):
         (None, 'select="trian"', "select='trian' matches no stage. Did you mean train?"),
         (None, 'project_dir="nowhere"', "nowhere: no such folder"),
         (None, 'selec="train"', "selec"),
+        (None, 'params={"rate": 1}', "params: the form of own has rate already, from the project. Rename yours"),
         (None, 'values={"rat": 1}', "values of the DvcDag: the project's params and variable files have no value rat."),
     ],
 )
@@ -249,6 +250,51 @@ def test_twelve_mapped_trials_share_a_stage_and_train_twelve_times_and_a_repeat_
     }
     assert found == {f"seed\nrate: {n / 4}\n" for n in range(12)}
     assert {again["returned"][f"trial.stages.train[{n}]"]["outcome"] for n in range(12)} == {"unchanged"}
+
+
+BRANCHED = """
+with DAG("own", schedule=None):
+    @task.branch
+    def choose():
+        return "other"
+
+    @task
+    def other():
+        pass
+
+    choose() >> [other(), DvcTaskGroup("stages", project_dir="../project", push=True, env=["RAN"])]
+"""
+
+
+def test_a_group_that_a_branch_leaves_out_is_skipped(place):
+    place.write(BRANCHED)
+
+    (run,) = place.run({})
+
+    assert run["state"] == "success", run["failures"]
+    assert {state for name, state in run["tasks"].items() if name.startswith("stages.")} == {"skipped"}
+    assert place.executed() == []
+
+
+TWO_GROUPS = """
+with DAG("own", schedule=None):
+    one = DvcTaskGroup("one", project_dir="../project", env=["RAN"], select="load")
+    two = DvcTaskGroup(
+        "two", project_dir="../project", push=True, env=["RAN"], select="+train", code=one.code, values={"rate": 0.75}
+    )
+    one >> two
+"""
+
+
+def test_two_groups_may_have_one_code_and_values_of_their_own(place):
+    place.write(TWO_GROUPS)
+
+    (run,) = place.run({})
+
+    assert run["state"] == "success", run["failures"]
+    assert content(run, place, "model.txt") == "seed\nrate: 0.75\n"
+    assert run["returned"]["one.prepare_run"]["code"] == run["returned"]["two.prepare_run"]["code"]
+    assert place.executed() == ["load", "train"]
 
 
 def test_a_push_outside_of_a_mapped_group_is_refused_with_what_to_do(place):

@@ -33,7 +33,10 @@ stages:
     deps: [make.sh, values.txt]
     outs: [made.txt]
 """
-SECRETS = ("sesame-env", "sesame-local", "sesame-option", "sesame-ignored", "sesame-url", "sesame-comment")
+SECRETS = (
+    "sesame-env", "sesame-local", "sesame-option", "sesame-ignored", "sesame-url", "sesame-comment",
+    "sesame-new", "sesame-home",
+)  # fmt: skip
 
 
 class Project:
@@ -249,16 +252,22 @@ def test_a_pack_that_is_damaged_everywhere_is_refused_with_what_to_do(project, s
         in_workspace(project.packed_run(packed))
 
 
-def test_the_next_run_heals_a_pack_that_is_damaged_everywhere(project):
+@pytest.mark.parametrize("suffix", ["zip", "json"])
+@pytest.mark.parametrize("where", ["cache", "remote"])
+def test_the_next_run_heals_what_the_cache_has_damaged_and_what_the_remote_lacks(project, where, suffix):
     packed = project.pack()
-    (project.cache / "airflow" / "code" / f"{packed.id}.zip").write_bytes(b"nothing")
+    files_of = {
+        name: getattr(project, name) / "airflow" / "code" / f"{packed.id}.{suffix}" for name in ("cache", "remote")
+    }
+    files_of["cache"].write_bytes(b"nothing") if where == "cache" else files_of["remote"].unlink()
 
     project.pack()
 
+    shutil.rmtree(project.cache if where == "remote" else project.remote)
     assert in_workspace(project.packed_run(packed))["values.txt"] == b"1\n"
 
 
-def test_no_secret_gets_into_cache_or_remote(project):
+def test_no_secret_gets_into_cache_or_remote(project, monkeypatch):
     (project.path / "config").mkdir()
     (project.path / "config" / ".env").write_text("KEY=sesame-env\n")
     (project.path / ".dvc" / "config.local").write_text("['remote \"store\"']\n    password = sesame-local\n")
@@ -270,6 +279,11 @@ def test_no_secret_gets_into_cache_or_remote(project):
     )
     (project.path / "ignored.txt").write_text("sesame-ignored\n")
     project.commit("With secrets")
+    # Neither tracked nor ignored.
+    (project.path / ".env.local").write_text("KEY=sesame-new\n")
+    (project.path / "airflow").mkdir()
+    (project.path / "airflow" / "airflow.cfg").write_text("fernet_key = sesame-home\n")
+    monkeypatch.setenv("AIRFLOW_HOME", str(project.path / "airflow"))
 
     packed = project.pack()
     stored = b"".join([*files(project.cache, project.remote).values(), packed.text])
@@ -366,7 +380,7 @@ def test_a_file_that_was_added_later_is_said_to_be_so(project):
 
 @pytest.mark.parametrize("pack", ["", "../../x", "A" * 64, "a" * 63])
 def test_an_id_that_is_none_is_refused(project, pack):
-    with pytest.raises(CodeError, match="is no id of a packed code"):
+    with pytest.raises(CodeError, match="is not the id of a pack"):
         CodeStore(project.run()).load(pack, None)
 
 
@@ -451,7 +465,7 @@ def test_a_project_that_changes_all_the_time_is_refused(project, monkeypatch):
 
     monkeypatch.setattr("dvc_airflow.file_hashes.FileHashes.of", of)
 
-    with pytest.raises(ChangingCodeError, match="changes while it is packed"):
+    with pytest.raises(ChangingCodeError, match=r"changes while it is packed .* What changed last: values\.txt\."):
         project.pack()
     assert files(project.remote) == {}
 

@@ -63,6 +63,9 @@ def stranger(deployment, tmp_path):
     files = {"dvc.yaml": "stages: {a: {cmd: echo $AWS_ACCESS_KEY_ID.$AWS_SECRET_ACCESS_KEY. > a.txt, outs: [a.txt]}}\n"}
     stranger = Stranger(tmp_path, files)
     dvc(stranger.path, "remote", "add", "--default", "store", f"s3://{deployment.bucket}/own")
+    # Of the author's own machine; the Connection wins, for DVC's commands too.
+    dvc(stranger.path, "remote", "modify", "store", "endpointurl", "http://127.0.0.1:1")
+    dvc(stranger.path, "remote", "modify", "store", "profile", "dev")
     stranger.commit()
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "own.py").write_text(DAG_FILE)
@@ -75,6 +78,7 @@ def test_a_dag_reaches_its_remote_by_the_connection_and_a_stage_gets_of_it_what_
     (run,) = deployment.dag({}, dag_id="own", AIRFLOW__CORE__DAGS_FOLDER=dags)
 
     assert run["state"] == "success", run["failures"]
+    assert deployment.s3_keys["AWS_SECRET_ACCESS_KEY"] not in str(run)
     (out,) = run["returned"]["a"]["lock"]["dvc.lock"]["a"]["outs"]
     key = deployment.s3_keys["AWS_ACCESS_KEY_ID"]
     stored = deployment.client.get_object(

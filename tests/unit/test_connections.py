@@ -33,13 +33,19 @@ def test_s3_by_a_connection_of_the_amazon_provider(connection):
         "AWS_ENDPOINT_URL": "http://store:9000",
         "AWS_DEFAULT_REGION": "eu",
     }
-    assert access.config == {}
+    # What the project's own configuration may not contradict, for DVC's commands too; no secret.
+    dropped = {"profile": None, "credentialpath": None, "configpath": None}
+    assert access.config == {**dropped, "endpointurl": "http://store:9000", "region": "eu"}
+    assert access.has_keys
 
 
 def test_an_s3_connection_without_keys_leaves_them_to_the_workers_role(connection):
     connection("aws", extra={"region_name": "eu"})
 
-    assert remote_access("store", "s3://bucket").options == {"region": "eu"}
+    access = remote_access("store", "s3://bucket")
+
+    assert access.options == access.config == {"region": "eu"}
+    assert not access.has_keys
 
 
 def test_keys_and_the_endpoint_where_the_amazon_provider_looks_for_them_too(connection):

@@ -9,7 +9,7 @@ from dvc_airflow.dvc.values import replaced_values
 from dvc_airflow.errors import TaskError
 from dvc_airflow.params_form import FORCE, params_form
 from dvc_airflow.project import ProjectParam
-from dvc_airflow.run_values import is_forced, values_of
+from dvc_airflow.run_values import is_forced, merged, values_of
 
 PARAMS = (
     ProjectParam("params.yaml", ("lr",), 0.1),
@@ -141,6 +141,17 @@ def test_a_file_that_is_gone_is_named(project):
 
     with pytest.raises(TaskError, match=r"params\.yaml is gone, and this run gives a value for it"):
         replaced(project, {"lr": 1.0})
+
+
+def test_of_several_sources_the_later_one_wins_value_by_value(project):
+    dag = values_of({"train": {"depth": 4, "name": "b"}}, PARAMS, "values of the DAG")
+    run = values_of({"train": {"depth": 5}}, PARAMS, "the run's conf")
+
+    assert {param.name: value for param, value in merged(dag, run)} == {"train.depth": 5, "train.name": "b"}
+
+
+def test_the_forms_defaults_may_be_others():
+    assert params_form(PARAMS, {"lr": 0.7})["lr"].resolve() == 0.7
 
 
 def test_every_stage_runs_only_if_the_run_says_so_clearly():

@@ -46,6 +46,8 @@ def names(select=(), exclude=()):
         ("sub/dvc.yaml", ["sub/dvc.yaml:clean", "sub/dvc.yaml:sum"]),
         ("dvc.yaml", ALL[:5]),
         ("dvc.yaml:train", ["train"]),
+        ("dvc.yaml:*", ALL[:5]),
+        ("dvc.yaml:prepare", ["prepare@a", "prepare@b"]),
         ("+sub/dvc.yaml:sum", ["sub/dvc.yaml:clean", "sub/dvc.yaml:sum"]),
         ("tag:nightly", ["prepare@a", "report"]),
         ("+tag:slow", ALL[:5]),

@@ -47,6 +47,8 @@ def test_a_duration_is_seconds_or_says_its_unit(given, seconds):
         ({"retry_delay": "soon"}, r"retry_delay: give seconds as a number, or a text such as 90s.*, not 'soon'"),
         ({"execution_timeout": True}, "execution_timeout: give seconds"),
         ({"execution_timeout": -5}, "execution_timeout: give seconds"),
+        ({"execution_timeout": "99999999999d"}, "execution_timeout: give seconds"),
+        ({"execution_timeout": float("inf")}, "execution_timeout: give seconds"),
         ({"warm": "pandas"}, "warm"),
         ({"warm": ["a b"]}, "give the names of modules"),
         ({"env": {"TOKEN": "hunter2"}}, "Values do not belong in a DAG or in dvc.yaml"),
@@ -59,6 +61,14 @@ def test_a_duration_is_seconds_or_says_its_unit(given, seconds):
 def test_what_is_wrong_is_named_with_the_file_and_the_line(airflow, message):
     with pytest.raises(DvcProjectError, match=message):
         arguments(airflow)
+
+
+def test_a_value_that_is_a_secret_by_mistake_is_not_in_the_message():
+    with pytest.raises(DvcProjectError) as caught:
+        arguments({"env": {"TOKEN": "hunter2"}})
+
+    assert "hunter2" not in str(caught.value)
+    assert str(caught.value).startswith("dvc.yaml:7: stage train: env: give names of variables")
 
 
 def test_the_file_is_that_of_the_stage():

@@ -61,7 +61,7 @@ def test_what_names_no_source_is_refused_without_a_value_in_the_message(env):
     [
         (
             "variable:no_such",
-            r"TOKEN is to be Airflow's Variable no_such, which does not exist.*variables set no_such",
+            r"TOKEN comes from Airflow's Variable no_such, which does not exist.*variables set no_such",
         ),
         ("connection:no_such", r"env: TOKEN: Airflow has no Connection no_such .*AIRFLOW_CONN_NO_SUCH"),
         ("connection:my_db.colour", r"colour of Airflow's Connection my_db, which has none\. Its fields are host"),

@@ -7,14 +7,21 @@ from typing import Any
 from dvc.stage import PipelineStage
 
 
+class MetaError(Exception):
+    """A stage's meta is wrong."""
+
+
 def settings_of(stage: PipelineStage) -> dict[str, Any]:
     """``airflow`` and ``tags`` of the stage's meta as they stand there, and the line of each key of ``airflow``."""
     meta = stage.meta if isinstance(stage.meta, dict) else {}
     if "airflow" not in meta and "tags" not in meta:
         return {"airflow": None, "lines": {}, "tags": []}
-    tags = meta.get("tags", [])
+    tags = meta.get("tags") or []
+    if isinstance(tags, dict):
+        raise MetaError(f"{stage.relpath}: stage {stage.name}: meta.tags is a list of texts, such as [nightly].")
     lines = _lines(stage.path, str(stage.name)) if "airflow" in meta else {}
-    return {"airflow": meta.get("airflow"), "lines": lines, "tags": [tags] if isinstance(tags, str) else list(tags)}
+    named = tags if isinstance(tags, list) else [tags]
+    return {"airflow": meta.get("airflow"), "lines": lines, "tags": [str(tag) for tag in named]}
 
 
 def _lines(file: str, name: str) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The values of a project's params and variable files: which of them a run may change."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -87,7 +88,9 @@ def _is_json(value: Any) -> bool:
         return all(map(_is_json, value))
     if isinstance(value, dict):
         return all(isinstance(name, str) and _is_json(inner) for name, inner in value.items())
-    return value is None or isinstance(value, str | int | float | bool)
+    if isinstance(value, float):
+        return math.isfinite(value)  # Airflow has texts for the others
+    return value is None or isinstance(value, str | int)
 
 
 def _overlap(one: str, other: str) -> bool:
