@@ -26,6 +26,7 @@ INSIDE = {
     "airflow.providers.openlineage": "apache-airflow-providers-openlineage",
     "airflow.providers.cncf": "apache-airflow-providers-cncf-kubernetes",
     "airflow": "apache-airflow",
+    "openlineage": "openlineage-python",
     "ruamel.yaml": "ruamel-yaml",
 }
 
