@@ -37,7 +37,8 @@ def runs(deployment):
     first, second = deployment.dag({}, {})
     kept = {key: etag for key, etag in deployment.objects().items() if key.startswith(CODE)}
     (third,) = deployment.dag({"after": {"resolve_config": COMMIT}, "conf": {"split.test_size": 0.3}})
-    return {"commit": commit, "first": first, "second": second, "third": third, "kept": kept}
+    later = deployment.run("git", "rev-parse", "HEAD").stdout.strip()
+    return {"commit": commit, "later": later, "first": first, "second": second, "third": third, "kept": kept}
 
 
 def manifest(deployment, run: dict) -> dict:
@@ -50,7 +51,7 @@ def test_a_commit_in_the_middle_of_a_run_changes_nothing_of_it(deployment, runs)
     assert third["state"] == "success", third["failures"]
     assert outcomes(third)["preprocess"] == "executed"
     assert recorded["code"] == {**recorded["code"], "git_sha": runs["commit"], "dirty": False}
-    assert deployment.run("git", "rev-parse", "HEAD").stdout.strip() != runs["commit"]
+    assert runs["later"] != runs["commit"]
     used = third["returned"]["pipeline.preprocess"]["lock"]["dvc.lock"]["preprocess"]
     before = runs["first"]["returned"]["pipeline.preprocess"]["lock"]["dvc.lock"]["preprocess"]
     assert used["cmd"] == before["cmd"]
