@@ -141,5 +141,5 @@ def _outputs(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = str(value).replace("\n", "\\n")  # in one line of the log
     return text if len(text) <= 60 else text[:57] + "..."

@@ -43,9 +43,9 @@ def _param(param: ProjectParam, default: Any) -> Param:
         return Param(default)
     if param.fixed:
         what = f"Fixed: {param.fixed}. Change it in {param.file}."
-        return Param(
-            param.value, const=param.value, title=name, description=what, section=section, type=_type(param.value)
-        )
+        # Where Airflow refuses another value, it shows the schema and not the description.
+        schema = {"const": param.value, "type": _type(param.value), "$comment": what}
+        return Param(param.value, title=name, section=section, description=what, **schema)
     return Param(default, title=name, section=section, description=param.name, **json_schema(param.value))
 
 

@@ -63,7 +63,8 @@ def _message(pools: list[str], lacking: "list[TaskInstance]") -> str:
     tasks = ", ".join(sorted({ti.task_id for ti in lacking})[:5])
     return (
         f"Airflow has no pool {', '.join(pools)}, which `meta.airflow` in dvc.yaml, or the DAG, names for {tasks}. Add "
-        f"it in Airflow (Admin, Pools), or run `airflow pools set {pools[0]} SLOTS DESCRIPTION`; then clear this task."
+        f"it in Airflow (Admin, Pools), or run `airflow pools set {pools[0]} SLOTS DESCRIPTION`; then clear "
+        "prepare_run with all that follow."
     )
 
 

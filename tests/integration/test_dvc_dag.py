@@ -134,11 +134,19 @@ def test_a_conf_with_an_unknown_name_ends_the_run_in_its_first_task(place):
     assert place.executed() == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("depth", "deep"), ("name", "x; rm -r /")])
-def test_another_type_and_a_value_that_a_command_interpolates_are_refused_when_the_run_is_triggered(place, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("depth", "deep", "is not of type 'integer'"),
+        ("name", "x; rm -r /", "the command of stage report interpolates it"),
+    ],
+)
+def test_another_type_and_a_value_that_a_command_interpolates_are_refused_when_the_run_is_triggered(
+    place, name, value, said
+):
     place.write(WHOLE)
 
-    with pytest.raises(AirflowCallError, match=f"Invalid input for param {name}"):
+    with pytest.raises(AirflowCallError, match=rf"(?s)Invalid input for param {name}.*{said}"):
         place.run({"conf": {name: value}})
 
 

@@ -66,7 +66,7 @@ def test_what_a_command_interpolates_is_shown_with_the_reason_and_accepts_no_oth
 
     assert shell.description == ("Fixed: the command of stage train interpolates it. Change it in params.yaml.")
     assert shell.resolve("ls") == "ls"
-    with pytest.raises(ParamValidationError):
+    with pytest.raises(ParamValidationError, match="the command of stage train interpolates it"):
         shell.resolve("rm -r /")
 
 
