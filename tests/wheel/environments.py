@@ -75,7 +75,9 @@ class CleanEnvironment:
 
     def _pip(self, *arguments: str | Path) -> None:
         until = ["--exclude-newer", self._airflow.until] if self._airflow.until else []
-        self._call(UV, "pip", "install", "--quiet", "--python", self._venv, *until, *arguments)
+        # So that a release of tomorrow, of any package, changes no result.
+        locked = [] if self._airflow.lowest else ["--constraint", ROOT / "requirements.txt"]
+        self._call(UV, "pip", "install", "--quiet", "--python", self._venv, *until, *locked, *arguments)
 
     def _call(self, *command: str | Path, cwd: Path | None = None) -> str:
         done = subprocess.run(
