@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from dvc_airflow.lockfile import LockEntry
+from dvc_airflow.lockfile import LockEntry, as_json, digest
 from dvc_airflow.result import Outcome
 
 
@@ -33,6 +33,8 @@ def explain(
     :param executed_by: the run that executed the stage with the result ``found`` (``run_id``, ``at``), if known.
     :param cause: why it has to run whatever changed.
     """
+    # As they are when they have been through an XCom: the keys of a mapping are texts there.
+    last, found, inputs = as_json(last), as_json(found), as_json(inputs)
     differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
     if found is None:
         known = cause or ("no earlier run was found" if last is None else "the earlier result is no longer known")
@@ -40,7 +42,7 @@ def explain(
         return Explanation(Outcome.EXECUTED, reason, None)
     run_id = executed_by["run_id"] if executed_by else None
     by = f"executed by {run_id} at {executed_by['at']}" if executed_by else "executed by an unknown run"
-    if found == last:
+    if last is not None and digest(found) == digest(last):  # .nan is not equal to itself
         return Explanation(Outcome.UNCHANGED, f"same inputs as in the last run; {by}", run_id)
     return Explanation(Outcome.RESTORED, _joined(differences, by), run_id)
 
@@ -80,7 +82,7 @@ def _params(before: Mapping[str, Any], now: Mapping[str, Any], chosen: set[str])
     old, new = dict(_flat(before)), dict(_flat(now))
     for key in sorted(old.keys() | new.keys()):
         if key in old and key in new:
-            if old[key] != new[key]:
+            if digest(old[key]) != digest(new[key]):
                 yield f"{key} {_short(old[key])} -> {_short(new[key])}"
         elif not chosen.isdisjoint(key.split(".")[:-1]):
             continue
@@ -95,7 +97,7 @@ def _chosen(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
     go with it (``model.${model.kind}``, ``kinds/${model.kind}.py``), so that the value alone is the reason.
     """
     old, new = dict(_flat(before)), dict(_flat(now))
-    changed = [key for key in old.keys() & new.keys() if old[key] != new[key]]
+    changed = [key for key in old.keys() & new.keys() if digest(old[key]) != digest(new[key])]
     return {value for key in changed for value in (old[key], new[key]) if isinstance(value, str)}
 
 

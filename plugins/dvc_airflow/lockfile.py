@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ruamel.yaml import YAML
 
@@ -59,6 +59,19 @@ def read_stages(lock_file: Path) -> dict[str, dict[str, Any]]:
         return {}
     document = YAML(typ="safe", pure=True).load(lock_file.read_text(encoding="utf-8")) or {}
     return {name: json.loads(json.dumps(entry)) for name, entry in document.get("stages", {}).items()}
+
+
+@overload
+def as_json(entry: LockEntry) -> dict[str, Any]: ...
+
+
+@overload
+def as_json(entry: None) -> None: ...
+
+
+def as_json(entry: LockEntry | None) -> dict[str, Any] | None:
+    """An entry as JSON can hold it: the keys of all mappings are texts."""
+    return None if entry is None else dict(json.loads(json.dumps(entry)))
 
 
 def digest(value: Any) -> str:

@@ -60,6 +60,25 @@ def test_what_comes_and_goes_with_the_value_that_names_it_is_not_listed():
     ]
 
 
+def test_params_that_json_has_no_form_for_are_unchanged_if_they_are_the_same():
+    """A run-cache entry has them as YAML reads them; what has been through an XCom has texts as keys."""
+    values = {"class_weight": {0: 1.0, True: 2.0}, "limit": float("nan")}
+    found = {"cmd": "x", "params": {"params.yaml": values}, "outs": []}
+    last = {**found, "params": {"params.yaml": {**values, "class_weight": {"0": 1.0, "true": 2.0}}}}
+
+    ended = explain(last, found, found, frozenset(), None)
+
+    assert (ended.outcome, ended.reason) == ("unchanged", "same inputs as in the last run; executed by an unknown run")
+    changed = {**found, "params": {"params.yaml": {**values, "class_weight": {0: 3.0, True: 2.0}}}}
+    assert explain(last, None, changed, frozenset(), None).reason == "class_weight.0 1.0 -> 3.0"
+
+
+def test_a_value_of_several_lines_is_one_line_of_the_log():
+    now = {**BEFORE, "params": {"config/config.yaml": {"model": {"C": "a\nb", "tol": 0.1}, "data.target": "y"}}}
+
+    assert input_changes(BEFORE, now) == ["model.C 1.0 -> a\\nb"]
+
+
 def test_a_long_value_is_cut():
     now = {
         **BEFORE,
