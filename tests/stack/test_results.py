@@ -61,7 +61,7 @@ def test_the_image_is_small_and_belongs_to_no_root(stack):
     (image,) = inspected(stack.image)
 
     assert image["Config"]["User"] == "50000:0"
-    assert image["Size"] < 1.6e9
+    assert image["Size"] < 1.7e9  # 0.13e9 of it are the clients that the KubernetesExecutor needs
 
 
 def test_any_user_id_of_group_0_can_run_the_image_and_none_can_change_the_code(stack):
