@@ -133,7 +133,7 @@ class DvcOperator(BaseOperator):
     def remote_access(self) -> RemoteAccess:
         """How the remote is reached by ``remote_conn_id``; empty where none is named. Called in the worker.
 
-        :raises TaskError: there is no such Connection, or it does not fit.
+        :raises TaskError: the Connection does not exist, or does not fit the remote.
         """
         if self.remote_conn_id and time.monotonic() - self._access_read > ACCESS_SECONDS:
             remote = DvcConfig(self.project_dir, self.remote_url, {}).of_remote()

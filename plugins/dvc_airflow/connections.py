@@ -53,7 +53,7 @@ def remote_access(conn_id: str, url: str) -> RemoteAccess:
     """What a Connection says of how to reach a remote. Called in the worker.
 
     :param url: of the remote: which types of Connection fit depends on it.
-    :raises TaskError: there is no such Connection, its type does not fit, or it says too little.
+    :raises TaskError: the Connection does not exist, its type does not fit, or its fields cannot be used.
     """
     if _scheme(url) not in TYPES:
         where = url or "of the project, which its .dvc/config does not name,"
@@ -154,11 +154,7 @@ def _assumed_role(conn_id: str) -> dict[str, tuple[str, Any]]:
 
 def _google(connection: "Connection") -> RemoteAccess:
     extra = connection.extra_dejson
-    if extra.get("keyfile_dict"):
-        raise TaskError(
-            f"the Connection {connection.conn_id} holds its key itself (keyfile_dict), which DVC "
-            "cannot use. Put the key into a file on each worker, and its path into key_path."
-        )
+    _refuse_key_inside(connection, "keyfile_dict", "key_path")
     return _access(
         {
             "credentialpath": ("GOOGLE_APPLICATION_CREDENTIALS", extra.get("key_path")),
@@ -186,11 +182,7 @@ def _azure(connection: "Connection") -> RemoteAccess:
 
 def _ssh(connection: "Connection") -> RemoteAccess:
     extra = connection.extra_dejson
-    if extra.get("private_key"):
-        raise TaskError(
-            f"the Connection {connection.conn_id} holds its key itself (private_key), which DVC cannot "
-            "use. Put the key into a file on each worker, and its path into key_file."
-        )
+    _refuse_key_inside(connection, "private_key", "key_file")
     if connection.password:
         raise TaskError(
             f"the Connection {connection.conn_id} has a password, which cannot be handed to the "
@@ -198,6 +190,15 @@ def _ssh(connection: "Connection") -> RemoteAccess:
         )
     options = {"user": connection.login, "port": connection.port, "keyfile": extra.get("key_file")}
     return RemoteAccess(config={name: value for name, value in options.items() if value})
+
+
+def _refuse_key_inside(connection: "Connection", field_name: str, path_name: str) -> None:
+    """:raises TaskError: the Connection holds a key itself, and DVC takes only the path of one."""
+    if connection.extra_dejson.get(field_name):
+        raise TaskError(
+            f"the Connection {connection.conn_id} holds its key itself ({field_name}), which DVC cannot use. Put the "
+            f"key into a file on each worker, and its path into {path_name}."
+        )
 
 
 def _access(values: Mapping[str, tuple[str, Any]]) -> RemoteAccess:

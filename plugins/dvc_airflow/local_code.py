@@ -36,7 +36,7 @@ class LocalCode:
     """Packs in a folder.
 
     :param cache_dir: the cache that tasks share; None: a folder of this user on this machine.
-    :raises WorkspaceError: there is no such folder, and none can be made.
+    :raises WorkspaceError: the folder cannot be created.
     """
 
     def __init__(self, cache_dir: Path | None) -> None:

@@ -58,7 +58,7 @@ def read_stages(lock_file: Path) -> dict[str, dict[str, Any]]:
     if not lock_file.is_file():
         return {}
     document = YAML(typ="safe", pure=True).load(lock_file.read_text(encoding="utf-8")) or {}
-    return {name: json.loads(json.dumps(entry)) for name, entry in document.get("stages", {}).items()}
+    return {name: as_json(entry) for name, entry in document.get("stages", {}).items()}
 
 
 @overload

@@ -1,6 +1,5 @@
 """What DVC's templating (``${...}``) of a project reads, and what for."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -107,7 +106,7 @@ def recorded_templating() -> Iterator[Templating]:
             MatrixDefinition._resolve_matrix_data, lambda args: "matrix"
         ),
     }
-    originals: dict[Any, Any] = defaultdict()
+    originals: dict[Any, Any] = {}
     try:
         for (cls, name), changed in changes.items():
             originals[cls, name] = cls.__dict__[name]

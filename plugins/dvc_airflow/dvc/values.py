@@ -33,9 +33,9 @@ def _text(file: Path, values: Mapping[tuple[str, ...], Any]) -> str | None:
     if not file.is_file():
         raise TaskError(f"{file} is gone, and this run gives a value for it. Run without that value, or restore it.")
     suffix = file.suffix.lower()
-    changed = {steps: _like(value, _at(LOADERS[suffix](str(file)), steps)) for steps, value in values.items()}
     before = LOADERS[suffix](str(file))
-    changed = {steps: value for steps, value in changed.items() if _at(before, steps) != value}
+    written = {steps: _like(value, _at(before, steps)) for steps, value in values.items()}
+    changed = {steps: value for steps, value in written.items() if _at(before, steps) != value}
     if not changed:
         return None
     with tempfile.TemporaryDirectory() as folder:
