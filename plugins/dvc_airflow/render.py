@@ -96,7 +96,6 @@ class RenderedProject:
 
     def __init__(self, group: TaskGroup, arguments: ProjectArguments, project: Project, form: Form | None) -> None:
         self._group, self._arguments, self.project, self._form = group, arguments, project, form
-        self._stages = {stage.name: stage for stage in project.stages}
         self.selected = selected(project.stages, arguments.select, arguments.exclude)
         require_stages(project, str(arguments.project_dir), arguments.stage_environment, arguments.stage_options)
         self._common = {**arguments.of_all_tasks, **self._prepared(), "warm": arguments.warm}
