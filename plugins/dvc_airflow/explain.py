@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from dvc_airflow.lockfile import LockEntry, as_json, digest
+from dvc_airflow.lockfile import LockEntry, digest
 from dvc_airflow.result import Outcome
 
 
@@ -33,8 +33,6 @@ def explain(
     :param executed_by: the run that executed the stage with the result ``found`` (``run_id``, ``at``), if known.
     :param cause: why it has to run whatever changed.
     """
-    # As they are when they have been through an XCom: the keys of a mapping are texts there.
-    last, found, inputs = as_json(last), as_json(found), as_json(inputs)
     differences = "; ".join(input_changes(last, inputs, produced)) if last else ""
     if found is None:
         known = cause or ("no earlier run was found" if last is None else "the earlier result is no longer known")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from dvc_airflow.errors import RemoteError
 from dvc_airflow.files import replacing
-from dvc_airflow.lockfile import LockEntry, digest
+from dvc_airflow.lockfile import LockEntry, digest, from_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class History:
     def last(self, dag_id: str, stage: str) -> LockEntry | None:
         """The lock entry with which the stage ended most recently in this DAG."""
         found = self._read("last", dag_id, stage)
-        return found.get("entry") if found else None
+        return from_json(found.get("entry")) if found else None
 
     def executed_by(self, entry: LockEntry) -> dict[str, Any] | None:
         """Who executed the stage with this result: ``dag_id``, ``run_id`` and ``at`` (ISO 8601, UTC)."""
@@ -71,7 +71,7 @@ class History:
         if executed:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._write({"dag_id": dag_id, "run_id": run_id, "at": now}, "made", digest(entry))
-        self._write({"entry": entry}, "last", dag_id, stage)
+        self._write({"entry": to_json(entry)}, "last", dag_id, stage)
 
     def _read(self, *names: str) -> dict[str, Any] | None:
         try:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from dvc_airflow.code_pack import CodePack
 from dvc_airflow.files import FileState, state_of
 from dvc_airflow.history import CacheFolder
-from dvc_airflow.lockfile import Lock, LockEntry, digest
+from dvc_airflow.lockfile import Lock, LockEntry, digest, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Memo:
         if not isinstance(sources, list):
             return None
         try:
-            entry = MemoEntry(**self._read("results", fingerprint.with_sources(sources).content))
-        except TypeError:  # nothing, or of another version
+            entry = MemoEntry(**from_json(self._read("results", fingerprint.with_sources(sources).content)))
+        except (TypeError, ValueError):  # nothing, or of another version
             return None
         return entry if all(state_of(path) == state for path, state in entry.states.items()) else None
 
@@ -138,7 +138,7 @@ class Memo:
         :param key: as it was before the stage ran.
         """
         self._write(key.sources, "sources", key.definition)
-        self._write(asdict(entry), "results", key.content)
+        self._write(to_json(asdict(entry)), "results", key.content)
 
     def file_states(self, entry: LockEntry) -> dict[str, FileState]:
         """How an earlier task found the objects of this entry in the cache."""

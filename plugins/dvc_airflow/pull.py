@@ -11,7 +11,7 @@ from dvc_airflow.dvc.remote import RemoteFolder, address
 from dvc_airflow.errors import TaskError
 from dvc_airflow.files import replacing
 from dvc_airflow.git_checkout import git_checkout_of
-from dvc_airflow.lockfile import Lock, lock_text, read_stages
+from dvc_airflow.lockfile import Lock, digest, lock_text, read_stages
 from dvc_airflow.run_locks import RunLock, RunLocks
 
 WRITTEN = ".dvc/tmp/airflow-pull.json"  # the lock files that the last pull wrote, by their hashes
@@ -72,7 +72,7 @@ def _lock_texts(project_dir: Path, lock: Lock) -> dict[str, str]:
     for name, stages in lock.items():
         before = read_stages(project_dir / name)
         after = {**before, **stages}
-        if before != after:
+        if digest(before) != digest(after):  # .nan is not equal to itself
             texts[name] = lock_text(after)
     return texts
 

@@ -4,7 +4,6 @@ To open the project with DVC, only to hear what to ask the remote for, takes hal
 a run that has nothing to do.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +93,7 @@ class PushMemory:
         pack = run.code.listed if run.code else None
         project = Fingerprint(run.project_dir, "", self._definitions, run.files, self._lock, list, pack)
         config = self._config.text(run.project_dir, run.cache_dir)
-        return digest([project.definition, sorted(self._stages), json.loads(json.dumps(self._lock)), config])
+        return digest([project.definition, sorted(self._stages), self._lock, config])
 
 
 class _Folder:

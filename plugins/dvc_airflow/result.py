@@ -1,5 +1,6 @@
 """What tasks hand on to each other by XCom: typed, with a checksum, and accepted only whole."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Self
@@ -7,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dvc_airflow.errors import ResultError
-from dvc_airflow.lockfile import LockEntry, digest
+from dvc_airflow.lockfile import LockEntry, LockField, digest
 
 CHECKSUM = "checksum"
 
@@ -55,7 +56,7 @@ class TaskResult(BaseModel):
                 "again."
             )
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
             where = ".".join(str(step) for step in error.errors()[0]["loc"])
             raise ResultError(
@@ -79,7 +80,7 @@ class StageResult(TaskResult):
     #: the run that executed it, None where that is not known
     executed_in: str | None
     #: its entry, by lock file and stage
-    lock: dict[str, dict[str, dict[str, Any]]]
+    lock: LockField
     #: content of the small text outputs that tasks after the pipeline want, by path
     published: dict[str, str]
 

@@ -1,15 +1,14 @@
 """The lock files of runs, beside the objects in the remote: by them a checkout gets a run's results, see `pull`."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import Folder
-from dvc_airflow.lockfile import Lock
+from dvc_airflow.lockfile import Lock, LockField
 
 RUNS, LAST = "runs", "last_run"
 
@@ -31,7 +30,7 @@ class RunLock(BaseModel):
     #: when it was pushed; ISO 8601, UTC
     at: str
     #: the entries of its stages, by lock file
-    lock: dict[str, dict[str, dict[str, Any]]]
+    lock: LockField
 
 
 class WritableFolder(Protocol):
@@ -47,7 +46,7 @@ def keep_lock(folder: WritableFolder, dag_id: str, run_id: str, lock: Lock) -> N
     :raises RemoteError: the remote cannot be written to.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    text = json.dumps({"dag_id": dag_id, "run_id": run_id, "at": now, "lock": lock}).encode()
+    text = RunLock(dag_id=dag_id, run_id=run_id, at=now, lock=lock).model_dump_json().encode()
     folder.write(text, RUNS, dag_id, run_id)
     folder.write(text, LAST, dag_id)
 

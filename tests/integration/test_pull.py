@@ -15,10 +15,11 @@ from tests.support.strangers import WITH_PLUGINS, Stranger, dvc, run_git
 
 TEXT = """
 stages:
-  prepare: {cmd: mkdir -p data && cp in.txt data/a && cp in.txt data/b, deps: [in.txt], outs: [data]}
+  prepare: {cmd: mkdir -p data && cp in.txt data/a && cp in.txt data/b, deps: [in.txt], params: [weights], outs: [data]}
   grade: {cmd: "wc -c < data/a > grade.json", deps: [data], metrics: [grade.json: {cache: false}]}
   local: {cmd: cp in.txt local.txt, deps: [in.txt], outs: [local.txt: {push: false}]}
 """
+PARAMS = "weights: {0: 1.0, 1: 5.0}\n"  # JSON has no numbers as keys
 NESTED = "stages: {last: {cmd: cp ../grade.json last.txt, deps: [../grade.json], outs: [last.txt]}}\n"
 
 
@@ -28,7 +29,9 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     remote = "[core]\n    analytics = false\n    remote = r\n['remote \"r\"']\n    url = ../../remote\n"
     files = {".dvc/config": remote, ".gitignore": "/data\n/grade.json\n/local.txt\n", "sub/.gitignore": "/last.txt\n"}
-    stranger = Stranger(folder, {"dvc.yaml": TEXT, "sub/dvc.yaml": NESTED, "in.txt": "one\n", **files})
+    stranger = Stranger(
+        folder, {"dvc.yaml": TEXT, "sub/dvc.yaml": NESTED, "in.txt": "one\n", "params.yaml": PARAMS, **files}
+    )
     stranger.run(dag_id="one", push=True)
     run_git(folder, "clone", "--quiet", str(stranger.path), str(folder / "clone"))
     return folder

@@ -1,5 +1,8 @@
 """What tasks hand on to each other: an XCom that is not what the task returned is refused, with the task to clear."""
 
+import json
+import math
+
 import pytest
 
 from dvc_airflow.errors import ResultError
@@ -20,6 +23,10 @@ def result() -> StageResult:
         lock={"dvc.lock": {"train": ENTRY}},
         published={"metrics.json": "{}"},
     )
+
+
+def with_params(result: StageResult, params: dict) -> StageResult:
+    return result.model_copy(update={"lock": {"dvc.lock": {"train": {"params": {"params.yaml": params}}}}})
 
 
 def test_a_result_comes_back_as_it_was(result):
@@ -64,3 +71,19 @@ def test_a_result_of_the_version_before_is_refused_with_the_task_to_clear(result
 
     with pytest.raises(ResultError, match=r"pipeline\.train .* another version .*: checksum, seal\)\. Clear that task"):
         StageResult.from_xcom({**fields, "seal": "0" * 64}, "pipeline.train")
+
+
+def test_params_that_json_has_no_form_for_arrive_as_they_are(result):
+    weights = {0: 1.0, True: 2.0, None: "x", 1.5: {"$pairs": [], "ok": 1}}
+    params = {"weights": weights, "limits": [float("inf"), -float("inf")], "$number": "nan"}
+    result = with_params(result, params)
+
+    sent = json.loads(json.dumps(result.to_xcom(), allow_nan=False))
+
+    assert StageResult.from_xcom(sent, "train") == result
+
+
+def test_not_a_number_arrives(result):
+    sent = json.dumps(with_params(result, {"limit": math.nan}).to_xcom(), allow_nan=False)
+
+    assert math.isnan(StageResult.from_xcom(json.loads(sent), "train").entry["params"]["params.yaml"]["limit"])
