@@ -164,7 +164,7 @@ stages:
     cmd: python fit.py ${fit}
     wdir: ${where}
     deps: ["${source}"]
-    params: [lr, "../conf/model.json": [depth], "../settings.py": [SIZE]]
+    params: [lr, weights, "../conf/model.json": [depth], "../settings.py": [SIZE]]
     outs: ["${target}"]
   kind: {cmd: echo 1 > k, params: ["${kind}.lr"], outs: [k]}
 """,
@@ -172,7 +172,7 @@ stages:
         more_dot_yaml="names: [p, q]\nsizes: [1, 2]\nfit: {lr: 1}\nwhere: sub\nsource: s\ntarget: t\nkind: nested\n",
         conf__model_dot_json='{"depth": 3, "other": 1}',
         settings_dot_py="SIZE = 3\n",
-        sub__params_dot_yaml="lr: 0.5\n",
+        sub__params_dot_yaml="lr: 0.5\nweights: {0: 1.5, limit: .inf}\n",
         sub__s="",
     )
 
@@ -194,6 +194,8 @@ stages:
         "conf/model.json:other": "no stage depends on it",
         "settings.py:SIZE": "a Python file is code",
         "sub/params.yaml:lr": None,
+        "sub/params.yaml:weights.0": "JSON, and so a form, has nothing for it",
+        "sub/params.yaml:weights.limit": "JSON, and so a form, has nothing for it",
     }
 
 

@@ -16,6 +16,7 @@ from dvc_airflow.project_files import is_in
 
 UNUSED = "no stage depends on it"
 CODE = "a Python file is code"
+NO_FORM = "JSON, and so a form, has nothing for it"
 
 
 def project_params(root: Path, stages: Iterable[PipelineStage], templating: Templating) -> list[dict[str, Any]]:
@@ -64,22 +65,24 @@ def _of_file(root: Path, path: Path, used: _Used, templating: Templating) -> Ite
     document = LOADERS[path.suffix.lower()](str(path))
     decided = {key: what for (source, key), what in templating.decided.items() if source == path}
     for steps, value in _leaves((), document if isinstance(document, Mapping) else {}):
-        key = ".".join(steps)
+        key = ".".join(map(str, steps))
+        has_form = _is_json(value) and all(isinstance(step, str) for step in steps)
         fixed = next((what for one, what in decided.items() if _overlap(key, one)), None)
         if fixed is None and path.suffix.lower() == ".py":
             fixed = CODE
         if fixed is None and not used.has(file, path, key):
             fixed = UNUSED
-        yield ProjectParam(file, steps, value, fixed)
+        if fixed is None and not has_form:
+            fixed = NO_FORM
+        yield ProjectParam(file, tuple(map(str, steps)), value if has_form else str(value), fixed)
 
 
-def _leaves(steps: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What is no section. Keys that are no texts are left out: a run could not name them."""
+def _leaves(steps: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """What is no section."""
     if isinstance(value, Mapping) and (value or not steps):
         for name, inner in value.items():
-            if isinstance(name, str):
-                yield from _leaves((*steps, name), inner)
-    elif _is_json(value):
+            yield from _leaves((*steps, name), inner)
+    else:
         yield steps, value
 
 
