@@ -93,13 +93,12 @@ def _details(runtime: RuntimeSettings, run: Run, champions: Mapping[str, str | N
     recorded = _read(run, _Recorded, "RecordLineageOperator")
     # Where a person approves, the task that promotes has no result if she did not.
     verdict = _read(run, _Evaluated, "PromoteModelOperator", "EvaluateModelOperator")
-    is_champion = model is not None and champions.get(model.name) == model.version
     return Details(
         compared=_compared(resolved) if resolved else {},
         metrics=model.metrics if model else {},
         metric=resolved.config.get("registry", {}).get("metric") if resolved else None,
-        marks=_marks(model, verdict, is_champion),
-        highlighted=is_champion,
+        marks=_marks(model, verdict, champions),
+        highlighted=model is not None and champions.get(model.name) == model.version,
         remark=(_why(run) or "") if verdict else "",
         verdict=f"{verdict.table}\n\n{verdict.note}" if verdict else "",
         links=_links(runtime, model, recorded, verdict),
@@ -123,17 +122,18 @@ def _compared(resolved: _Resolved) -> dict[str, dict[str, Any]]:
     return {"parameters": values, "code": {"git": commit}}
 
 
-def _marks(model: _Registered | None, verdict: _Evaluated | None, is_champion: bool) -> list[Mark]:
+def _marks(model: _Registered | None, verdict: _Evaluated | None, champions: Mapping[str, str | None]) -> list[Mark]:
     marks = []
     if model:
         marks.append(Mark(f"version {model.version}", title=f"of {model.name}"))
-    if is_champion:
+    if model and champions.get(model.name) == model.version:
         marks.append(Mark("champion", "good", "It has the alias champion in MLflow now."))
-    elif verdict and verdict.is_new_champion:
-        marks.append(Mark("was champion", title="This run made it champion; another version is champion now, or none."))
+    elif model and verdict and verdict.is_new_champion:
+        known = model.name in champions
+        now = "Another version is champion now, or none." if known else "Whether it still is one is not known."
+        marks.append(Mark("was made champion", title=f"This run made it champion. {now}"))
     if verdict:
-        passed = Mark("gate passed", "good") if verdict.passed else Mark("gate not passed", "bad")
-        marks.append(passed)
+        marks.append(Mark("gate passed", "good") if verdict.passed else Mark("gate not passed", "bad"))
     return marks
 
 

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Link:
-    """A button. ``url`` is http(s), or empty where there is no page: then the text alone is shown."""
+    """A link. ``url`` is empty where there is no page: then the text alone is shown."""
 
     text: str
     url: str
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads to a page: other kinds of addresses could run something."""
+        return self.url.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _with_tasks(session: "Session", dag_id: str, rows: Sequence[Any], operators:
     tasks: dict[str, list[Any]] = {row.run_id: [] for row in rows}
     for task in session.execute(_tasks(dag_id, list(tasks), (STAGE_OPERATOR, *operators))):
         tasks[task.run_id].append(task)
-    return [_run(row, tasks[row.run_id]) for row in rows]
+    return [run_of(row, tasks[row.run_id]) for row in rows]
 
 
 def _tasks(dag_id: str, run_ids: Sequence[str], operators: Sequence[str]) -> "Select[Any]":
@@ -150,7 +150,12 @@ def _tasks(dag_id: str, run_ids: Sequence[str], operators: Sequence[str]) -> "Se
     )
 
 
-def _run(row: Any, tasks: Sequence[Any]) -> Run:
+def run_of(row: Any, tasks: Sequence[Any]) -> Run:
+    """The run from its rows in the database.
+
+    :param row: with the columns of `DagRun`.
+    :param tasks: with those of `TaskInstance`, and ``value``: what the task returned, if it did.
+    """
     stages = [_stage(task) for task in tasks if task.operator == STAGE_OPERATOR]
     seconds = (row.end_date - row.start_date).total_seconds() if row.start_date and row.end_date else None
     return Run(
