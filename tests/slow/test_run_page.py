@@ -1,4 +1,4 @@
-"""The tab `DVC` in the web UI of `make serve`, in a browser: on the DAG and on a run. Two pictures of the docs are its."""
+"""The tab `DVC` in the web UI of `make serve`, in a browser: on the DAG and on a run. It makes pictures of both."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

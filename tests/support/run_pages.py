@@ -1,8 +1,9 @@
 """Airflow's own API server with the project's plugin, in a fork that has a deployment's settings; and runs for it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 PREFIX = "dvc-runs/dags"
@@ -28,15 +29,8 @@ def put(dag_folder: str, dag_id: str, runs: Sequence[Any]) -> None:
             if session.get(DagBundleModel, "b") is None:
                 session.add(DagBundleModel(name="b"))
                 session.flush()
-            session.add(
-                DagModel(
-                    dag_id=dag_id,
-                    bundle_name="b",
-                    max_active_tasks=1,
-                    max_consecutive_failed_dag_runs=0,
-                    has_task_concurrency_limits=False,
-                )  # fmt: skip
-            )
+            limits = {"max_active_tasks": 1, "max_consecutive_failed_dag_runs": 0, "has_task_concurrency_limits": False}
+            session.add(DagModel(dag_id=dag_id, bundle_name="b", **limits))
             session.flush()
         for run in runs:
             times = {"run_after": run.run_after, "start_date": run.start_date, "end_date": run.end_date}
@@ -46,16 +40,9 @@ def put(dag_folder: str, dag_id: str, runs: Sequence[Any]) -> None:
             )
             for number, task in enumerate(run.tasks):
                 place = {**own, "task_id": task.task_id, "map_index": task.map_index}
-                session.execute(
-                    insert(TaskInstance).values(
-                        **place,
-                        id=uuid7(),
-                        state=task.state,
-                        operator=task.operator,
-                        pool="default_pool",
-                        start_date=run.start_date.replace(second=number),
-                    )  # fmt: skip
-                )
+                began = {"pool": "default_pool", "start_date": run.start_date.replace(second=number)}
+                what = {"id": uuid7(), "state": task.state, "operator": task.operator}
+                session.execute(insert(TaskInstance).values(**place, **began, **what))
                 if task.value is not None:
                     key = {"dag_run_id": added.inserted_primary_key[0], "key": "return_value", "timestamp": now}
                     session.execute(insert(XComModel).values(**place, **key, value=task.value))
@@ -64,8 +51,8 @@ def put(dag_folder: str, dag_id: str, runs: Sequence[Any]) -> None:
 def ask(dag_folder: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Ask the API server.
 
-    :param requests: each with ``path`` and perhaps ``role`` (of the user who has logged in; None: nobody has),
-        ``method``, ``token`` (as it is), ``rights`` (entities that the user may not read).
+    :param requests: each with ``path`` and perhaps ``method``, ``login`` (False: nobody has logged in), ``role`` (of
+        the user; None: no role), ``token`` (instead of a login), ``lacks`` (what of a DAG the user may not read).
     :return: status, headers, text, seconds, and the database's statements of each answer.
     """
     from airflow import settings
@@ -81,15 +68,13 @@ def ask(dag_folder: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, A
     for request in requests:
         manager = get_auth_manager()
         client.cookies.clear()
-        if role := request.get("role", "VIEWER"):
+        if request.get("login", True):
+            role = request.get("role", "VIEWER")
             client.cookies.set("_token", manager.generate_jwt(SimpleAuthManagerUser(username="u", role=role)))
         if "token" in request:
             client.cookies.set("_token", request["token"])
-        allowed = type(manager).is_authorized_dag
         if lacking := request.get("lacks"):
-            manager.is_authorized_dag = lambda *, lacking=lacking, **asked: (
-                asked["access_entity"].name != lacking and allowed(manager, **asked)
-            )
+            manager.is_authorized_dag = partial(_unless, lacking, manager.is_authorized_dag)
         statements.clear()
         begun = time.perf_counter()
         answer = client.request(request.get("method", "GET"), f"/{request['path']}", follow_redirects=False)
@@ -104,3 +89,7 @@ def ask(dag_folder: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, A
         )
         vars(manager).pop("is_authorized_dag", None)
     return answers
+
+
+def _unless(entity: str, allowed: Callable[..., bool], **asked: Any) -> bool:
+    return asked["access_entity"].name != entity and allowed(**asked)
