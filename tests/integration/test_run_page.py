@@ -1,7 +1,9 @@
 """The tab `DVC` in Airflow: who may see it, and what it costs, with Airflow's own API server and database."""
 
+import base64
 import json
 import re
+from hashlib import sha256
 from urllib.parse import quote
 
 import pytest
@@ -127,6 +129,9 @@ def test_only_airflows_own_pages_may_embed_it_and_it_takes_nothing_from_elsewher
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'self'" in policy
         assert "unsafe" not in policy
+        for kind in ("script", "style"):
+            (own,) = re.findall(rf"<{kind}>(.*?)</{kind}>", answers[name]["text"], re.DOTALL)
+            assert f"{kind}-src 'sha256-{base64.b64encode(sha256(own.encode()).digest()).decode()}'" in policy
         assert answers[name]["headers"]["x-content-type-options"] == "nosniff"
         assert answers[name]["headers"]["cache-control"] == "no-store"
         assert not re.findall(r"(?:src|@import|url\()\s*[=\"'(]", answers[name]["text"])

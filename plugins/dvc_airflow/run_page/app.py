@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -12,17 +11,17 @@ from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from dvc_airflow.run_page import runs
 from dvc_airflow.run_page.details import Project
-from dvc_airflow.run_page.pages import dag_page, message_page, run_page
+from dvc_airflow.run_page.pages import dag_page, message_page, own_text, run_page
 
 MOST_PAGES = 1_000_000
 # Who sees this page sees runs, tasks and XComs.
 SHOWN = (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 MAY_READ = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN]
 SAID = {
+    HTTPStatus.NOT_FOUND: None,  # as the error has it
     HTTPStatus.UNAUTHORIZED: "Log in to Airflow to see this page.",
     HTTPStatus.FORBIDDEN: "You may not see this page: it needs the right to read the DAG's runs, tasks and XComs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This page can only be read.",
@@ -53,10 +52,12 @@ def create(project: Project) -> FastAPI:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no run {run_id} of the DAG {dag_id}.")
         return HTMLResponse(run_page(dag_id, found, project.describe(found)), headers=headers)
 
-    @app.exception_handler(StarletteHTTPException)
-    def refused(request: Request, error: StarletteHTTPException) -> HTMLResponse:
-        said = SAID.get(HTTPStatus(error.status_code), str(error.detail))
-        return HTMLResponse(message_page(said), error.status_code, {**headers, **(error.headers or {})})
+    def refused(request: Request, error: Any) -> HTMLResponse:
+        said = SAID.get(error.status_code) or str(error.detail)
+        return HTMLResponse(message_page(said), error.status_code, headers)
+
+    for status in SAID:
+        app.add_exception_handler(status, refused)
 
     @app.exception_handler(RequestValidationError)
     def wrong(request: Request, error: RequestValidationError) -> HTMLResponse:
@@ -69,7 +70,7 @@ def create(project: Project) -> FastAPI:
 
 def _headers() -> dict[str, str]:
     """Nothing from elsewhere, no script but the page's own, and only Airflow's own pages may embed it."""
-    script, style = (_digest(name) for name in ("page.js", "page.css"))
+    script, style = (f"'sha256-{_digest(own_text(name))}'" for name in ("page.js", "page.css"))
     policy = (
         f"default-src 'none'; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'self'"
@@ -83,6 +84,5 @@ def _headers() -> dict[str, str]:
     }
 
 
-def _digest(name: str) -> str:
-    content: Any = (files(__package__) / name).read_bytes()
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,15 +1,13 @@
 """What is known of runs, as HTML. Every value is escaped: run ids, reasons and parameters are texts of users."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from dvc_airflow.run_page.changes import compared, hash_of
 from dvc_airflow.run_page.details import Described, Details
@@ -72,6 +70,11 @@ def message_page(text: str) -> str:
     return _render("message", text=text)
 
 
+def own_text(name: str) -> str:
+    """The script or style that each page has within it."""
+    return _environment().get_template(name).render()
+
+
 def _row(run: Run, said: Details, before: Any) -> dict[str, Any]:
     changes = before[1] if before else []
     stages = {stage.task_id for stage in run.stages}
@@ -103,11 +106,7 @@ def _environment() -> Environment:
         loader=PackageLoader(__package__, ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["time"] = _time
-    own: Mapping[str, Any] = {
-        name: Markup((files(__package__) / file).read_text(encoding="utf-8"))  # noqa: S704 - of this package
-        for name, file in (("style", "page.css"), ("script", "page.js"))
-    }
-    environment.globals.update(own, width=WIDTH, height=HEIGHT, left=LEFT)
+    environment.globals.update(width=WIDTH, height=HEIGHT, left=LEFT)
     return environment
 
 
