@@ -130,6 +130,7 @@ def test_a_run_that_failed_shows_what_went_wrong_and_what_was_not_run():
 
     assert "get_data executed preprocess failed train_and_evaluate not run dvc_push not run" in row
     assert "pipeline.preprocess : failed" in page
+    assert 'href="./../../../../dags/ml_pipeline/runs/run-1/tasks/dvc_push" target="_top"' in shown(rows)
     assert "the log of the task says why" in page
     # Of the stages without a result it says nothing, though the run before has them.
     assert "data/preprocess.csv" not in page
