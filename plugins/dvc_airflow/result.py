@@ -133,6 +133,13 @@ class PushResult(TaskResult):
     remote_url: str | None
 
 
+def is_whole(value: Any) -> bool:
+    """Whether this is what a task returned, of whichever version of the code: an object with its checksum."""
+    if not isinstance(value, Mapping) or CHECKSUM not in value:
+        return False
+    return bool(value[CHECKSUM] == digest(_as_numbers({name: one for name, one in value.items() if name != CHECKSUM})))
+
+
 def _as_numbers(value: Any) -> Any:
     """JSON with whole floats as integers: PostgreSQL keeps 1e16 as 10000000000000000, and -0.0 as 0.0."""
     if isinstance(value, Mapping):

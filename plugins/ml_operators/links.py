@@ -1,6 +1,7 @@
 """Buttons on a task in the web UI. Airflow computes them in the worker, when the task has ended."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -67,10 +68,7 @@ class ReportLink(BaseOperatorLink):
         result = _returned(ti_key)
         if "report" not in result:
             return ""
-        mlflow_run = result["mlflow_run"]
-        page = run_url(load_runtime_settings(), mlflow_run["experiment_id"], mlflow_run["run_id"])
-        # MLflow's page takes the path as it stands: of a quoted ':' or '+' it says that the file does not exist.
-        return f"{page}/artifacts/{quote(result['report'], safe='/:+~')}"
+        return report_url(load_runtime_settings(), result["mlflow_run"], result["report"])
 
 
 class StoreLink(BaseOperatorLink):
@@ -131,6 +129,16 @@ def _has_console() -> bool:
         return bool(object_url(load_runtime_settings(), "bucket", ""))
     except ConfigError:  # the task will say so
         return True
+
+
+def report_url(runtime: RuntimeSettings, mlflow_run: Mapping[str, str], report: str) -> str:
+    """The page of a report.
+
+    :param report: its path among the artifacts of the MLflow run.
+    """
+    page = run_url(runtime, mlflow_run["experiment_id"], mlflow_run["run_id"])
+    # MLflow's page takes the path as it stands: of a quoted ':' or '+' it says that the file does not exist.
+    return f"{page}/artifacts/{quote(report, safe='/:+~')}"
 
 
 def object_url(runtime: RuntimeSettings, bucket: str, key: str) -> str:

@@ -51,7 +51,9 @@ def test_it_has_the_package_alone_with_all_its_modules_types_and_the_licence(bui
     with ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if not name.endswith("/")}
         licence = archive.read(next(name for name in files if name.endswith("licenses/LICENSE")))
-    modules = {str(path.relative_to(PLUGINS)) for path in (PLUGINS / "dvc_airflow").rglob("*.py")}
+    suffixes = (".py", ".jinja", ".css", ".js")
+    ours = (path for path in (PLUGINS / "dvc_airflow").rglob("*") if path.suffix in suffixes)
+    modules = {str(path.relative_to(PLUGINS)) for path in ours}
 
     assert licence == (ROOT / "LICENSE").read_bytes()
     assert {name for name in files if ".dist-info/" not in name} == {*modules, "dvc_airflow/py.typed"}
@@ -73,11 +75,13 @@ def test_airflow_accepts_what_the_entry_point_says(distribution):
     jsonschema.validators.validator_for(schema)(schema).validate(information)
 
 
-def test_airflow_finds_the_plugin_that_fails_a_run_whose_pool_does_not_exist(distribution):
+def test_airflow_finds_the_plugin_with_the_tabs_and_what_fails_a_run_whose_pool_does_not_exist(distribution):
     (entry,) = distribution.entry_points.select(group="airflow.plugins")
 
     assert entry.name == entry.load().name == "dvc_airflow"
     assert [type(listener).__name__ for listener in entry.load().listeners] == ["PoolListener"]
+    assert {view["destination"] for view in entry.load().external_views} == {"dag", "dag_run"}
+    assert [app["url_prefix"] for app in entry.load().fastapi_apps] == ["/dvc-runs"]
 
 
 def test_operator_modules_that_airflow_is_told_of_exist(distribution):

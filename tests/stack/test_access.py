@@ -20,7 +20,8 @@ WRONG = "not the password"
 def test_airflow_refuses_a_wrong_password_and_none(stack):
     wrong = {"username": stack.values["AIRFLOW_ADMIN_USER"], "password": WRONG}
     assert requests.post(f"{stack.airflow}/auth/token", json=wrong, timeout=30).status_code == 401
-    assert requests.get(f"{stack.airflow}/api/v2/dags", timeout=30).status_code == 401
+    for path in ("api/v2/dags", "dvc-runs/dags/ml_pipeline"):
+        assert requests.get(f"{stack.airflow}/{path}", timeout=30).status_code == 401
 
 
 def test_mlflow_refuses_a_wrong_password_and_none_and_the_pipeline_is_no_administrator(stack):
@@ -104,7 +105,7 @@ def test_secrets_are_where_they_are_needed_and_nowhere_else(stack):
     assert holders("AIRFLOW_DB_PASSWORD") - ONE_SHOT == database
     assert holders("AIRFLOW_FERNET_KEY") - ONE_SHOT == database
     assert holders("MLFLOW_DB_PASSWORD") - ONE_SHOT == {"mlflow"}
-    assert holders("MLFLOW_TRACKING_PASSWORD") - ONE_SHOT == {"airflow-scheduler"}
+    assert holders("MLFLOW_TRACKING_PASSWORD") - ONE_SHOT == {"airflow-scheduler", "airflow-api"}
 
 
 def test_no_secret_is_in_a_log_the_image_or_its_history(stack, first_run):

@@ -71,3 +71,21 @@ def test_the_link_of_the_training_leads_to_its_mlflow_run(stack, first_run, page
     assert mlflow_run in page.url
     page.get_by_text("Finished").first.wait_for()
     page.screenshot(path=picture("mlflow_run"))
+
+
+def test_the_tab_dvc_shows_runs_and_a_run_behind_airflows_login(stack, first_run, page):
+    page.goto(f"{stack.airflow}/dags/ml_pipeline")
+    page.get_by_role("link", name="DVC", exact=True).click()
+    frame = page.frame_locator("iframe[title=DVC]")
+    frame.locator("tbody tr").first.wait_for()
+    assert frame.locator("svg circle").count() >= 1
+    page.screenshot(path=picture("dvc_tab_of_the_dag"))
+
+    page.goto(f"{stack.airflow}/dags/ml_pipeline/runs/{first_run}")
+    page.get_by_role("link", name="DVC", exact=True).click()
+    frame.get_by_role("heading", name="The gate's verdict").wait_for()
+    assert frame.get_by_text("Champion of iris-classifier now: version").count() == 1  # MLflow was asked, with a login
+    objects = frame.get_by_role("link", name="s3://ml-pipeline/").all()
+    assert objects
+    assert all(link.get_attribute("href").startswith("http://127.0.0.1:") for link in objects)
+    page.screenshot(path=picture("dvc_tab_of_a_run"))

@@ -48,17 +48,19 @@ class Served(AirflowApi):
 
 
 @contextmanager
-def served(project: Path, *, first: str, with_rows: Sequence[str]) -> Iterator[Served]:
-    """Run `make serve` in a copy of the project until the block ends; a person approves each model.
+def served(project: Path, *, first: str, with_rows: Sequence[str], approval: str = "manual") -> Iterator[Served]:
+    """Run `make serve` in a copy of the project until the block ends; by default, a person approves each model.
 
     :param first: the schedule's first date.
     :param with_rows: the dates of which there is a table.
+    :param approval: as `registry.approval`.
     """
     home = Home(project)
     deployment = Deployment(home.project, {}, "serve")
     deployment.name_all()
     deployment.retry_soon(3)
-    deployment.edit_config("approval: auto", "approval: manual")
+    if approval != "auto":
+        deployment.edit_config("approval: auto", f"approval: {approval}")
     deployment.edit_config("cron: null", 'cron: "0 0 * * *"')  # a backfill needs a schedule
     deployment.edit_config('start_date: "2026-01-01"', f'start_date: "{first}"')
     # Airflow starts a run for yesterday by itself. It fails, because that date has no object; no test needs it.

@@ -1,0 +1,246 @@
+"""The pages on runs in Airflow: what they show, of whatever the tasks left, and that all of it is text."""
+
+import re
+
+import pytest
+
+from dvc_airflow.run_page.details import Described, Details, Link
+from dvc_airflow.run_page.pages import dag_page, run_page
+from dvc_airflow.run_page.plot import plot
+from include.errors import ServiceError
+from ml_operators import run_details
+from tests.support.run_rows import MLFLOW_RUN, STAGES, Rows, Task, complete, stage
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(autouse=True)
+def champion(monkeypatch):
+    """MLflow's answer: the version that is champion now, or the error."""
+    answers = {"iris": "2"}
+
+    def answer(runtime, name):
+        if isinstance(answers[name], Exception):
+            raise answers[name]
+        return answers[name]
+
+    monkeypatch.setattr(run_details, "champion_version", answer)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("MLFLOW_UI_URL", "http://127.0.0.1:5050")
+    monkeypatch.setenv("STORE_CONSOLE_URL", "http://127.0.0.1:9001")
+    return answers
+
+
+def listed(*rows: Rows, describe=run_details.describe, **arguments) -> str:
+    runs = [one.run() for one in rows]
+    return dag_page("ml_pipeline", runs, describe(runs), arguments.get("page", 0), arguments.get("metric"))
+
+
+def shown(*rows: Rows) -> str:
+    runs = [one.run() for one in rows]
+    return run_page("ml_pipeline", runs, run_details.describe(runs))
+
+
+def plain(runs) -> Described:
+    """What is known of runs of any DVC project."""
+    return Described([Details() for _ in runs])
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL))
+
+
+def row_of(html: str, run_id: str) -> str:
+    return words(next(row for row in html.split("<tr>") if f">{run_id}<" in row))
+
+
+def test_a_run_is_listed_with_outcomes_reasons_metric_version_and_what_changed():
+    row = row_of(listed(complete(2, c=0.5), complete(1)), "run-2")
+
+    assert all(f"{name} executed" in row for name in STAGES)
+    assert "get_data: executed: because of 0.5" in row
+    assert "0.9020 version 2 champion gate passed" in row
+    assert "model.logistic_regression.C: 1.0 → 0.5" in row
+
+
+def test_a_run_that_differs_in_nothing_says_so_and_the_first_one_says_nothing():
+    html = listed(complete(2, "unchanged"), complete(1))
+
+    assert row_of(html, "run-2").endswith("nothing ")
+    assert not row_of(html, "run-1").rstrip().endswith("nothing")
+
+
+def test_the_mark_of_the_champion_is_where_mlflow_says_it_is_whatever_a_run_did(champion):
+    champion["iris"] = "1"  # rolled back by the command line
+
+    html = listed(complete(2), complete(1))
+
+    assert "Champion of iris now: version 1." in words(html)
+    assert "version 2 was made champion gate" in row_of(html, "run-2")
+    assert "version 1 champion gate" in row_of(html, "run-1")
+    assert html.count('class="marked"') == 1
+
+
+def test_without_mlflow_no_run_is_called_champion_and_the_page_says_why(champion):
+    champion["iris"] = ServiceError("MLflow at http://mlflow:5000 does not answer.")
+
+    html = listed(complete(2), complete(1))
+
+    assert "Which version of iris is champion now is not known: MLflow at http://mlflow:5000 does not" in words(html)
+    assert row_of(html, "run-2").count("version 2 was made champion gate passed") == 1
+    assert "Whether it still is one is not known." in html
+    assert 'class="marked"' not in html
+
+
+def test_the_plot_is_of_the_gates_metric_or_of_the_one_that_is_asked_for():
+    runs = [
+        complete(3),
+        Rows(2, [Task("pipeline.get_data", "DvcStageOperator", None, "failed")], "failed"),
+        complete(1),
+    ]
+
+    html, other = listed(*runs), listed(*runs, metric="train_accuracy")
+
+    assert len(re.findall(r"<circle", html)) == 2
+    assert re.findall(r"<title>(run-\d): ([\d.]+)", html) == [("run-1", "0.901"), ("run-3", "0.903")]
+    assert "?page=0&amp;metric=train_accuracy" in html
+    assert re.findall(r"<title>(run-\d): ([\d.]+)", other) == [("run-1", "0.99"), ("run-3", "0.99")]
+    assert "None of these runs has this metric" in listed(*runs, metric="test_nothing")
+
+
+def test_one_value_and_equal_values_have_a_place_in_the_plot():
+    for values in ([("a", 0.0, False)], [("a", 1.0, False), ("b", 1.0, True)]):
+        drawn = plot(values)
+        assert drawn is not None
+        assert len(drawn.ticks) == 1
+        assert all(0 < point.y < 180 for point in drawn.points)
+    assert plot([("a", None, False)]) is None
+
+
+def test_a_run_that_failed_shows_what_went_wrong_and_what_was_not_run():
+    tasks = [
+        stage("get_data"),
+        Task("pipeline.preprocess", "DvcStageOperator", None, "failed"),
+        Task("pipeline.train_and_evaluate", "DvcStageOperator", None, "upstream_failed"),
+        Task("dvc_push", "DvcPushOperator", None, "upstream_failed"),
+    ]
+    rows = Rows(1, tasks, "failed")
+
+    row, page = row_of(listed(rows, complete(0)), "run-1"), words(shown(rows, complete(0)))
+
+    assert "get_data executed preprocess failed train_and_evaluate not run dvc_push not run" in row
+    assert "pipeline.preprocess : failed" in page
+    assert 'href="./../../../../dags/ml_pipeline/runs/run-1/tasks/dvc_push" target="_top"' in shown(rows)
+    assert "the log of the task says why" in page
+    # Of the stages without a result it says nothing, though the run before has them.
+    assert "data/preprocess.csv" not in page
+
+
+def test_a_run_that_is_going_on_shows_how_far_it_is():
+    tasks = [stage("get_data"), Task("pipeline.preprocess", "DvcStageOperator", None, "running")]
+    tasks.append(Task("pipeline.train_and_evaluate", "DvcStageOperator", None, None))
+
+    row = row_of(listed(Rows(1, tasks, "running")), "run-1")
+
+    assert "get_data executed preprocess running train_and_evaluate not started" in row
+
+
+def test_a_result_that_was_changed_or_that_nobody_can_read_is_named_and_not_believed():
+    changed, foreign = stage("get_data"), stage("preprocess")
+    changed.value = {**changed.value, "outcome": "unchanged"}
+    foreign.value = Details().__dict__ | {"checksum": "x"}
+    rows = complete(1)
+    rows.tasks = [changed, foreign, *rows.tasks[2:]]
+    registered = next(task for task in rows.tasks if task.task_id == "register_model")
+    registered.value = {**registered.value, "version": "99"}
+
+    page = words(shown(rows))
+
+    assert page.count("was truncated or changed") == 2
+    assert "version 99" not in page
+
+
+def test_results_of_another_version_of_the_code_are_shown_as_far_as_they_are_known():
+    from dvc_airflow.result import CHECKSUM, _as_numbers, digest
+
+    rows = complete(1)
+    for task in rows.tasks:
+        fields = {name: value for name, value in task.value.items() if name != CHECKSUM} | {"new_field": [1]}
+        fields.pop("published", None)
+        task.value = {**fields, CHECKSUM: digest(_as_numbers(fields))}
+
+    page = words(shown(rows))
+
+    assert all(f"{name} executed because of 1.0" in page for name in STAGES)
+    assert "test_accuracy - 0.9010" in page
+    assert "version 1" in page
+
+
+def test_a_run_has_its_verdict_links_objects_and_difference_on_a_page():
+    html = shown(complete(2, c=0.5, promoted=False), complete(1))
+
+    assert "test_accuracy  -         0.9020      -       at least 0.9  no" in html
+    assert "required: at least 0.9" in html
+    key = "dvc/files/md5/00/" + "5".rjust(30, "0")
+    assert f'href="http://127.0.0.1:9001/browser/ml-pipeline/{key}"' in html
+    assert f"s3://ml-pipeline/{key}" in html
+    mlflow = f"http://127.0.0.1:5050/#/experiments/1/runs/{MLFLOW_RUN['run_id']}"
+    assert f'href="{mlflow}"' in html
+    assert f'href="{mlflow}/artifacts/runs/report.html"' in html
+    assert 'href="http://127.0.0.1:5050/#/models/iris/versions/2"' in html
+    text = words(html)
+    assert "parameters model.logistic_regression.C 1.0 0.5" in text
+    assert "metrics test_accuracy 0.901 0.902" in text
+    assert "The run before is run-1 ." in text
+
+
+def test_of_any_dvc_project_there_are_stages_and_what_changed_of_their_params_and_files():
+    html = listed(
+        Rows(2, [stage("load", c=2.0)], run_id="b"), Rows(1, [stage("load", c=1.0)], run_id="a"), describe=plain
+    )
+
+    assert "config/config.yaml: model.C: 1.0 → 2.0" in row_of(html, "b")
+    assert "<svg" not in html
+    assert "Model" not in words(html)
+
+
+def test_many_stages_are_counted():
+    rows = Rows(1, [stage(f"train@{number}", ("executed", "restored")[number % 2]) for number in range(12)])
+
+    row = row_of(listed(rows, describe=plain), "run-1")
+
+    assert "6 executed 6 restored" in row
+    assert "train@11: restored" in row
+
+
+def test_a_dag_without_stages_and_one_without_runs_have_a_sentence():
+    assert "not stages of a DVC project" in words(listed(Rows(1), describe=plain))
+    assert "has not run yet" in words(listed(describe=plain))
+    assert "not stages of a DVC project" in words(shown(Rows(1)))
+
+
+def test_everything_that_comes_from_users_is_shown_as_text():
+    rows = complete(2, run_id=f'quote"{EVIL}', c=0.5)
+    rows.tasks = [stage("get_data", reason=EVIL), *rows.tasks[1:]]
+    rows.tasks.append(Task(f"t{EVIL}", "X", None, "failed"))
+    resolved = next(task for task in rows.tasks if task.task_id == "resolve_config")
+    from dvc_airflow.result import CHECKSUM, _as_numbers, digest
+
+    fields = {name: value for name, value in resolved.value.items() if name != CHECKSUM}
+    fields["config"] = {**fields["config"], "data": {**fields["config"]["data"], "source": EVIL}}
+    resolved.value = {**fields, CHECKSUM: digest(_as_numbers(fields))}
+
+    for html in (listed(rows, complete(1), metric=EVIL), shown(rows, complete(1))):
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+        assert html.count("<script>") == 1  # the page's own
+        assert 'quote"' not in html
+
+
+def test_a_link_to_another_kind_of_address_is_no_link():
+    said = Details(links=[Link("MLflow run", "javascript:alert(1)")])
+
+    html = run_page("d", [Rows(1, [stage("load")]).run()], Described([said]))
+
+    assert "javascript:" not in html
+    assert "MLflow run" in html
