@@ -21,7 +21,7 @@ from include.store.stored_objects import Md5, ProjectPath, inside_project
 SCHEMA_VERSION = 3
 READABLE = (2, 3)  # 2: without the pack of the code
 # What is data of a run, by their names in the configuration's `paths`
-DATA = ("raw_data", "train_data", "test_data", "model")
+DATA = ("raw_data", "train_data", "test_data", "model", "test_predictions")
 PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 
 
