@@ -23,7 +23,17 @@ The seed is fixed: the same data always have the same bounds.
 from typing import TYPE_CHECKING, NamedTuple
 
 from include.registry import roc
-from include.registry.paired import AVERAGED, Pair, counted, roc_auc, row_values, scored_classes, wrong_classes
+from include.registry.paired import (
+    AVERAGED,
+    Pair,
+    counted,
+    counted_influence,
+    roc_auc,
+    row_values,
+    scored_classes,
+    value,
+    wrong_classes,
+)
 from include.registry.resampling import SAMPLES, chunks, generator, grouped, share
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ if TYPE_CHECKING:
     from include.registry.paired import Floats
 
 ROC_EXACT = 400  # rows times classes, up to which the curves of each sample are computed
-COUNTS_EXACT = 600  # different cells, up to which the counts of each sample are drawn
+COUNTS_EXACT = 6_000  # different cells times classes, up to which the counts of each sample are drawn
 
 
 class Bounds(NamedTuple):
@@ -147,9 +157,9 @@ def _of_counts(pair: Pair, metric: str) -> _Simulated:
     size = len(pair.rows.classes)
     codes = (pair.rows.actual * size + pair.champion.predicted) * size + pair.challenger.predicted
     cells, counts = np.unique(codes, return_counts=True)
+    if len(cells) * size > COUNTS_EXACT:
+        return _by_influence(pair, metric)
     imagined, masses = _imagined_cells(pair)
-    if len(cells) > COUNTS_EXACT:
-        return _of_many_cells(cells, counts, (imagined, masses), metric, size)
     both = np.concatenate([cells, imagined])
     weights = np.concatenate([counts, masses])
     features, total, random = _features(both, size), len(pair) + 2, generator()
@@ -164,19 +174,20 @@ def _of_counts(pair: Pair, metric: str) -> _Simulated:
     return _Simulated(drawn, share(exchanged >= observed - 1e-9), share(exchanged <= observed + 1e-9))
 
 
-def _of_many_cells(
-    cells: "np.ndarray", counts: "np.ndarray", imagined: "tuple[np.ndarray, Floats]", metric: str, size: int
-) -> _Simulated:
-    """By the influence of each cell (Efron's infinitesimal jackknife), which leaves out terms of order 1/rows."""
+def _by_influence(pair: Pair, metric: str) -> _Simulated:
+    """Of the same, by the influence of each row, which leaves out terms of order 1/rows."""
     import numpy as np
 
-    rows, base = int(counts.sum()), counts[None, :] @ _features(cells, size)
-    steps = np.eye(5 * size) / 2  # a row more and a row less, in a single count
-    slopes = _gains(base + steps, metric, size) - _gains(np.abs(base - steps), metric, size)
-    observed = _gains(base, metric, size)[0]
-    gains = observed + rows * (_features(cells, size) @ slopes)
-    extreme = rows * (_features(imagined[0], size) @ slopes)
-    return _of_mean(np.repeat(gains, counts), (extreme, imagined[1]))
+    def of(champion: "np.ndarray", challenger: "np.ndarray", actual: "np.ndarray") -> "Floats":
+        sides = ((pair.champion, champion), (pair.challenger, challenger))
+        first, second = (counted_influence(metric, pair.rows, one, actual, codes) for one, codes in sides)
+        return len(pair) * (second - first)
+
+    observed = value(metric, pair.rows, pair.challenger) - value(metric, pair.rows, pair.champion)
+    classes, wrong, shares = wrong_classes(pair.rows)
+    imagined = np.concatenate([of(wrong, classes, classes), of(classes, wrong, classes)])
+    gains = of(pair.champion.predicted, pair.challenger.predicted, pair.rows.actual) + observed
+    return _of_mean(gains, (imagined, np.tile(shares, 2)))
 
 
 def _exchanged_cells(

@@ -3,7 +3,6 @@
 The metrics are those of `include.stages.score.score`: on all test rows they give the same values.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -134,15 +133,37 @@ def counted(metric: str, actual: "Floats", predicted: "Floats", hits: "Floats") 
 
     if metric == "accuracy":
         return np.asarray(hits.sum(axis=1) / actual.sum(axis=1))
-    parts: dict[str, Callable[[], tuple[Floats, Floats]]] = {
-        "precision_macro": lambda: (hits, predicted),
-        "recall_macro": lambda: (hits, actual),
-        "f1_macro": lambda: (2 * hits, actual + predicted),
-    }
-    above, below = parts[metric]()
-    present = (actual + predicted) > 0
+    above, below = _fraction(metric, actual, predicted, hits)
     shares = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    return np.asarray(shares.sum(axis=1) / present.sum(axis=1))
+    return np.asarray(shares.sum(axis=1) / ((actual + predicted) > 0).sum(axis=1))
+
+
+def _fraction(metric: str, actual: "Floats", predicted: "Floats", hits: "Floats") -> tuple["Floats", "Floats"]:
+    """Of which a macro average is the mean."""
+    if metric == "f1_macro":
+        return 2 * hits, actual + predicted
+    return hits, predicted if metric == "precision_macro" else actual
+
+
+def counted_influence(metric: str, rows: Rows, answers: Answers, actual: "Integers", predicted: "Integers") -> "Floats":
+    """How a further row influences a macro average: the derivative by its counts (Efron's infinitesimal jackknife).
+
+    :param actual, predicted: the classes of some rows; shape (some rows,).
+    :return: shape (some rows,); over all rows of the data they add up to 0.
+    """
+    import numpy as np
+
+    counts = confusion_counts(rows, answers)
+    above, below = _fraction(metric, *counts)
+    scale = below * ((counts[0] + counts[1]) > 0).sum()
+    by_hit = np.divide(2.0 if metric == "f1_macro" else 1.0, scale, out=np.zeros_like(above), where=below > 0)
+    by_row = np.divide(-above, scale * below, out=np.zeros_like(above), where=below > 0)
+    found = np.where(actual == predicted, by_hit[actual], 0.0)
+    if metric != "precision_macro":
+        found += by_row[actual]
+    if metric != "recall_macro":
+        found += by_row[predicted]
+    return np.asarray(found)
 
 
 def roc_auc(rows: Rows, answers: Answers) -> tuple[float, "Floats"]:
