@@ -52,17 +52,14 @@ def _rounded(count: float) -> str:
 
 
 def _loses_more(check: RuleResult) -> bool:
-    """Whether the value alone breaks a tolerance that the rule lets pass, for chance may have done it."""
-    is_tolerance = check.key.startswith(("registry.tolerances", "registry.slices"))
+    """Whether the value alone breaks a rule that lets it pass, for chance may have done it."""
     loss = (check.change or 0) * (1 if check.metric.partition("[")[0] in LOWER_IS_BETTER else -1)
-    return is_tolerance and check.passed and loss > (check.difference or 0) + EPSILON
+    return check.passed and loss > (check.difference or 0) + EPSILON
 
 
 def _fell(check: RuleResult) -> str:
-    return (
-        f"{check.metric} is worse by more than {check.difference:g} ({check.key}), but {check.rows} test rows do not "
-        f"show it: {change_in_words(vars(check))}"
-    )
+    what = f"worse by more than {check.difference:g} ({check.key})" if check.difference else "worse"
+    return f"{check.metric} is {what}, but {check.rows} test rows do not show it: {change_in_words(vars(check))}"
 
 
 def _summed(lines: list[str]) -> list[str]:

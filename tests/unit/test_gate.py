@@ -208,6 +208,16 @@ def test_the_verdict_has_the_interval_and_says_in_words_what_is_not_shown():
     )
 
 
+def test_a_loss_that_is_not_shown_passes_with_a_warning():
+    checks, (warning,) = shown(0, 4)
+
+    assert all(passed(checks))
+    assert warning == (
+        f"test_accuracy is worse, but 200 test rows do not show it: -0.0200, 95 % interval {checks[1].lower:+.4f} to "
+        f"{checks[1].upper:+.4f}"
+    )
+
+
 def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
     pair = labelled("abc" * 10, "abc" * 10, "abc" * 10)
     asked = rule(confidence=0.95, tolerances={"test_f1_macro": 0.02})
