@@ -16,17 +16,23 @@ def warnings_of(rule: RegistryConfig, checks: Sequence[RuleResult], evidence: Ev
     shown = [check for check in checks if check.lower is not None]
     whole = [check for check in shown if not check.key.startswith("registry.slices")]
     groups = [check for check in shown if check not in whole]
-    lines = [_too_few(check) for check in whole if _cannot_tell(check)]
+    lenient = rule.evidence == "not_shown_worse"
+    lines = [_too_few(check) for check in whole if _cannot_tell(check, lenient=lenient)]
     if lines and evidence and evidence.pair.agree:
         lines.append("champion and challenger predict the same class for every test row")
-    lines += _summed([_too_few(check) for check in groups if _cannot_tell(check)])
-    if rule.evidence == "not_shown_worse":
+    lines += _summed([_too_few(check) for check in groups if _cannot_tell(check, lenient=lenient)])
+    if lenient:
         lines += _summed([_fell(check) for check in shown if _loses_more(check)])
     return [*lines, *(evidence.warnings if evidence else ())]
 
 
-def _cannot_tell(check: RuleResult) -> bool:
-    return bool(check.difference) and _half(check) > (check.difference or 0)
+def _cannot_tell(check: RuleResult, *, lenient: bool) -> bool:
+    """Whether the interval is wider than the difference in question, and the answer is not shown all the same.
+
+    What is shown makes the strict rules pass, and the lenient one fail.
+    """
+    is_shown = check.passed != lenient
+    return not is_shown and bool(check.difference) and _half(check) > (check.difference or 0)
 
 
 def _half(check: RuleResult) -> float:

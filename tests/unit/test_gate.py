@@ -218,6 +218,21 @@ def test_a_loss_that_is_not_shown_passes_with_a_warning():
     )
 
 
+@pytest.mark.parametrize(
+    ("wins", "losses", "values"),
+    [
+        (3, 0, {"rows": 30, "evidence": "non_inferiority", "margin": 0.1}),
+        (40, 0, {"evidence": "superiority", "min_gain": 0.05}),
+    ],
+)
+def test_what_is_shown_all_the_same_is_no_warning(wins, losses, values):
+    checks, warnings = shown(wins, losses, **values)
+
+    assert all(passed(checks))
+    assert (checks[1].upper - checks[1].lower) / 2 > checks[1].difference
+    assert warnings == []
+
+
 def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
     pair = labelled("abc" * 10, "abc" * 10, "abc" * 10)
     asked = rule(confidence=0.95, tolerances={"test_f1_macro": 0.02})
