@@ -64,7 +64,10 @@ def paired(champion: Predictions, challenger: Predictions) -> Pair:
     import numpy as np
 
     if not np.array_equal(champion.actual, challenger.actual):
-        raise DataError("the predictions of champion and challenger are not of the same test rows")
+        raise DataError(
+            "the recorded predictions of champion and challenger are not of the same test rows, or of another target. "
+            "If data.target has changed, set another registry.model_name. No alias was changed."
+        )
     actual = sorted(set(challenger.actual.tolist()))
     merely_predicted = sorted({*champion.predicted.tolist(), *challenger.predicted.tolist()} - set(actual))
     classes = (*actual, *merely_predicted)
