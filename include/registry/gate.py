@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from include.mlflow_client import CHAMPION
 from include.registry.bootstrap import Bounds, bounds
@@ -149,6 +149,15 @@ def percent(confidence: float) -> str:
     return f"{100 * confidence:.10g} %"
 
 
+class _Values(NamedTuple):
+    """Both models' values by a metric, which is named without the part; ``label`` is its name in the verdict."""
+
+    label: str
+    metric: str
+    champion: float
+    challenger: float
+
+
 def _minimum(label: str, metric: str, minimum: float, found: float, key: str = "registry.minimum") -> RuleResult:
     lower = metric in LOWER_IS_BETTER
     passed = found <= minimum + EPSILON if lower else found >= minimum - EPSILON
@@ -156,13 +165,13 @@ def _minimum(label: str, metric: str, minimum: float, found: float, key: str = "
 
 
 def _gain(rule: RegistryConfig, found: float, champion: float, newer: bool, evidence: Evidence | None) -> RuleResult:
-    metric = rule.metric.removeprefix("test_")
+    values = _Values(rule.metric, rule.metric.removeprefix("test_"), champion, found)
     if rule.confidence is not None and evidence:
         key = "registry.margin" if rule.evidence == "non_inferiority" else "registry.min_gain"
         between = evidence.bounds(rule.metric, rule.confidence)
         claim = claim_of_gain(rule, between, newer=newer)
-        return _claimed(rule.metric, metric, found, champion, key, claim, between, rule.confidence, len(evidence.pair))
-    gain = better_by(metric, found, champion)
+        return _claimed(values, key, claim, between, rule.confidence, len(evidence.pair))
+    gain = better_by(values.metric, found, champion)
     tied = abs(gain) <= EPSILON
     passed = gain >= rule.min_gain - EPSILON and (newer or not tied)
     wanted = f"better by {rule.min_gain:g}" if rule.min_gain else f"not worse{'' if newer else ', and better if older'}"
@@ -172,51 +181,41 @@ def _gain(rule: RegistryConfig, found: float, champion: float, newer: bool, evid
 def _tolerance(
     rule: RegistryConfig, metric: str, found: float, champion: float, tolerance: float, evidence: Evidence | None
 ) -> RuleResult:
-    key, name = f"registry.tolerances.{metric}", metric.removeprefix("test_")
+    values, key = _Values(metric, metric.removeprefix("test_"), champion, found), f"registry.tolerances.{metric}"
     if rule.confidence is not None and evidence:
         between = evidence.bounds(metric, rule.confidence)
         claim = claim_within(rule, between, tolerance)
-        return _claimed(metric, name, found, champion, key, claim, between, rule.confidence, len(evidence.pair))
-    return _within(metric, name, found, champion, tolerance, key)
-
-
-def _within(label: str, name: str, found: float, champion: float, tolerance: float, key: str) -> RuleResult:
-    passed = better_by(name, found, champion) >= -tolerance - EPSILON
-    return RuleResult(label, champion, found, found - champion, f"not worse by more than {tolerance:g}", passed, key)
+        return _claimed(values, key, claim, between, rule.confidence, len(evidence.pair))
+    return _within(values, tolerance, key)
 
 
 def _of_group(rule: RegistryConfig, group: Group, evidence: Evidence | None, *, compared: bool) -> list[RuleResult]:
     """What is asked of a group of test rows."""
     pair, checks = group.pair, []
-    found = value(group.metric, pair.rows, pair.challenger)
+    champion, found = (value(group.metric, pair.rows, answers) for answers in (pair.champion, pair.challenger))
     if group.minimum is not None:
         key = f"{group.key}.minimum"
         checks.append(_minimum(group.label, f"test_{group.metric}", group.minimum, found, key))
     if group.tolerance is None or not compared:
         return checks
-    champion, key = value(group.metric, pair.rows, pair.champion), f"{group.key}.tolerance"
+    values, key = _Values(group.label, group.metric, champion, found), f"{group.key}.tolerance"
     if rule.confidence is None or evidence is None:
-        return [*checks, _within(group.label, group.metric, found, champion, group.tolerance, key)]
+        return [*checks, _within(values, group.tolerance, key)]
     between = bounds(pair, group.metric, evidence.confidence_of_groups(rule))
     claim = claim_within(rule, between, group.tolerance)
-    made = _claimed(group.label, group.metric, found, champion, key, claim, between, rule.confidence, len(pair))
-    return [*checks, made]
+    return [*checks, _claimed(values, key, claim, between, rule.confidence, len(pair))]
 
 
-def _claimed(
-    label: str,
-    metric: str,
-    found: float,
-    champion: float,
-    key: str,
-    claim: Claim,
-    gain: Bounds,
-    confidence: float,
-    rows: int,
-) -> RuleResult:
+def _within(values: _Values, tolerance: float, key: str) -> RuleResult:
+    label, metric, champion, found = values
+    passed = better_by(metric, found, champion) >= -tolerance - EPSILON
+    return RuleResult(label, champion, found, found - champion, f"not worse by more than {tolerance:g}", passed, key)
+
+
+def _claimed(values: _Values, key: str, claim: Claim, gain: Bounds, confidence: float, rows: int) -> RuleResult:
     """The bounds are of the gain, and those of a result of the change: where lower is better, the other way round."""
+    label, metric, champion, found = values
     lower, upper = (-gain.upper, -gain.lower) if f"test_{metric}" in LOWER_IS_BETTER else gain
+    wanted, passed, difference = claim
     change = found - champion
-    return RuleResult(
-        label, champion, found, change, claim.rule, claim.passed, key, lower, upper, confidence, claim.difference, rows
-    )
+    return RuleResult(label, champion, found, change, wanted, passed, key, lower, upper, confidence, difference, rows)
