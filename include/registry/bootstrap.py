@@ -34,7 +34,7 @@ from include.registry.paired import (
     value,
     wrong_classes,
 )
-from include.registry.resampling import SAMPLES, chunks, generator, grouped, share
+from include.registry.resampling import SAMPLES, chunks, generator, parts_of, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,11 +115,13 @@ def _of_mean(gains: "Floats", imagined: "tuple[Floats, Floats]") -> _Simulated:
     """
     import numpy as np
 
-    values, counts = grouped(gains)
-    values, weights = np.concatenate([values, imagined[0]]), np.concatenate([counts, imagined[1]])
-    total = round(weights.sum())
-    random, chances = generator(), weights / weights.sum()
-    sums = [random.multinomial(total, chances, size) @ values for size in chunks(len(values))]
+    parts, random = parts_of(gains), generator()
+    values = np.concatenate([parts.ones, imagined[0], [parts.mean]])
+    weights = np.concatenate([parts.counts, imagined[1], [parts.middle]])
+    total, sums = round(weights.sum()), []
+    for size in chunks(len(values)):
+        drawn = random.multinomial(total, weights / weights.sum(), size)
+        sums.append(drawn @ values + parts.deviation * np.sqrt(drawn[:, -1]) * random.normal(size=size))
     return _Simulated(np.concatenate(sums) / total, *_exchanged(gains, random))
 
 
@@ -127,12 +129,13 @@ def _exchanged(gains: "Floats", random: "np.random.Generator") -> tuple[float, f
     """How often a mean is at least as large, and as small, where each row's gain has either sign."""
     import numpy as np
 
-    sizes, counts = grouped(np.abs(gains))
-    observed, slack = gains.sum(), 1e-9 * np.abs(gains).sum()
-    sums = np.concatenate(
-        [(2 * random.binomial(counts, 0.5, (size, len(counts))) - counts) @ sizes for size in chunks(len(counts))]
-    )
-    return share(sums >= observed - slack), share(sums <= observed + slack)
+    parts, sums = parts_of(np.abs(gains)), []
+    middle = (parts.middle * (parts.mean**2 + parts.deviation**2)) ** 0.5
+    for size in chunks(len(parts.ones)):
+        signs = 2 * random.binomial(parts.counts, 0.5, (size, len(parts.counts))) - parts.counts
+        sums.append(signs @ parts.ones + middle * random.normal(size=size))
+    observed, slack, found = gains.sum(), 1e-9 * np.abs(gains).sum(), np.concatenate(sums)
+    return share(found >= observed - slack), share(found <= observed + slack)
 
 
 def _of_accuracy(pair: Pair) -> _Simulated:

@@ -126,16 +126,17 @@ def test_the_short_way_for_many_rows_agrees_with_the_exact_one(monkeypatch, few_
     assert both[0] == pytest.approx(both[1], abs=0.08 * width)
 
 
-def test_grouped_values_keep_the_sum_and_the_variance():
-    values = np.random.default_rng(0).lognormal(sigma=1.5, size=100_000)
+def test_many_values_are_drawn_as_the_bootstrap_draws_them():
+    losses = np.random.default_rng(0).lognormal(sigma=1.5, size=3000) - 3
+    random = np.random.default_rng(1)
+    plain = [losses[random.integers(0, 3000, 3000)].mean() for _ in range(5000)]
 
-    means, counts = resampling.grouped(values)
+    found = bootstrap._of_mean(losses, (np.zeros(1), np.zeros(1))).gains
 
-    assert len(means) <= resampling.EXACT
-    assert counts.sum() == len(values)
-    assert means @ counts == pytest.approx(values.sum())
-    kept = ((means - values.mean()) ** 2 @ counts) / len(values)
-    assert kept / values.var() > 0.995
+    assert resampling.parts_of(losses).middle == 3000 - 2 * resampling.ENDS
+    assert found.mean() == pytest.approx(losses.mean(), abs=0.05 * np.std(plain))
+    wanted = np.quantile(plain, [0.025, 0.5, 0.975])
+    assert np.quantile(found, [0.025, 0.5, 0.975]) == pytest.approx(wanted, abs=0.1 * np.std(plain))
 
 
 def test_rows_of_one_class_have_no_roc_curve():
