@@ -71,7 +71,7 @@ wheel: $(VENV)/.installed ## the wheel and the source distribution of dvc_airflo
 test-wheel: $(VENV)/.installed ## the wheel in clean environments, with the oldest and the newest Airflow: two minutes each (ARGS='3.11 3.13 --airflow newest')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.wheel $(ARGS)
 
-bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (about forty minutes; ARGS='one_run look_up past_runs parsing size streams warm_start peers backfill')
+bench: $(VENV)/.installed ## compare with plain DVC and a hand-written DAG (about forty minutes; ARGS='one_run look_up gate past_runs parsing size streams warm_start peers backfill')
 	@PYTHONPATH=.:plugins $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.linters ## ruff, mypy, import-linter, yamllint, hadolint

@@ -22,6 +22,7 @@ SCHEMA_VERSION = 3
 READABLE = (2, 3)  # 2: without the pack of the code
 # What is data of a run, by their names in the configuration's `paths`
 DATA = ("raw_data", "train_data", "test_data", "model")
+TAGGED = (*DATA, "test_predictions")  # the gate reads those of the champion by its tag
 PACKAGES = ("apache-airflow", "dvc", "joblib", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -213,7 +214,7 @@ def tags(manifest: Manifest) -> dict[str, str]:
         "lock_sha256": manifest.lock_sha256,
         "data.source": data["source"],
         "data.version": data["version"] or "built-in",
-        **{f"md5.{name}": str(manifest.md5_of(name)) for name in DATA},
+        **{f"md5.{name}": str(manifest.md5_of(name)) for name in TAGGED},
         "airflow.dag_id": manifest.airflow.dag_id,
         "airflow.run_id": manifest.airflow.run_id,
         **({"airflow.url": manifest.airflow.url} if manifest.airflow.url else {}),

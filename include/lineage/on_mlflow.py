@@ -1,7 +1,8 @@
 """The lineage on the MLflow run: artifacts, tags, and the way back to Airflow."""
 
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from include.lineage.lineage_store import FOLDER, REPORT
 from include.lineage.manifest import Manifest, documents, tags
@@ -10,6 +11,7 @@ from include.registry.gate import Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 NOTE_LENGTH = 5000  # characters; MLflow cuts a tag after 8000
 MORE = "For other runs that used it, see the artifact folder lineage.\n\n"
@@ -49,13 +51,41 @@ def add_report(mlflow: "MlflowClient", manifest: Manifest, verdict: Verdict, htm
     tags = {
         "gate.passed": str(verdict.passed).lower(),
         "gate.note": verdict.note,
-        "gate.checks": json.dumps(verdict.as_dict()["checks"]),
-        "gate.table": verdict.table(),
+        "gate.checks": json.dumps(_that_fit(verdict.as_dict()["checks"])),
+        "gate.table": verdict.table()[:NOTE_LENGTH],
         "gate.compared_with": verdict.compared_with or "none",
     }
     for name, value in tags.items():
         mlflow.set_tag(mlflow_run_id, name, value)
+    if intervals := _intervals(verdict):
+        mlflow.log_batch(mlflow_run_id, metrics=intervals)
     return path
+
+
+def _that_fit(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of the rules, as many as a tag holds; those that failed come first where not all do."""
+    if len(json.dumps(checks)) <= NOTE_LENGTH:
+        return checks
+    kept: list[dict[str, Any]] = []
+    for check in sorted(checks, key=lambda check: bool(check["passed"])):
+        if len(json.dumps([*kept, check])) > NOTE_LENGTH:
+            break
+        kept.append(check)
+    return kept
+
+
+def _intervals(verdict: Verdict) -> "list[Metric]":
+    """The change by each metric and its interval, as metrics; those of groups are in the verdict alone."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [
+        Metric(f"gate.{check.metric}.{name}", value, now, 0)
+        for check in verdict.checks
+        if "[" not in check.metric
+        for name in ("change", "lower", "upper")
+        if check.lower is not None and (value := getattr(check, name)) is not None
+    ]
 
 
 def artifact_path(dag_id: str, run_id: str, file: str) -> str:

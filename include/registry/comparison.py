@@ -1,16 +1,24 @@
-"""A fair comparison: champion and challenger, measured on the same test rows."""
+"""A fair comparison: champion and challenger, measured on the same test rows.
+
+Where the champion was scored on the same rows, its recorded metrics and predictions are used, and no model is loaded.
+"""
 
 import io
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from errno import EACCES, ENOSPC, EROFS
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from include.errors import DataError
 from include.models.inputs import inputs_of
+from include.registry.evidence import Evidence
+from include.registry.predictions import Predictions, paired
+from include.registry.registry import NO_CHAMPION, Scores
+from include.registry.slices import groups
 from include.settings import PipelineConfig, RegistryConfig, RuntimeSettings
-from include.stages.score import metrics_by_name, score
+from include.stages.score import metrics_by_name, prediction_table, score
 from include.store.client import client
 from include.store.stored_objects import StoredObjects
 from include.tables.columns import as_labels
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 TEST_DATA_TAG = "md5.test_data"
+PREDICTIONS_TAG = "md5.test_predictions"
 
 
 class Comparison:
@@ -30,24 +39,47 @@ class Comparison:
 
     :param config: of that run.
     :param test_md5: of its test rows, which are in the store.
+    :param predictions_md5: of its model's predictions for them; needed where the rules have a confidence or slices.
     """
 
-    def __init__(self, config: PipelineConfig, runtime: RuntimeSettings, mlflow: "MlflowClient", test_md5: str) -> None:
-        self.config, self.runtime, self.mlflow, self.test_md5 = config, runtime, mlflow, test_md5
+    def __init__(
+        self,
+        config: PipelineConfig,
+        runtime: RuntimeSettings,
+        mlflow: "MlflowClient",
+        test_md5: str,
+        predictions_md5: str | None = None,
+    ) -> None:
+        self.config, self.runtime, self.mlflow = config, runtime, mlflow
+        self.test_md5, self.predictions_md5 = test_md5, predictions_md5
 
-    def scores_of(self, champion: "ModelVersion") -> tuple[Mapping[str, float] | None, str]:
-        """The champion's values by metric, and how they were obtained; None if it does not fit these rows.
+    def scores_of(self, champion: "ModelVersion | None") -> Scores:
+        """The champion's values by metric, how they were obtained, and the evidence if the rules need it.
 
-        :raises DataError: it has to be scored again, and cannot be loaded.
+        The values are None if the champion does not fit these rows, and without one.
+
+        :raises DataError: it has to be scored again, and cannot be loaded; or the rows have no such groups.
         """
+        if champion is None:
+            return Scores(None, NO_CHAMPION, self._evidence(self._own_predictions()))
         why = "which was scored on other test rows"
         if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
             recorded = self._recorded(champion)
-            if recorded.keys() >= set(_metrics(self.config.registry)):
-                return recorded, f"compared with version {champion.version}, scored on the same test rows"
-            why = "whose metrics were not recorded"
+            note = f"compared with version {champion.version}, scored on the same test rows"
+            if not recorded.keys() >= set(_metrics(self.config.registry)):
+                why = "whose metrics were not recorded"
+            elif not self._needs_evidence:
+                return Scores(recorded, note)
+            elif predictions := self._recorded_predictions(champion):
+                return Scores(recorded, note, self._evidence(predictions))
+            else:
+                why = "whose predictions were not recorded"
         note = f"compared with version {champion.version}, {why}: scored again on these rows (md5 {self.test_md5})"
         return self._scored_again(champion, note)
+
+    @property
+    def _needs_evidence(self) -> bool:
+        return self.config.registry.confidence is not None or bool(self.config.registry.slices)
 
     def _recorded(self, champion: "ModelVersion") -> Mapping[str, float]:
         from mlflow.exceptions import MlflowException
@@ -59,21 +91,54 @@ class Comparison:
                 raise
             return {}
 
-    def _scored_again(self, champion: "ModelVersion", note: str) -> tuple[Mapping[str, float] | None, str]:
+    def _recorded_predictions(self, champion: "ModelVersion") -> Predictions | None:
+        """None if its run recorded none, or in another bucket, or they are gone or damaged."""
+        md5 = champion.tags.get(PREDICTIONS_TAG, "")
+        with suppress(DataError):
+            if re.fullmatch("[0-9a-f]{32}", md5):
+                return self._predictions(md5)
+        return None
+
+    def _own_predictions(self) -> Predictions:
+        if self.predictions_md5 is None:
+            raise DataError(
+                "the run has no predictions for its test rows (paths.test_predictions), which registry.confidence and "
+                "registry.slices need: its stages are of an earlier version. Trigger a new run. No alias was changed."
+            )
+        return self._predictions(self.predictions_md5)
+
+    def _predictions(self, md5: str) -> Predictions:
+        path = self.config.paths.test_predictions
+        return Predictions.of_file(self._objects.read(path, md5), f"{path} (md5 {md5})")
+
+    def _evidence(self, champion: Predictions) -> Evidence:
+        own = self._own_predictions()
+        pair, rule = paired(champion, own), self.config.registry
+        known = sorted({*champion.known, *own.known})
+        return Evidence(pair, *groups(rule, self.config.data.target, pair, known, lambda: self._test_rows()[0]))
+
+    def _scored_again(self, champion: "ModelVersion", note: str) -> Scores:
         what = f"the champion, version {champion.version} of {champion.name},"
         pipeline = load_model(champion.name, str(champion.version), what)
         features, target = self._test_rows()
         try:
             inputs = inputs_of(pipeline, features, "the table of test rows")
         except DataError as error:
-            return None, f"{what} cannot be compared: {str(error).partition('. It has:')[0].rstrip('.')}"
-        return metrics_by_name({"test": score(pipeline, inputs, target)}), note
+            return Scores(None, f"{what} cannot be compared: {str(error).partition('. It has:')[0].rstrip('.')}")
+        values = metrics_by_name({"test": score(pipeline, inputs, target)})
+        if not self._needs_evidence:
+            return Scores(values, note)
+        predictions = Predictions.of_table(prediction_table(pipeline, inputs, target))
+        return Scores(values, note, self._evidence(predictions))
+
+    @property
+    def _objects(self) -> StoredObjects:
+        storage = self.config.storage
+        return StoredObjects(client(self.runtime), self.runtime, storage.bucket, storage.prefix)
 
     def _test_rows(self) -> tuple["pd.DataFrame", "pd.Series"]:
         path = self.config.paths.test_data
-        storage = self.config.storage
-        objects = StoredObjects(client(self.runtime), self.runtime, storage.bucket, storage.prefix)
-        features = read_parquet(io.BytesIO(objects.read(path, self.test_md5)))
+        features = read_parquet(io.BytesIO(self._objects.read(path, self.test_md5)))
         return features, as_labels(features.pop(self.config.data.target))
 
 

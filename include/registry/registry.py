@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from include.mlflow_client import CHAMPION, require_run, versions_of_run
 from include.registry.champion import CHALLENGER, Actor, Champion
+from include.registry.evidence import Evidence
 from include.registry.gate import Verdict, evaluate
 from include.registry.history import ChampionChange, champion_changes, rolled_back
+from include.registry.warnings import warnings_of
 from include.settings import RegistryConfig
 
 if TYPE_CHECKING:
@@ -19,8 +21,19 @@ OTHER_TABLE = (
     "`python -m include promote {}`"
 )
 
-# Values of a version by metric (None: it does not fit the test rows), and how they were obtained
-Scores = tuple[Mapping[str, float] | None, str]
+
+class Scores(NamedTuple):
+    """Values of a champion by metric (None: it does not fit the test rows), how they were obtained, and the evidence.
+
+    Without a champion there may still be evidence, on the challenger alone.
+    """
+
+    values: Mapping[str, float] | None
+    note: str
+    evidence: Evidence | None = None
+
+
+NO_CHAMPION = "there is no champion to compare with: only the minimum applies"
 
 
 class Registry(Champion):
@@ -59,13 +72,14 @@ class Registry(Champion):
         version: str,
         metrics: Mapping[str, float],
         rule: RegistryConfig,
-        scores_of: Callable[["ModelVersion"], Scores],
+        scores_of: Callable[["ModelVersion | None"], Scores],
         actor: Actor,
     ) -> Verdict:
         """Apply the gate, and move the alias: `champion` to a version that passes, else `challenger`.
 
         :param metrics: the version's test metrics by name, such as ``test_accuracy``.
-        :param scores_of: gives the champion's on the same test rows.
+        :param scores_of: gives the champion's on the same test rows. Called with None if there is no champion, and
+            `registry.slices` has minimums.
         :raises DataError: the champion cannot be scored; the aliases are as they were.
         """
         with self._locked() as lease:
@@ -92,7 +106,7 @@ class Registry(Champion):
         version: str,
         metrics: Mapping[str, float],
         rule: RegistryConfig,
-        scores_of: Callable[["ModelVersion"], Scores],
+        scores_of: Callable[["ModelVersion | None"], Scores],
     ) -> Verdict:
         """Apply the gate, but leave the champion: a version that is not it is challenger until it is promoted."""
         with self._locked() as lease:
@@ -110,22 +124,21 @@ class Registry(Champion):
         version: str,
         metrics: Mapping[str, float],
         rule: RegistryConfig,
-        scores_of: Callable[["ModelVersion"], Scores],
+        scores_of: Callable[["ModelVersion | None"], Scores],
         champion: str | None,
         back: ChampionChange | None,
     ) -> Verdict:
-        scores, newer = None, True
-        if champion == version:
-            note = "it is already the champion"
-        elif champion is None:
-            note = "there is no champion to compare with: only the minimum applies"
-        else:
-            scores, note = scores_of(self._version(champion))
-            if scores is None:
-                note = f"{note}. {OTHER_TABLE.format(version)}"
+        scores, newer = Scores(None, "it is already the champion"), True
+        if champion is None:
+            scores = scores_of(None) if rule.slices else Scores(None, NO_CHAMPION)
+        elif champion != version:
+            scores = scores_of(self._version(champion))
             newer = int(version) > int(champion)
-        checks = evaluate(rule, metrics, scores, newer=newer)
-        comparable = scores is not None or champion in (None, version)
+        note = scores.note
+        if scores.values is None and champion not in (None, version):
+            note = f"{note}. {OTHER_TABLE.format(version)}"
+        checks = evaluate(rule, metrics, scores.values, newer=newer, evidence=scores.evidence)
+        comparable = scores.values is not None or champion in (None, version)
         passed = comparable and all(check.passed for check in checks)
         if back:
             passed, note = False, f"{note}; {_why_not(version, back)}"
@@ -138,6 +151,7 @@ class Registry(Champion):
             champion=version if keeps else champion,
             note=note,
             checks=checks,
+            warnings=warnings_of(rule, checks, scores.evidence),
         )
 
     def _state(self) -> tuple[str | None, list[ChampionChange]]:

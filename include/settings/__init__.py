@@ -3,15 +3,9 @@
 What changes a result is in the first, what differs from place to place in the second. Nothing is read at import.
 """
 
-from include.settings.pipeline import (
-    LOWER_IS_BETTER,
-    DataConfig,
-    PipelineConfig,
-    RegistryConfig,
-    ScheduleConfig,
-    SplitConfig,
-)
+from include.settings.pipeline import DataConfig, PipelineConfig, ScheduleConfig, SplitConfig
 from include.settings.places import CONFIG_FILE, ENV_FILE, PROJECT_DIR
+from include.settings.registry import LOWER_IS_BETTER, RegistryConfig, SliceConfig
 from include.settings.runtime import RuntimeSettings, load_runtime_settings
 
 __all__ = [
@@ -24,6 +18,7 @@ __all__ = [
     "RegistryConfig",
     "RuntimeSettings",
     "ScheduleConfig",
+    "SliceConfig",
     "SplitConfig",
     "load_runtime_settings",
 ]

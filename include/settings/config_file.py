@@ -285,7 +285,7 @@ def _explain(error: ValidationError, where: str | Path) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key{_moved(key) or _suggest(key).removesuffix('.')}")
         elif problem["type"] == "missing":
-            lines.append(f"{key}: is missing")
+            lines.append(f"{key}: is missing{_example(key)}")
         else:
             got = repr(problem["input"])
             shown = (
@@ -293,6 +293,12 @@ def _explain(error: ValidationError, where: str | Path) -> str:
             )
             lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
     return f"{where}: " + "; ".join(lines) + ". Fix it there."
+
+
+def _example(key: str) -> str:
+    """A value to add for a key that a configuration of an earlier version lacks."""
+    field = fields().get(key)
+    return f"; add for example {key.rpartition('.')[2]}: {field.examples[0]}" if field and field.examples else ""
 
 
 def _moved(key: str) -> str:

@@ -5,12 +5,13 @@ import datetime as dt
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from include.models.settings import ModelConfig
 from include.section import Line, RelativePath, Section, Seed
+from include.settings.registry import METRICS_OF_ONE_CLASS, RegistryConfig
 
 
 def _without_credentials(value: str) -> str:
@@ -40,6 +41,10 @@ class PathsConfig(Section):
     columns: RelativePath = Field(description="What each column is used as, and warnings about the data (JSON)")
     model: RelativePath = Field(description="The fitted scikit-learn pipeline (joblib)")
     metrics: RelativePath = Field(description="Metrics of both parts (JSON)")
+    test_predictions: Table = Field(
+        description="Truth, prediction and probabilities of each test row (Parquet)",
+        examples=["reports/test_predictions.parquet"],
+    )
     classification_report: RelativePath = Field(description="Precision, recall and F1 per class (JSON)")
     plots: RelativePath = Field(description="Folder of the tables behind the plots (CSV)")
     mlflow_run: RelativePath = Field(description="Which MLflow run trained the model (JSON)")
@@ -147,52 +152,6 @@ class MlflowConfig(Section):
     experiment: Line = Field(description="Name of the MLflow experiment")
 
 
-TestMetric = Literal[
-    "test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro", "test_roc_auc_ovr", "test_log_loss"
-]
-LOWER_IS_BETTER = frozenset({"test_log_loss"})
-
-
-NOT_IN_MODEL_NAMES = "/:?@#"  # of which MLflow's parser makes something else in models:/NAME@champion or models:/NAME/1
-KEY_PART = 255  # bytes: MinIO and file systems allow no more between two slashes of a key
-
-
-def _usable_model_name(value: str) -> str:
-    if found := [character for character in NOT_IN_MODEL_NAMES if character in value]:
-        raise ValueError(f"must not contain {' '.join(found)}, or MLflow could not load models:/NAME@champion")
-    if value.isspace() or value == "." or value.startswith(".."):
-        raise ValueError("must not be blank, or '.', or begin with '..': MLflow refuses such a name")
-    if (length := len(quote(value, safe=""))) > KEY_PART:
-        raise ValueError(
-            f"is too long: in keys of the object store it takes {length} bytes, and may take {KEY_PART} (one for a "
-            "letter a-z or a digit, three to twelve for other characters)"
-        )
-    return value
-
-
-class RegistryConfig(Section):
-    """The model registry, and the gate before the alias `champion`."""
-
-    model_name: Annotated[Line, AfterValidator(_usable_model_name)] = Field(
-        description="Name of the registered model", json_schema_extra={"pattern": f"^[^{NOT_IN_MODEL_NAMES}]+$"}
-    )
-    metric: TestMetric = Field(description="Test metric that the gate compares")
-    minimum: float = Field(ge=0, description="Minimum for a champion (maximum for metrics where lower is better)")
-    min_gain: float = Field(0.0, ge=0, description="Required gain over the champion; 0: the newer model wins a tie")
-    tolerances: dict[TestMetric, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="Further metrics, and how much worse than the champion's each may be"
-    )
-    approval: Literal["auto", "manual"] = Field(
-        "auto", description="manual: a person approves in the web UI before a model becomes champion"
-    )
-
-    @model_validator(mode="after")
-    def _minimum_that_can_be_reached(self) -> "RegistryConfig":
-        if self.metric not in LOWER_IS_BETTER and self.minimum > 1:
-            raise ValueError(f"registry.minimum: {self.metric} is never above 1")
-        return self
-
-
 class StorageConfig(Section):
     """The place of the bytes in the object store."""
 
@@ -288,6 +247,16 @@ class PipelineConfig(Section):
     storage: StorageConfig
     scoring: ScoringConfig = ScoringConfig()
     schedule: ScheduleConfig
+
+    @model_validator(mode="after")
+    def _metrics_that_one_class_has(self) -> "PipelineConfig":
+        for number, one in enumerate(self.registry.slices):
+            if one.column == self.data.target and one.metric not in METRICS_OF_ONE_CLASS:
+                raise ValueError(
+                    f"registry.slices.{number}.metric: rows of one class have no {one.metric}; leave it out, which "
+                    "means the recall of each class, or choose test_log_loss or test_brier"
+                )
+        return self
 
     @property
     def remote_url(self) -> str:

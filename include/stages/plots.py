@@ -20,6 +20,7 @@ LARGEST = 40  # features in the figure; more could neither be read nor drawn in 
 POINTS = 2000  # of a ROC curve, at most
 PERMUTED = 2000  # rows by which permutation importances are measured, at most
 SHUFFLES = 5  # of each feature
+BINS, ROWS_PER_BIN = 10, 10  # of a calibration curve: at most, and at least
 TEXT = ("class", "actual", "predicted", "feature", "label")  # columns of the tables; a class may be called 01, or NA
 
 
@@ -66,6 +67,30 @@ def roc_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series
             false, true = false[some], true[some]
         curves.append(pd.DataFrame({"class": name, "false_positive_rate": false, "true_positive_rate": true}))
     return pd.concat(curves, ignore_index=True)
+
+
+def calibration_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
+    """How often a class is true where the model says that it is, with some probability.
+
+    Of each class, rows with similar probabilities are one point: up to `BINS` groups of equal size, and fewer where
+    that would leave less than `ROWS_PER_BIN` rows in each. Rows with the same probability are in the same one.
+
+    :return: a row per point, curves one after the other; columns class, probability (mean), share (of rows that are of
+        the class), rows.
+    """
+    import numpy as np
+    import pandas as pd
+
+    probabilities, actual = pipeline.predict_proba(features), as_text(target)
+    bins = min(BINS, max(1, len(actual) // ROWS_PER_BIN))
+    curves = []
+    for number, name in enumerate(as_text(pipeline.classes_)):
+        said = probabilities[:, number]
+        edges = np.unique(np.quantile(said, np.arange(1, bins) / bins))
+        rows = pd.DataFrame({"probability": said, "share": actual == name, "bin": np.searchsorted(edges, said)})
+        points = rows.groupby("bin").agg({"probability": "mean", "share": "mean", "bin": "size"})
+        curves.append(points.rename(columns={"bin": "rows"}).assign(**{"class": name}))
+    return pd.concat(curves, ignore_index=True)[["class", "probability", "share", "rows"]]
 
 
 def feature_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
@@ -174,6 +199,22 @@ def roc_figure(table: "pd.DataFrame") -> "Figure":
     return figure
 
 
+def calibration_figure(table: "pd.DataFrame") -> "Figure":
+    """How often each class is true where the model says so with some probability.
+
+    :param table: a row per point; columns class, probability, share.
+    """
+    figure = _figure("Calibration per class (test)")
+    axes = figure.axes[0]
+    for name, curve in table.groupby("class", sort=False):
+        axes.plot(curve["probability"], curve["share"], marker="o", label=_plain(name))
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted", label="if probabilities are true")
+    axes.set(xlabel="probability that the model gives", ylabel="share of rows of the class")
+    lines = axes.get_lines()
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper left")
+    return figure
+
+
 def feature_figure(table: "pd.DataFrame") -> "Figure":
     """What each feature contributes, per class; of many features, those that contribute most.
 
@@ -240,4 +281,5 @@ PLOTS = (
     Plot("confusion_matrix", confusion_table, confusion_figure),
     Plot("roc_curve", roc_table, roc_figure),
     Plot("features", feature_table, feature_figure),
+    Plot("calibration", calibration_table, calibration_figure),
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "test")
 PIECE = 100_000  # rows
+PROBABILITY = "probability of "  # before the name of a class, in a table of predictions
 
 
 def metrics_by_name(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -27,7 +28,7 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
     and be scored on the number.
 
     :return: accuracy, precision_macro, recall_macro, f1_macro and roc_auc_ovr (0 to 1, higher is better), and
-        log_loss (nats per row, lower is better).
+        log_loss (nats per row) and brier (0 to 1, see `brier_score`), of which lower is better.
     :raises DataError: the rows are of one class only.
     """
     from sklearn import metrics
@@ -40,7 +41,7 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
     classes = sorted(map(str, set(actual)))
     if len(classes) < 2:
         raise DataError(f"all rows are of class {classes[0]!r}: the ROC AUC is undefined for them.")
-    probabilities = _aligned(probabilities, list(as_text(pipeline.classes_)), classes)
+    probabilities = aligned(probabilities, list(as_text(pipeline.classes_)), classes)
     positive = probabilities[:, 1] if len(classes) == 2 else probabilities
     return {
         "accuracy": float(metrics.accuracy_score(actual, predicted)),
@@ -49,7 +50,33 @@ def score(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -
         "f1_macro": float(f1),
         "roc_auc_ovr": float(metrics.roc_auc_score(actual, positive, multi_class="ovr", labels=classes)),
         "log_loss": float(metrics.log_loss(actual, probabilities, labels=classes)),
+        "brier": brier_score(actual, probabilities, classes),
     }
+
+
+def brier_score(actual: "np.ndarray", probabilities: "np.ndarray", classes: list[str]) -> float:
+    """Half the mean squared distance between probabilities and truth, 0 to 1 (Brier 1950, Monthly Weather Review 78).
+
+    Of two classes it is the mean squared error of the probability of one of them.
+
+    :param probabilities: shape (rows, classes).
+    """
+    truth = actual[:, None] == [classes]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean() / 2)
+
+
+def prediction_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":
+    """What each row is and what the model says of it, so that models can be compared without being loaded.
+
+    :return: a row per row, in their order; columns actual and predicted (the classes as text), and for each class that
+        the model knows, in their order, `PROBABILITY` and its name.
+    """
+    import pandas as pd
+
+    found, probabilities = predictions(pipeline, features)
+    classes = [f"{PROBABILITY}{name}" for name in as_text(pipeline.classes_)]
+    texts = {"actual": as_text(target), "predicted": as_text(found)}
+    return pd.concat([pd.DataFrame(texts), pd.DataFrame(probabilities, columns=classes)], axis=1)
 
 
 def as_text(labels: "pd.Series | np.ndarray") -> "np.ndarray":
@@ -99,7 +126,7 @@ def class_report(target: "pd.Series", predicted: "np.ndarray") -> dict[str, Any]
     }
 
 
-def _aligned(probabilities: "np.ndarray", known: list[str], wanted: list[str]) -> "np.ndarray":
+def aligned(probabilities: "np.ndarray", known: list[str], wanted: list[str]) -> "np.ndarray":
     """The probabilities of other classes than the model's: of unknown ones it is 0, and the rest adds up to 1.
 
     :param probabilities: shape (rows, known classes).

@@ -10,16 +10,16 @@ from include.settings import PipelineConfig, load_runtime_settings
 from include.settings.config_file import load_config
 from include.stages.files import write_bytes, write_csv, write_json
 from include.stages.plots import PLOTS
-from include.stages.score import class_report, score
+from include.stages.score import class_report, prediction_table, score
 from include.tables.columns import as_labels
-from include.tables.parquet_file import read_parquet
+from include.tables.parquet_file import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def main() -> None:
-    """Read the two parts, write model, metrics, plots and the MLflow run's id."""
+    """Read the two parts, write model, metrics, predictions, plots and the MLflow run's id."""
     import joblib
 
     from include.stages import tracking
@@ -30,6 +30,7 @@ def main() -> None:
     test = _read(config, config.paths.test_data)
     scores = {"train": score(pipeline, *train), "test": score(pipeline, *test)}
     details = class_report(test[1], pipeline.predict(test[0]))
+    predicted = prediction_table(pipeline, *test)
     tables = {plot: plot.table(pipeline, *test) for plot in PLOTS}
     model = io.BytesIO()
     joblib.dump(pipeline, model)
@@ -39,6 +40,7 @@ def main() -> None:
         write_bytes(config.paths.model, model.getvalue())
         write_json(config.paths.metrics, scores)
         write_json(config.paths.classification_report, details)
+        write_parquet(config.paths.test_predictions, predicted)
         for plot, table in tables.items():
             write_csv(plot.file(config.paths.plots), table)
         write_json(config.paths.mlflow_run, tracked.identity)

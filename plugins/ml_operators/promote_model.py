@@ -50,7 +50,8 @@ class EvaluateModelOperator(PipelineOperator):
         lineage = LineageStore(self.pipeline_config, self.runtime)
         run = RunKey(context["ti"].dag_id, context["ti"].run_id)
         manifest = lineage.read(run)
-        comparison = Comparison(self.pipeline_config, self.runtime, mlflow, str(manifest.md5_of("test_data")))
+        md5s = str(manifest.md5_of("test_data")), manifest.md5_of("test_predictions")
+        comparison = Comparison(self.pipeline_config, self.runtime, mlflow, *md5s)
         with translated_errors(self.runtime):
             verdict = self.verdict(context, model, registry_of(self.pipeline_config, self.runtime, mlflow), comparison)
         if manifest.warnings:

@@ -61,6 +61,8 @@ class EvaluatedModel(TaskResult):
     checks: list[RuleResult]
     #: whether the version became champion by this
     is_new_champion: bool
+    #: what the test rows cannot tell
+    warnings: list[str]
     #: the verdict for people, as text
     table: str
     mlflow_run: dict[str, str]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.bench.backfill import backfill
 from tests.bench.bench import Bench
+from tests.bench.gate import gate
 from tests.bench.look_up import look_up
 from tests.bench.one_run import one_run
 from tests.bench.parsing import parsing
@@ -34,6 +35,7 @@ def main() -> None:
             works = {
                 "one_run": one_run,
                 "look_up": look_up,
+                "gate": gate,
                 "past_runs": past_runs,
                 "parsing": parsing,
                 "size": size,

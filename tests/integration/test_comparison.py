@@ -1,4 +1,4 @@
-"""The fair comparison: a champion that was scored on other rows is scored on those of the challenger."""
+"""The fair comparison: by recorded predictions, or the champion is scored on the rows of the challenger."""
 
 import hashlib
 import shutil
@@ -11,7 +11,9 @@ from include.errors import DataError
 from include.registry.champion import Actor
 from include.registry.comparison import Comparison
 from include.registry.registry import Registry
+from include.settings import SliceConfig
 from include.stages.get_data import load_builtin
+from include.stages.score import prediction_table
 from tests.support.registries import registries_of
 from tests.support.tables import parquet
 
@@ -36,18 +38,87 @@ def put(registries, content: bytes) -> str:
     return md5
 
 
-def evaluate_on(registries, registry: Registry, md5: str):
-    comparison = Comparison(registries.base, registries.runtime, registries.mlflow, md5)
+def predictions(registries, number: int, rows=None) -> bytes:
+    """As the training of a model records them."""
+    rows = load_builtin("iris", "target")[::3] if rows is None else rows
+    model = mlflow.sklearn.load_model(registries.trained(number)["model_uri"])
+    return parquet(prediction_table(model, rows.drop(columns="target"), rows["target"]))
+
+
+def evaluate_on(registries, registry: Registry, md5: str, **values):
+    rule = registries.base.registry.model_copy(update=values)
+    config = registries.base.model_copy(update={"registry": rule})
+    own = put(registries, predictions(registries, 11))
+    comparison = Comparison(config, registries.runtime, registries.mlflow, md5, own)
     metrics = {"test_accuracy": 0.95, "test_f1_macro": 0.95, "test_log_loss": 0.2}
-    return registry.promote("2", metrics, registries.base.registry, comparison.scores_of, Actor("a test", "task-2"))
+    return registry.promote("2", metrics, rule, comparison.scores_of, Actor("a test", "task-2"))
 
 
-def two(registries, name: str, first: int) -> Registry:
+def two(registries, name: str, first: int, **tags: str) -> Registry:
     registry = registries.registry(name)
     for number in (first, 11):
-        registry.register(registries.trained(number), {"md5.test_data": "of other rows"}, "")
+        registry.register(registries.trained(number), {"md5.test_data": "of other rows", **tags}, "")
     registries.promote(registry, "1", {"1": 0.8})
     return registry
+
+
+@pytest.fixture
+def recorded(registries, other_rows, request):
+    """Two versions, of which the first was scored on the same rows; its predictions are in the store."""
+    for name in ("test_accuracy", "test_f1_macro", "test_log_loss"):
+        registries.mlflow.log_metric(registries.trained(9)["run_id"], name, 0.9)
+    md5 = put(registries, predictions(registries, 9))
+    name = hashlib.md5(request.node.name.encode()).hexdigest()
+    return two(registries, name, 9, **{"md5.test_data": other_rows, "md5.test_predictions": md5}), md5
+
+
+def test_recorded_predictions_are_compared_row_by_row_and_no_model_is_loaded(
+    registries, recorded, other_rows, monkeypatch
+):
+    monkeypatch.setattr("include.registry.comparison.load_model", lambda *_: pytest.fail("a model was loaded"))
+    slices = [
+        SliceConfig(column="target", tolerance=0.2),
+        SliceConfig(column="petal_width_cm", minimum=0.1, min_rows=5),
+    ]
+
+    verdict = evaluate_on(registries, recorded[0], other_rows, slices=slices)
+
+    assert verdict.note == "compared with version 1, scored on the same test rows"
+    assert {check.metric.partition("=")[0] for check in verdict.checks[4:]} == {
+        "test_recall[target",
+        "test_accuracy[petal_width_cm",
+    }
+    assert all(check.lower <= check.upper for check in verdict.checks[1:4])
+    assert any("fewer than 5 test rows (min_rows): 'petal_width_cm=" in line for line in verdict.warnings)
+
+
+def test_a_champion_whose_predictions_are_gone_is_scored_again(registries, recorded, other_rows):
+    registry, md5 = recorded
+    key = f"{registries.base.storage.prefix}/files/md5/{md5[:2]}/{md5[2:]}"
+    registries.deployment.s3.delete_object(Bucket=registries.deployment.bucket, Key=key)
+
+    verdict = evaluate_on(registries, registry, other_rows)
+
+    assert "whose predictions were not recorded: scored again on these rows" in verdict.note
+    assert verdict.checks[1].lower is not None
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("petal_width", "no column 'petal_width' .did you mean 'petal_width_cm'"),
+        ("sepal_length_cm", r"no group of column 'sepal_length_cm' has 40 test rows \(min_rows\)"),
+    ],
+)
+def test_a_slice_that_cannot_be_judged_stops_before_anything_is_changed(registries, recorded, other_rows, column, said):
+    registry, _ = recorded
+    before = registries.mlflow.get_registered_model(registry.name)
+
+    with pytest.raises(DataError, match=said):
+        evaluate_on(registries, registry, other_rows, slices=[SliceConfig(column=column, minimum=0.1, min_rows=40)])
+
+    after = registries.mlflow.get_registered_model(registry.name)
+    assert (after.aliases, after.tags) == (before.aliases, before.tags)
 
 
 def test_a_champion_that_was_scored_on_other_rows_is_scored_on_the_new_ones(registries, other_rows):

@@ -124,9 +124,10 @@ def test_the_mlflow_run_has_all_that_is_to_be_known(runs, deployment):
     assert run.data.params["model.solver"] == "lbfgs"
     assert run.data.params["split.test_size"] == "0.2"
     assert run.data.metrics["test_accuracy"] >= 0.9
-    assert {name.partition("_")[0] for name in run.data.metrics} == {"train", "test"}
+    assert {name.partition("_")[0] for name in run.data.metrics if not name.startswith("gate.")} == {"train", "test"}
+    assert {"train_brier", "test_brier"} <= run.data.metrics.keys()
     artifacts = {item.path for item in deployment.mlflow.list_artifacts(run.info.run_id)}
-    pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "features")}
+    pictures = {f"{name}.png" for name in ("confusion_matrix", "roc_curve", "features", "calibration")}
     assert {"classification_report.json", *pictures} <= artifacts
     assert sorted(used.tags[0].value for used in run.inputs.dataset_inputs) == ["test", "training"]  # in any order
     assert run.data.tags["airflow.run_id"] == runs["first"]["run_id"]
@@ -199,6 +200,28 @@ def test_the_verdict_is_on_the_mlflow_run_and_in_the_store(runs, deployment):
     assert stored["checks"] == verdict["checks"]
 
 
+def test_the_interval_of_the_change_is_wherever_the_verdict_is_and_so_is_what_thirty_rows_cannot_tell(runs, deployment):
+    run = runs["high_minimum"]
+    verdict = run["returned"]["promote_model"]
+    mlflow_run = deployment.mlflow.get_run(verdict["mlflow_run"]["run_id"])
+    report = deployment.stored(f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}/report.html").decode()
+    _, accuracy, f1, _ = verdict["checks"]
+
+    assert accuracy["rule"] == "not shown worse"
+    assert accuracy["lower"] < accuracy["change"] < accuracy["upper"]
+    assert {mlflow_run.data.metrics[f"gate.test_accuracy.{name}"] for name in ("change", "lower", "upper")} == {
+        accuracy[name] for name in ("change", "lower", "upper")
+    }
+    interval = f"{accuracy['lower']:+.4f} to {accuracy['upper']:+.4f}"
+    assert interval in verdict["table"]
+    assert interval.replace("+", "") + " (95 %)" in report
+    warning = "a difference of 0.02 (registry.tolerances.test_f1_macro) cannot be told"
+    assert f1["rows"] == 30
+    assert any(warning in line for line in verdict["warnings"])
+    assert warning in report
+    assert warning in mlflow_run.data.tags["gate.table"]
+
+
 def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, deployment):
     run = runs["first"]
     verdict = run["returned"]["promote_model"]
@@ -211,7 +234,7 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(runs, deployment):
 
     key = f"lineage/runs/ml_pipeline/{quote(run['run_id'], safe='')}/report.html"
     assert html == deployment.stored(key).decode()
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
     assert not re.search(r"""(src|href)=["'](?!#|http://127)""", re.sub(r"xlink:href", "", html))
     for fact in (
         run["run_id"],

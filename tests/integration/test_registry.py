@@ -10,7 +10,7 @@ from include.errors import DataError, ServiceError
 from include.mlflow_client import champion_version, translated_errors
 from include.registry.champion import CHALLENGER, CHAMPION, Actor
 from include.registry.history import promotion_chain
-from include.registry.registry import Registry
+from include.registry.registry import Registry, Scores
 from tests.support.concurrency import at_once
 from tests.support.proxy import proxy_to
 from tests.support.registries import registries_of
@@ -182,9 +182,9 @@ def test_a_comparison_that_takes_longer_than_the_lease_disturbs_nobody_who_is_al
 
     def slowly(champion):
         time.sleep(1.5)
-        return {"test_accuracy": 0.9}, "scored on the same test rows"
+        return Scores({"test_accuracy": 0.9}, "scored on the same test rows")
 
-    rule = registries.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+    rule = registries.by_value
     verdict = three.promote(version, {"test_accuracy": 0.95}, rule, slowly, Actor("a test", "slow"))
 
     assert verdict.passed
@@ -206,9 +206,9 @@ def test_a_roll_back_task_that_is_cleared_after_a_later_promotion_changes_nothin
 
 def test_a_proposal_leaves_the_champion_and_says_so(registries, three):
     version, _ = three.register(registries.trained(3), {}, "")
-    rule = registries.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+    rule = registries.by_value
 
-    verdict = three.propose(version, {"test_accuracy": 0.95}, rule, lambda champion: ({"test_accuracy": 0.9}, "same"))
+    verdict = three.propose(version, {"test_accuracy": 0.95}, rule, lambda _: Scores({"test_accuracy": 0.9}, "same"))
 
     assert (verdict.passed, verdict.alias, verdict.champion) == (True, CHALLENGER, "3")
     assert registries.mlflow.get_registered_model(three.name).aliases == {"champion": "3", "challenger": version}

@@ -122,7 +122,15 @@ OTHER_VALUES = {
     "storage.bucket": "another-bucket",
     "schedule.catchup": True,
 }
-REPORTS = ("metrics.json", "classification_report.json", "confusion_matrix.csv", "roc_curve.csv", "features.csv")
+REPORTS = (
+    "metrics.json",
+    "classification_report.json",
+    "test_predictions.parquet",
+    "confusion_matrix.csv",
+    "roc_curve.csv",
+    "features.csv",
+    "calibration.csv",
+)
 OUTPUTS = {
     "get_data": ["data/raw/dataset.parquet"],
     "preprocess": ["data/processed/train.parquet", "data/processed/test.parquet", "data/processed/columns.json"],

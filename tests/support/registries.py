@@ -8,8 +8,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from include.registry.champion import Actor
-from include.registry.registry import Registry
-from include.settings import RuntimeSettings
+from include.registry.registry import Registry, Scores
+from include.settings import RegistryConfig, RuntimeSettings
 from include.settings.config_file import load_config
 from include.stages.get_data import load_builtin
 
@@ -45,14 +45,19 @@ class Registries:
     def versions(self, name: str) -> dict[str, str]:
         return {one.version: one.run_id for one in self.mlflow.search_model_versions(f"name = '{name}'")}
 
+    @property
+    def by_value(self) -> RegistryConfig:
+        """A rule that compares one metric as it is."""
+        return self.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}, "confidence": None})
+
     def promote(self, registry: Registry, version: str, accuracy: dict[str, float], task: str | None = None):
-        rule = self.base.registry.model_copy(update={"minimum": 0.5, "tolerances": {}})
+        rule = self.by_value
         scores = {one: {"test_accuracy": value} for one, value in accuracy.items()}
         return registry.promote(
             version,
             scores[version],
             rule,
-            lambda champion: (scores[champion.version], "scored on the same test rows"),
+            lambda champion: Scores(scores[champion.version], "scored on the same test rows"),
             Actor("a test", task or f"task-{version}"),
         )
 

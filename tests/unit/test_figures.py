@@ -29,6 +29,14 @@ def curves(names) -> pd.DataFrame:
     )
 
 
+def points(names) -> pd.DataFrame:
+    return read_back(
+        pd.concat(
+            pd.DataFrame({"class": name, "probability": [0.1, 0.9], "share": [0.2, 1], "rows": 10}) for name in names
+        )
+    )
+
+
 def weights(features, classes) -> pd.DataFrame:
     rows = [(name, feature, len(feature) - number) for number, name in enumerate(classes) for feature in features]
     return read_back(pd.DataFrame(rows, columns=["class", "feature", "weight"]))
@@ -50,6 +58,8 @@ def test_to_draw_them_for_a_report_takes_no_import_of_scikit_learn():
         plots.svg(plots.confusion_figure(pd.DataFrame({"actual": ["a", "b"], "predicted": ["a", "a"]})))
         rates = {"class": "a", "false_positive_rate": [0, 1], "true_positive_rate": [0, 1]}
         plots.svg(plots.roc_figure(pd.DataFrame(rates)))
+        points = {"class": "a", "probability": [0.2, 0.8], "share": [0, 1]}
+        plots.svg(plots.calibration_figure(pd.DataFrame(points)))
         print([name for name in ("sklearn", "matplotlib.pyplot") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -78,6 +88,13 @@ def test_there_is_a_line_per_class_with_its_name_and_auc_and_one_by_chance():
     assert [line.get_label() for line in axes.get_lines()] == labels
     assert [text.get_text() for text in axes.get_legend().get_texts()] == labels
     assert axes.get_lines()[0].get_xydata() == pytest.approx(one.iloc[:, 1:].to_numpy())
+
+
+def test_there_is_a_calibration_curve_per_class_and_the_diagonal():
+    lines = plots.calibration_figure(points(["tulip", "rose"])).axes[0].get_lines()
+
+    assert [line.get_label() for line in lines] == ["tulip", "rose", "if probabilities are true"]
+    assert lines[0].get_xydata().tolist() == [[0.1, 0.2], [0.9, 1]]
 
 
 def test_there_is_a_bar_per_class_and_feature_and_the_first_feature_is_on_top():
@@ -110,6 +127,7 @@ def test_any_name_is_shown_as_it_stands(name):
 
     assert name in drawn_texts(plots.confusion_figure(pairs))
     assert f"{name} (AUC 0.750)" in drawn_texts(plots.roc_figure(curves([name, "other"])))
+    assert name in drawn_texts(plots.calibration_figure(points([name, "other"])))
     assert {f"{name}.feature", f"{name}.class"} < set(
         drawn_texts(plots.feature_figure(weights([f"{name}.feature"], [f"{name}.class"])))
     )
@@ -120,6 +138,7 @@ def test_any_name_is_shown_as_it_stands(name):
     [
         (plots.confusion_figure, pd.DataFrame({"actual": ["a<b", "c", "c"], "predicted": ["a<b", "c", "a<b"]})),
         (plots.roc_figure, curves(["a<b", "c"])),
+        (plots.calibration_figure, points(["a<b", "c"])),
         (plots.feature_figure, weights(["a<b"], ["c", "d"])),
     ],
 )

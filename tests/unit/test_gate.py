@@ -3,9 +3,13 @@
 import pytest
 
 from include.errors import ConfigError
-from include.registry.gate import Verdict, evaluate
+from include.registry.evidence import Evidence
+from include.registry.gate import Verdict, evaluate, why_not_champion
+from include.registry.paired import value
+from include.registry.warnings import warnings_of
 from include.settings import RegistryConfig
 from include.settings.config_file import validate_config
+from tests.support.pairs import labelled
 
 
 def rule(**values) -> RegistryConfig:
@@ -98,6 +102,17 @@ def test_the_table_has_a_line_per_rule():
         ("tolerances", {"test_f2": 0.1}, "registry.tolerances"),
         ("tolerances", {"test_f1_macro": -0.1}, "registry.tolerances"),
         ("approval", "maybe", "registry.approval"),
+        ("confidence", 1, "registry.confidence: must be above 0.5 and below 1, such as 0.95"),
+        ("confidence", 0, "registry.confidence: must be above 0.5"),
+        ("confidence", 95, r"registry.confidence: must be .* \(got 95\). Fix it there"),
+        ("confidence", "high", "registry.confidence: Input should be a valid number"),
+        ("evidence", "strong", "registry.evidence: Input should be 'not_shown_worse'"),
+        ("margin", 0, "registry.margin: Input should be greater than 0"),
+        (
+            "min_gain",
+            0.01,
+            "registry.min_gain: a gain of 0.01 has to be shown, but registry.evidence is not_shown_worse",
+        ),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_its_key(config_document, key, value, message):
@@ -105,3 +120,132 @@ def test_a_rule_that_makes_no_sense_is_refused_with_its_key(config_document, key
 
     with pytest.raises(ConfigError, match=message):
         validate_config(config_document)
+
+
+def test_evidence_needs_a_confidence(config_document):
+    config_document["registry"] |= {"confidence": None, "evidence": "superiority"}
+
+    with pytest.raises(
+        ConfigError, match=r"registry\.evidence: superiority needs a registry\.confidence, such as 0\.95"
+    ):
+        validate_config(config_document)
+
+
+def test_a_configuration_of_an_earlier_version_is_told_what_to_add(config_document):
+    del config_document["paths"]["test_predictions"]
+    for key in ("confidence", "evidence", "margin", "slices"):
+        del config_document["registry"][key]
+
+    with pytest.raises(ConfigError) as refused:
+        validate_config(config_document)
+
+    assert str(refused.value) == (
+        "config/config.yaml: paths.test_predictions: is missing; add for example test_predictions: "
+        "reports/test_predictions.parquet. Fix it there."
+    )
+
+
+def shown(wins: int, losses: int, rows: int = 200, *, newer: bool = True, **values):
+    """The result of the rule on the metric, where only one of the models is right on some of the rows."""
+    actual, wrong = "ab" * (rows // 2), "ba" * (rows // 2)
+    champion = wrong[:wins] + actual[wins:]
+    challenger = actual[: rows - losses] + wrong[rows - losses :]
+    pair = labelled(actual, champion, challenger)
+    asked = rule(**{"confidence": 0.95, "minimum": 0.0, **values})
+    scores = [{"test_accuracy": value("accuracy", pair.rows, one)} for one in (pair.challenger, pair.champion)]
+    checks = evaluate(asked, *scores, newer=newer, evidence=Evidence(pair))
+    return checks, warnings_of(asked, checks, Evidence(pair))
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "values", "wanted"),
+    [
+        (0, 4, {}, True),  # worse by 0.02, which 4 rows do not show
+        (0, 12, {}, False),
+        (0, 0, {}, True),
+        (0, 0, {"newer": False}, False),
+        (12, 0, {"newer": False}, True),
+        (4, 0, {"evidence": "superiority"}, False),
+        (12, 0, {"evidence": "superiority"}, True),
+        (12, 0, {"evidence": "superiority", "min_gain": 0.03}, False),
+        (30, 0, {"evidence": "superiority", "min_gain": 0.03}, True),
+        (0, 0, {"evidence": "non_inferiority"}, True),
+        (0, 0, {"evidence": "non_inferiority", "rows": 30}, False),
+        (0, 4, {"evidence": "non_inferiority"}, False),
+        (0, 4, {"evidence": "non_inferiority", "margin": 0.06}, True),
+    ],
+)
+def test_what_is_shown_decides(wins, losses, values, wanted):
+    (_, check), _ = shown(wins, losses, **values)
+
+    assert check.passed == wanted
+    assert check.lower <= check.change <= check.upper
+
+
+def test_where_lower_is_better_the_interval_is_of_the_change():
+    pair = labelled("ab" * 50, "ba" * 20 + "ab" * 30, "ab" * 50)
+    asked = rule(metric="test_brier", minimum=1.0, confidence=0.95, evidence="superiority")
+    scores = [{"test_brier": value("brier", pair.rows, one)} for one in (pair.challenger, pair.champion)]
+
+    (_, check) = evaluate(asked, *scores, evidence=Evidence(pair))
+
+    assert check.passed
+    assert check.lower < check.change == -0.4 < check.upper < 0
+
+
+def test_the_verdict_has_the_interval_and_says_in_words_what_is_not_shown():
+    checks, warnings = shown(5, 2, evidence="superiority", min_gain=0.01)
+    verdict = Verdict("2", False, "challenger", "1", "1", "same rows", checks, warnings=warnings)
+
+    head, _, line, warning = verdict.table().splitlines()
+    assert "change   95 % interval       rule" in head
+    assert f"+0.0150  {checks[1].lower:+.4f} to {checks[1].upper:+.4f}  shown better by more than 0.01  no" in line
+    assert warning.startswith("warning: 200 test rows (one row is 0.0050) give test_accuracy a 95 % interval of ±0.0")
+    assert "a difference of 0.01 (registry.min_gain) cannot be told; that takes about " in warning
+    assert why_not_champion(verdict.as_dict()) == (
+        f"test_accuracy is not shown better by more than 0.01: +0.0150, 95 % interval {checks[1].lower:+.4f} to "
+        f"{checks[1].upper:+.4f}"
+    )
+
+
+def test_a_loss_that_is_not_shown_passes_with_a_warning():
+    checks, (warning,) = shown(0, 4)
+
+    assert all(passed(checks))
+    assert warning == (
+        f"test_accuracy is worse, but 200 test rows do not show it: -0.0200, 95 % interval {checks[1].lower:+.4f} to "
+        f"{checks[1].upper:+.4f}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "values"),
+    [
+        (3, 0, {"rows": 30, "evidence": "non_inferiority", "margin": 0.1}),
+        (40, 0, {"evidence": "superiority", "min_gain": 0.05}),
+    ],
+)
+def test_what_is_shown_all_the_same_is_no_warning(wins, losses, values):
+    checks, warnings = shown(wins, losses, **values)
+
+    assert all(passed(checks))
+    assert (checks[1].upper - checks[1].lower) / 2 > checks[1].difference
+    assert warnings == []
+
+
+def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
+    pair = labelled("abc" * 10, "abc" * 10, "abc" * 10)
+    asked = rule(confidence=0.95, tolerances={"test_f1_macro": 0.02})
+    same = {"test_accuracy": 1.0, "test_f1_macro": 1.0}
+
+    checks = evaluate(asked, same, same, evidence=Evidence(pair))
+    told = warnings_of(asked, checks, Evidence(pair))
+
+    assert all(passed(checks))
+    assert "a difference of 0.02 (registry.tolerances.test_f1_macro) cannot be told; that takes about" in told[0]
+    assert told[1] == "champion and challenger predict the same class for every test row"
+
+
+def test_a_confidence_without_predictions_is_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="there are no predictions to resample"):
+        evaluate(rule(confidence=0.95), {"test_accuracy": 0.9}, {"test_accuracy": 0.9})

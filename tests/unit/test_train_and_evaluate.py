@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from include.errors import ConfigError, DataError
 from include.models.pipeline import fit
 from include.settings.config_file import apply_overrides, validate_config
 from include.stages.get_data import load_builtin
-from include.stages.score import _aligned, class_report, score
+from include.stages.score import aligned, class_report, score
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def test_a_fit_on_iris_classifies_iris(model):
 
     scores = score(fit(features, target, model()), features, target)
 
-    assert set(scores) == {"accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_ovr", "log_loss"}
+    macro = {"precision_macro", "recall_macro", "f1_macro"}
+    assert set(scores) == {"accuracy", *macro, "roc_auc_ovr", "log_loss", "brier"}
+    assert 0 < scores["brier"] < 0.1
     assert 0.95 < scores["accuracy"] <= 1
     assert 0.99 < scores["roc_auc_ovr"] <= 1
     assert 0 < scores["log_loss"] < 0.3
@@ -91,6 +93,7 @@ def test_rows_of_the_models_own_classes_are_scored_on_its_probabilities_as_they_
 
         assert scores["roc_auc_ovr"] == roc_auc_score(target, positive, multi_class="ovr")
         assert scores["log_loss"] == log_loss(target, probabilities)
+        assert scores["brier"] == pytest.approx(brier_score_loss(target, probabilities, scale_by_half=True))
 
 
 def test_rows_that_lack_a_class_are_scored_over_the_classes_they_have(model):
@@ -134,7 +137,7 @@ def test_a_model_of_two_classes_is_scored_on_rows_of_three_and_the_other_way_rou
 def test_probabilities_go_by_the_classes_of_the_rows_and_add_up_to_1():
     probabilities = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
 
-    found = _aligned(probabilities, ["a", "b", "c"], ["b", "c", "d"])
+    found = aligned(probabilities, ["a", "b", "c"], ["b", "c", "d"])
 
     assert found.tolist() == [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]
 
