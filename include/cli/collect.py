@@ -108,6 +108,7 @@ def _carry_out(
         with progress("Deleting", sum(map(len, plan.garbage.values()))) as on_progress:
             swept = sweep(planner, plan, lease, on_progress)
     deleted = _table(swept.counts, swept.sizes)
+    document |= {"waiting": list(swept.waiting)}
     if as_json:
         print_json({**document, "dry_run": False, "deleted": deleted})
         return

@@ -1,5 +1,6 @@
 """Which objects the commits of a checkout name: by dvc.lock and .dvc files of all its refs, and as they lie there."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ def named_in_git(project_dir: Path) -> set[str] | None:
     :return: None if it is not a git checkout.
     :raises ConfigError: it is one, and git fails.
     """
-    if not any((folder / ".git").exists() for folder in (project_dir, *project_dir.parents)):
+    top = next((folder for folder in (project_dir, *project_dir.parents) if (folder / ".git").exists()), None)
+    if top is None:
         return None
-    top = Path(_git(project_dir, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
     refs = (line.split() for line in _git(top, "for-each-ref", f"--format={_PEELED}").decode().splitlines())
     trees = {name for kind, name in refs if kind in ("commit", "tree")}
     worktrees = _git(top, "worktree", "list", "--porcelain").decode(errors="replace").splitlines()
@@ -56,8 +57,11 @@ def _contents(top: Path, blobs: list[str]) -> bytes:
 
 def _git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
     command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)  # where this checkout is damaged, not that around it
     try:
-        return subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT, check=True).stdout
+        done = subprocess.run(command, input=given, env=environment, capture_output=True, timeout=TIMEOUT, check=True)
+        return done.stdout
     except FileNotFoundError:
         said = "there is no git"
     except subprocess.TimeoutExpired:

@@ -18,6 +18,8 @@ from include.errors import DataError
 from include.lineage.collected import REMOTES
 from include.lineage.manifest import Manifest, parse
 
+HELD = (Kind.ENTRY, Kind.FOLDER, Kind.FILE)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -28,7 +30,7 @@ class Plan:
     :param locked: the runs whose lock files go.
     :param mlflow_runs: those that no manifest names any more, once these are gone.
     :param waiting: the lock files of pushes that may be at work on folders that the store lacks: until they have ended,
-        no object is deleted.
+        nothing of `HELD` is deleted, for it may be in those folders.
     """
 
     garbage: Mapping[Kind, list[Stored]]
@@ -82,9 +84,6 @@ class Planner:
         self._read_code(there, facts, packs)
         objects, waiting = self._needed(there, facts, runs, locks)
         garbage = decide.garbage(there, facts, self.rules, runs=runs, locks=locks, objects=objects, packs=packs)
-        if waiting:
-            for kind in (Kind.ENTRY, Kind.FOLDER, Kind.FILE):
-                garbage.pop(kind, None)
         expired = {folder: run for folder, run in facts.manifests.items() if folder not in runs}
         kept = {folder: run for folder, run in facts.manifests.items() if folder in runs}
         return Plan(

@@ -5,14 +5,15 @@ the collection ends, and the next one finds the rest by the same rules. See `dvc
 run and a collection apart.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from include.collection.layout import MARK, Kind, Stored
-from include.collection.plan import Plan, Planner
+from include.collection.plan import HELD, Plan, Planner
 from include.collection.store import Bucket
 from include.errors import AccessError, ServiceError
 from include.lineage.collected import REMOTES, collected_run, collected_version, note
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # keys; the most that S3 deletes by one request
 UNUSED = "may-gc-delete"  # the name of an object that does not exist
+TRIES, PAUSE = 5, 2.0  # and seconds in between, where pushes are at work
 ROUND = 20_000  # keys; then pushes that wait may go on, and the plan is made anew
 
 
 @dataclass
 class Swept:
-    """What was deleted: how many, and how many bytes, by kind."""
+    """What was deleted: how many, and how many bytes, by kind. ``waiting`` is that of the last plan."""
 
     counts: dict[Kind, int] = field(default_factory=dict)
     sizes: dict[Kind, int] = field(default_factory=dict)
+    waiting: Collection[str] = ()
 
     def add(self, kind: Kind, some: Sequence[Stored]) -> None:
         """Count a batch."""
@@ -70,12 +73,19 @@ def sweep(planner: Planner, shown: Plan, lease: Lease, on_deleted: Callable[[str
     """
     bucket, allowed, swept = planner.bucket, shown.keys(), Swept()
     with translated_errors(bucket.runtime, "deleting"):
-        while True:
+        tries = TRIES
+        while tries:
             with _marked(bucket, shown.prefixes) as marks, bucket.keeping([lease, *marks]):
                 left = planner.plan()
                 _note(bucket, left, planner)
-                if not _sweep_once(bucket, left, allowed, [lease, *marks], swept, on_deleted):
-                    return swept
+                is_done = not _sweep_once(bucket, left, allowed, [lease, *marks], swept, on_deleted)
+            swept.waiting = left.waiting
+            if is_done and not left.waiting:
+                break
+            if left.waiting:  # the push may go on now
+                tries -= 1
+                time.sleep(PAUSE)
+    return swept
 
 
 def _require_rights(bucket: Bucket, prefixes: Iterable[str]) -> None:
@@ -96,7 +106,8 @@ def _sweep_once(
     """:return: whether there is more to be deleted."""
     deleted = 0
     for kind in Kind:
-        some = [one for one in plan.garbage.get(kind, ()) if one.key in allowed]
+        is_held = plan.waiting and kind in HELD
+        some = [] if is_held else [one for one in plan.garbage.get(kind, ()) if one.key in allowed]
         for batch in (some[start : start + BATCH] for start in range(0, len(some), BATCH)):
             if deleted >= ROUND:
                 return True

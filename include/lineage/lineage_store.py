@@ -108,6 +108,8 @@ class LineageStore:
         """
         key = key_of(run, MANIFEST)
         text = self.get(key)
+        if text is None and (at := self.collected(run)):
+            raise DataError(f"gc removed run {run} on {at}: nothing is recorded of it now.")
         if text is None:
             raise DataError(f"run {run}: s3://{self.bucket}/{key} does not exist. `runs` lists the recorded runs.")
         return parse(text, f"s3://{self.bucket}/{key}")

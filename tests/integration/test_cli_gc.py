@@ -81,7 +81,8 @@ def test_it_shows_what_would_go_asks_and_keeps_the_champions_and_those_before(ru
     assert {name: runs.damages(one) for name, one in runs.listed().items()} == {name: [] for name in runs.listed()}
     assert "There is nothing to delete." in deployment.cli(*GC, "--dry-run")
     for name in ("run-1", "1", "v4"):
-        assert f"gc removed run '{name}', or the run of that version, on 20" in deployment.cli("show", name, code=1)
+        assert f"gc removed run {name}" in (said := deployment.cli("show", name, code=1))
+        assert " on 20" in said
     assert "gc removed the run of version 4 on 20" in deployment.cli("rollback", "4", "--dry-run")
 
 
@@ -118,8 +119,9 @@ def test_commits_of_the_checkout_keep_what_they_name(runs):
     git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@localhost"]
     (project / "sub").mkdir()
     (project / "sub" / "dvc.lock").write_bytes(runs.lineage.get(key_of(RunKey(DAG, "run-1"), "dvc.lock")) or b"")
-    for line in ("add --force sub/dvc.lock", "commit -qm x", "tag -am x old", "reset -q --hard HEAD~"):
-        subprocess.run([*git, *line.split()], check=True)
+    for line in ("add --force sub/dvc.lock", "commit -qm x -- sub/dvc.lock", "tag -am x old", "reset -q HEAD~"):
+        subprocess.run([*git, *line.split()], check=True, capture_output=True)
+    (project / "sub" / "dvc.lock").unlink()
     try:
         runs.deployment.cli(*GC, "--yes")
     finally:

@@ -39,6 +39,8 @@ def collect(runs: RandomRuns, **options: Any) -> dict[str, int]:
 
 def test_of_a_hundred_runs_those_kept_are_whole_and_what_only_others_named_is_gone(runs):
     runs.make(RUNS)
+    first = runs.listed()["run-002"]
+    runs.run("run-002", 199, version="200")  # it was cleared; of before there is version 3
     manifests = runs.listed()
     champions = Champions({"m": KEPT_VERSIONS}, ())
     foreign = [
@@ -59,12 +61,14 @@ def test_of_a_hundred_runs_those_kept_are_whole_and_what_only_others_named_is_go
     kept = runs.listed()
     assert kept == {name: manifests[name] for name in expected}
     assert 30 < len(kept) < 60
+    (before_cleared,) = runs.lineage.of_version("m", "3")
+    assert runs.lineage.read(before_cleared) == first
     assert {name: runs.damages(one) for name, one in kept.items()} == {name: [] for name in kept}
     assert {run.run_id for run in plan.expired.values()} == manifests.keys() - kept.keys()
     assert min(deleted[kind] for kind in ("INDEX", "MANIFEST", "ENTRY", "CODE_LIST", "CODE", "FOLDER", "FILE")) > 0
     after = runs.deployment.objects()
     assert after.keys() >= {*foreign}
-    assert_only_what_is_named(runs, after, kept)
+    assert_only_what_is_named(runs, after, [*kept.values(), first])
     assert collect(runs, champions=champions) == {}
 
 
@@ -98,7 +102,7 @@ def test_a_collection_that_dies_at_any_point_leaves_all_that_is_listed_whole(run
     assert deaths > 20
     assert listed[0] > listed[-1]
     assert runs.listed().keys() == expected
-    assert_only_what_is_named(runs, runs.deployment.objects(), runs.listed())
+    assert_only_what_is_named(runs, runs.deployment.objects(), [*runs.listed().values()])
 
 
 def test_of_two_collections_at_once_the_second_says_so(runs):
@@ -115,14 +119,34 @@ def test_of_two_collections_at_once_the_second_says_so(runs):
     assert collect(runs, keep_days=1)
 
 
+def test_while_a_push_may_be_at_work_on_a_folder_no_object_is_deleted(runs, monkeypatch):
+    """It has left its lock file, and not yet the list of its folder: what is in that is not known."""
+    monkeypatch.setattr("include.collection.sweep.PAUSE", 0)
+    runs.make(5)
+    list_of_folder = runs.listed()["run-004"].md5_of("plots")
+    key = f"{runs.config.storage.prefix}/files/md5/{list_of_folder[:2]}/{list_of_folder[2:]}"
+    content = runs.lineage.get(key)
+    before = runs.deployment.objects()
+    runs.s3.delete_object(Bucket=runs.bucket, Key=key)
+    for one in before:
+        if one.startswith("lineage/") or ("/airflow/runs/" in one and not one.endswith("run-004")):
+            runs.s3.delete_object(Bucket=runs.bucket, Key=one)
+    runs.now = datetime.now(UTC) + timedelta(minutes=30)
+
+    assert collect(runs, keep_days=1, grace=timedelta()) == {}
+
+    runs.s3.put_object(Bucket=runs.bucket, Key=key, Body=content)
+    assert collect(runs, keep_days=1, grace=timedelta()).keys() == {"ENTRY", "FOLDER", "FILE"}
+
+
 def is_young(manifest: Manifest) -> bool:
     return datetime.fromisoformat(manifest.airflow.started_at) > NOW - timedelta(days=90)
 
 
-def assert_only_what_is_named(runs: RandomRuns, keys: dict[str, str], kept: dict[str, Any]) -> None:
+def assert_only_what_is_named(runs: RandomRuns, keys: dict[str, str], kept: list[Manifest]) -> None:
     """By the manifests alone: their outputs, the files of their folders, their code."""
     named, packs = set(), set()
-    for one in kept.values():
+    for one in kept:
         files, _ = runs.lineage.objects_of(one).files(one.outputs)
         named |= {file.md5 for file in files} | {output.md5 for output in one.outputs}
         packs.add(one.code.pack)

@@ -104,10 +104,14 @@ class RandomRuns:
         return self.object(json.dumps(listed).encode(), ".dir")
 
     def planner(
-        self, keep_days: float = 90, champions: Champions | None = None, named: set[str] | None = None
+        self,
+        keep_days: float = 90,
+        champions: Champions | None = None,
+        named: set[str] | None = None,
+        grace: timedelta = timedelta(hours=24),
     ) -> Planner:
         """Of a collection at ``now``."""
-        rules = Rules(self.now, timedelta(days=keep_days), timedelta(hours=24))
+        rules = Rules(self.now, timedelta(days=keep_days), grace)
         find = (lambda models: champions) if champions else None
         return Planner(Bucket(self.lineage), self.config.storage.prefix, rules, named or set(), find)
 
