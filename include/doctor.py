@@ -195,7 +195,10 @@ def _dvc(config: PipelineConfig) -> str:
         raise _CheckFailedError(
             f"{file.relative_to(PROJECT_DIR)} has a remote other than {config.remote_url}. {remedy}"
         )
-    return f"this checkout pushes to {config.remote_url}"
+    return (
+        f"this checkout pushes to {config.remote_url}. Clean that by `python -m include gc`, never by `dvc gc "
+        "--cloud`, which knows no runs and would delete what they need"
+    )
 
 
 def _disk(runtime: RuntimeSettings) -> str:

@@ -82,7 +82,7 @@ def main() -> NoReturn:
 
 def application() -> typer.Typer:
     """Put the commands together."""
-    from include.cli import champion, diagnosis, past_runs, restoration
+    from include.cli import champion, collect, diagnosis, past_runs, restoration
 
     app = typer.Typer(
         name="python -m include",
@@ -100,6 +100,7 @@ def application() -> typer.Typer:
         "verify": restoration.verify,
         "rollback": champion.rollback,
         "promote": champion.promote,
+        "gc": collect.gc,
         "doctor": diagnosis.doctor,
     }
     for name, command in commands.items():

@@ -59,7 +59,7 @@ def _change(kind: Kind, target: str, reason: str, yes: bool, dry_run: bool, as_j
     with translated_errors(session.runtime):
         champion = Champion(session.config, session.runtime, mlflow)
         change = champion.plan(kind, target, reason, Actor(_user(), uuid4().hex))
-        before = _before(champion, change, target)
+        before = [*_before(champion, change, target), *_collected(session, champion, change)]
         if dry_run:
             _print_plan(champion, change, before, as_json)
             return
@@ -95,6 +95,14 @@ def _before(champion: "Champion", change: ChampionChange, target: str) -> list[s
     if back := champion.rolled_back().get(change.version):
         lines.append(f"Version {change.version} lost the alias by a {back.described()}.")
     return lines
+
+
+def _collected(session: Session, champion: "Champion", change: ChampionChange) -> list[str]:
+    """What is to be said of a version whose run `gc` removed."""
+    if session.lineage.of_version(champion.name, change.version):
+        return []
+    at = session.lineage.collected_named(change.version, champion.name)
+    return [f"gc removed the run of version {change.version} on {at}: only MLflow has the model."] if at else []
 
 
 def _print_plan(champion: "Champion", change: ChampionChange, before: list[str], as_json: bool) -> None:

@@ -27,6 +27,8 @@ def find_run(lineage: LineageStore, name: str, model_name: str) -> RunKey:
     candidates = exact or [*found]
     for mlflow_run in [] if exact else lineage.mlflow_runs_like(name):
         candidates += lineage.of_mlflow_run(mlflow_run)[:1]
+    if not candidates and (at := lineage.collected_named(name, model_name)):
+        raise DataError(f"gc removed run {name}, or that of this version, on {at}: nothing is recorded of it now.")
     return _only(list(dict.fromkeys(candidates)), name)
 
 

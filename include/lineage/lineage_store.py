@@ -6,7 +6,8 @@ Below ``lineage/`` in the bucket:
 - ``by-time/<time>/<dag>/<run>`` (newest first), ``by-mlflow-run/<id>/<time>/<dag>/<run>`` and
   ``by-version/<model>/<version>/<time>/<dag>/<run>`` are objects whose keys are the index: S3 lists keys in
   order, so that no look-up grows with the number of runs. They are empty, unless a run was cleared and had other
-  results then: those of its earlier results name their folder.
+  results then: those of its earlier results name their folder;
+- ``collected/`` says what `gc` removed, see `include.lineage.collected`.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from include.errors import DataError
+from include.lineage.collected import collected_at, collected_run, collected_version
 from include.lineage.manifest import Manifest, documents, parse
 from include.settings import PipelineConfig, RuntimeSettings
 from include.store.client import body_of, client, translated_errors
@@ -83,11 +85,15 @@ class LineageStore:
         """
         run = RunKey(manifest.airflow.dag_id, manifest.airflow.run_id)
         with self._translated_errors(f"lineage of {run}"):
+            if was_collected := self.collected(run) is not None:
+                self._require_objects(run, manifest)
             self._keep_earlier(run, manifest)
             for file, text in documents(manifest).items():
                 self._put(key_of(run, file), text.encode())
             for key in _index_keys(manifest):
                 self._put(key, b"")
+            if was_collected:
+                self.s3.delete_object(Bucket=self.bucket, Key=collected_run(run.path))
         return key_of(run, MANIFEST)
 
     def add(self, run: RunKey, file: str, content: bytes) -> None:
@@ -102,6 +108,8 @@ class LineageStore:
         """
         key = key_of(run, MANIFEST)
         text = self.get(key)
+        if text is None and (at := self.collected(run)):
+            raise DataError(f"gc removed run {run} on {at}: nothing is recorded of it now.")
         if text is None:
             raise DataError(f"run {run}: s3://{self.bucket}/{key} does not exist. `runs` lists the recorded runs.")
         return parse(text, f"s3://{self.bucket}/{key}")
@@ -185,6 +193,30 @@ class LineageStore:
         with self._translated_errors(f"s3://{self.bucket}/{key}"):
             body = body_of(self.s3, self.bucket, key)
             return body.read() if body is not None else None
+
+    def collected(self, run: RunKey) -> str | None:
+        """When `gc` removed what was recorded of a run (ISO 8601, UTC); None: it did not, or the run was made anew."""
+        return collected_at(self.get(collected_run(run.path)))
+
+    def collected_named(self, name: str, model_name: str) -> str | None:
+        """When `gc` removed the run of this Airflow run id, or of this version of the model; None: it did not."""
+        version = self.get(collected_version(model_name, name.removeprefix("v")))
+        dags = self._folders(f"{FOLDER}/collected/runs/") if version is None else ()
+        runs = (self.collected(RunKey(dag_id, name)) for dag_id in dags)
+        return collected_at(version) or next(filter(None, runs), None)
+
+    def _require_objects(self, run: RunKey, manifest: Manifest) -> None:
+        """Refuse to record a run that was collected, and of which a task was cleared that makes nothing anew.
+
+        :raises DataError: what it made is not there any more.
+        """
+        objects = self.objects_of(manifest)
+        files, damages = objects.files(manifest.outputs)
+        if damages := damages + objects.check(files):
+            raise DataError(
+                f"gc removed what run {run} had made, on {self.collected(run)}: {damages[0]}. Clear the run from its "
+                "first task on, so that it is made again."
+            )
 
     def _keep_earlier(self, run: RunKey, manifest: Manifest) -> None:
         """Move the earlier results of the same run, if they were different, into a folder of their own."""

@@ -53,21 +53,28 @@ class Lease:
             self._s3.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
 
 
+class HeldError(ServiceError):
+    """Another process holds the lock."""
+
+
 @contextmanager
-def leased(s3: "S3Client", bucket: str, name: str) -> Iterator[Lease]:
+def leased(
+    s3: "S3Client", bucket: str, name: str, *, folder: str = FOLDER, patience: float = PATIENCE
+) -> Iterator[Lease]:
     """Hold the lock of a name; wait while another process holds it.
 
-    :raises ServiceError: it is still held after `PATIENCE`.
+    :param patience: how long to wait, in seconds.
+    :raises HeldError: it is still held then.
     """
-    key, token, end = f"{FOLDER}/{name}", uuid4().hex.encode(), time.monotonic() + PATIENCE
+    key, token, end = f"{folder}/{name}", uuid4().hex.encode(), time.monotonic() + patience
     while True:
         began = time.monotonic()
         etag = _put(s3, bucket, key, token, IfNoneMatch="*") or _take_over(s3, bucket, key, token)
         if etag:
             break
         if began > end:
-            raise ServiceError(
-                f"s3://{bucket}/{key} has been held by another process for more than {PATIENCE:.0f} s. Try again later."
+            raise HeldError(
+                f"s3://{bucket}/{key} has been held by another process for more than {patience:.0f} s. Try again later."
             )
         time.sleep(PAUSE)
     lease = Lease(s3, bucket, key, etag, token)

@@ -1,14 +1,16 @@
 """Where the code of runs is kept: in the cache that tasks share, and in the DVC remote, in the folder airflow/code."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from dvc_airflow.code_pack import PACK_ID, CodePack
-from dvc_airflow.dvc.remote import address_of, has_remote, remote_odb, translated_errors
+from dvc_airflow.collecting import MarkedFolder, wait_for_collection
+from dvc_airflow.dvc.remote import RemoteFolder, address_of, has_remote, remote_odb, translated_errors
 from dvc_airflow.dvc.s3 import s3_client, s3_client_by_options
+from dvc_airflow.dvc.s3_folder import S3Folder
 from dvc_airflow.dvc.streams import Streams
 from dvc_airflow.dvc.transfer import DvcTransfer, Transfer
 from dvc_airflow.errors import CodeError
@@ -91,10 +93,13 @@ class CodeStore:
 
 
 class _Remote:
-    """The folder of the code in a remote."""
+    """The folder of the code in a remote.
 
-    def __init__(self, transfer: Transfer, root: str) -> None:
-        self._transfer, self._root = transfer, f"{root.rstrip('/')}/{FOLDER}/{CODE}"
+    :param folder: what a garbage collection leaves its mark in.
+    """
+
+    def __init__(self, transfer: Transfer, root: str, folder: MarkedFolder) -> None:
+        self._transfer, self._root, self._folder = transfer, f"{root.rstrip('/')}/{FOLDER}/{CODE}", folder
 
     def get(self, name: str, file: Path) -> None:
         """Write a file of the remote into one here.
@@ -104,12 +109,24 @@ class _Remote:
         self._transfer.get(f"{self._root}/{name}", file)
 
     def keep(self, pack: str, listed: CodePack, local: LocalCode) -> None:
-        """Put there what it lacks of a pack; the list, by which the pack counts, comes last."""
+        """Put there what it lacks of a pack; and the list in any case, which says that the pack is in use.
+
+        The list comes first, see `dvc_airflow.collecting`: whether the contents are there is asked after that.
+        """
+        listing = listing_name(pack)
+        self._put([listing], local)
+        was_collecting = wait_for_collection(self._folder)
         contents = [*(large_name(sha256) for sha256 in large_contents(listed)), archive_name(pack)]
-        for names in (contents, [listing_name(pack)]):
-            missing = [name for name in names if not self._transfer.info(f"{self._root}/{name}")]
-            if missing:
-                self._transfer.put([(str(local.path / name), f"{self._root}/{name}") for name in missing])
+        self._put(self._missing(contents), local)
+        if was_collecting:
+            self._put(self._missing([listing]), local)
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not self._transfer.info(f"{self._root}/{name}")]
+
+    def _put(self, names: Sequence[str], local: LocalCode) -> None:
+        if names:
+            self._transfer.put([(str(local.path / name), f"{self._root}/{name}") for name in names])
 
 
 @contextmanager
@@ -120,7 +137,7 @@ def _remote(run: ProjectRun) -> Iterator[_Remote | None]:
         options = {**config.of_remote(), **run.credentials()}
         with translated_errors(address_of(options)):
             if client := s3_client_by_options(options):
-                yield _Remote(Streams(client), options["url"].removeprefix("s3://"))
+                yield _Remote(Streams(client), options["url"].removeprefix("s3://"), S3Folder(client, options["url"]))
                 return
     with run.workspace({}, code=NoCode(run.project_dir)) as workspace, workspace.repo() as repo:
         if not has_remote(repo):
@@ -129,4 +146,4 @@ def _remote(run: ProjectRun) -> Iterator[_Remote | None]:
         with translated_errors(repo):
             odb = remote_odb(repo, algorithm="md5-dos2unix")
             client = s3_client(odb.fs, odb.path)
-            yield _Remote(Streams(client) if client else DvcTransfer(odb.fs), odb.path)
+            yield _Remote(Streams(client) if client else DvcTransfer(odb.fs), odb.path, RemoteFolder(repo))

@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dvc_airflow.collecting import wait_for_collection
 from dvc_airflow.dvc.remote import address_of, translated_errors
 from dvc_airflow.dvc.s3 import S3Client, s3_client_by_options
+from dvc_airflow.dvc.s3_folder import S3Folder
 from dvc_airflow.dvc.streams import Streams
 from dvc_airflow.dvc.transfer import REQUESTS_AT_ONCE, Found
 from dvc_airflow.errors import RemoteError, RemoteRefusedError
-from dvc_airflow.history import FOLDER, file_name
 from dvc_airflow.lockfile import Lock, digest
 from dvc_airflow.memo import Fingerprint, Memo
-from dvc_airflow.run_locks import keep_lock
+from dvc_airflow.run_locks import announce_lock, keep_last
 
 if TYPE_CHECKING:
     from dvc_airflow.project_run import ProjectRun
@@ -54,7 +55,7 @@ class PushMemory:
         self._config = run.dvc_config()
 
     def prove_again(self) -> Proven | None:
-        """Ask the remote for each file that the earlier push found, and leave the run's lock there.
+        """Leave the run's lock in the remote, and ask it for each file that the earlier push found.
 
         :return: None if the remote has not all of them just as they were, or nothing is remembered.
         :raises RemoteError: the remote does not answer.
@@ -66,9 +67,14 @@ class PushMemory:
         try:
             with translated_errors(where):
                 client = s3_client_by_options(options)
-                if client is None or not _has(client, known["found"]):
+                if client is None:
                     return None
-                keep_lock(_Folder(client, options["url"]), self._run.dag_id, self._run.run_id, self._lock)
+                folder = S3Folder(client, options["url"])
+                announced = announce_lock(folder, self._run.dag_id, self._run.run_id, self._lock)
+                wait_for_collection(folder)
+                if not _has(client, known["found"]):
+                    return None
+                keep_last(folder, self._run.dag_id, announced)
                 return Proven(known["objects"], known["bytes"], where)
         except RemoteError as error:
             if not isinstance(error, RemoteRefusedError):
@@ -94,18 +100,6 @@ class PushMemory:
         project = Fingerprint(run.project_dir, "", self._definitions, run.files, self._lock, list, pack)
         config = self._config.text(run.project_dir, run.cache_dir)
         return digest([project.definition, sorted(self._stages), self._lock, config])
-
-
-class _Folder:
-    """A `dvc_airflow.run_locks.WritableFolder` in the remote."""
-
-    def __init__(self, client: S3Client, url: str) -> None:
-        self._store = client.writer
-        self._root = url.removeprefix(f"s3://{client.bucket}").strip("/")
-
-    def write(self, content: bytes, *names: str) -> None:
-        """See `WritableFolder`."""
-        self._store.put("/".join(filter(None, [self._root, FOLDER, *map(file_name, names)])), content)
 
 
 def _has(client: S3Client, found: Mapping[str, Sequence[object]]) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+from dvc_airflow.collecting import wait_for_collection
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import has_tracked_data, objects_of, outputs_to_push, push_outputs
@@ -16,7 +17,7 @@ from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_memory import PushMemory
 from dvc_airflow.reproduce import FindProducer, no_producer, reproducing_missing
 from dvc_airflow.result import PushResult, StageResult
-from dvc_airflow.run_locks import keep_lock
+from dvc_airflow.run_locks import announce_lock, keep_last
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class PushRun:
         self._memory = PushMemory(run, self._stages, self._lock, definitions)
 
     def run(self) -> PushResult:
-        """Prove, push what is missing, prove again; then push what others find the results by.
+        """Say what the run needs; prove, push what is missing, prove again; then push what others find the results by.
 
         That is the run-cache's entries, for runs, and the run's lock files, for checkouts.
 
@@ -63,16 +64,19 @@ class PushRun:
         """
         if (known := self._memory.prove_again()) is not None:
             return self._result(known.objects, known.bytes, 0, known.where)
-        with self._project_run.workspace(self._lock) as workspace:
+        run = self._project_run
+        with run.workspace(self._lock) as workspace:
             with workspace.repo() as repo:
                 if not has_remote(repo):
-                    raise TaskError(no_remote(self._project_run.project_dir))
+                    raise TaskError(no_remote(run.project_dir))
+                announced = announce_lock(RemoteFolder(repo), run.dag_id, run.run_id, self._lock)
+                wait_for_collection(RemoteFolder(repo))
             missing = reproducing_missing(lambda: self._stream(workspace), self._producer_of)
             if missing:
                 with workspace.repo() as repo, watched(repo, self._runner.end):
                     self._runner.run(self._command, self._environment(), workspace.path)
                 workspace.refresh()
-            return reproducing_missing(lambda: self._prove(workspace, missing), self._producer_of)
+            return reproducing_missing(lambda: self._prove(workspace, missing, announced), self._producer_of)
 
     def _stream(self, workspace: DvcWorkspace) -> int:
         """Push what the remote lacks by a client that takes little memory, where there is one for the remote.
@@ -87,13 +91,13 @@ class PushRun:
                 objects.remote.stream(missing)
             return len(missing)
 
-    def _prove(self, workspace: DvcWorkspace, pushed: int) -> PushResult:
+    def _prove(self, workspace: DvcWorkspace, pushed: int, announced: bytes) -> PushResult:
         """Push also what `dvc push` leaves out: it takes a folder's list as proof of its files."""
         with workspace.repo() as repo:
             objects = Objects(repo)
             sizes = push_outputs(objects, outputs_to_push(repo, self._stages))
             entries = RunCache(repo).push(entry for stages in self._lock.values() for entry in stages.values())
-            keep_lock(RemoteFolder(repo), self._project_run.dag_id, self._project_run.run_id, self._lock)
+            keep_last(RemoteFolder(repo), self._project_run.dag_id, announced)
             if not has_tracked_data(repo):
                 self._memory.keep(sizes, objects.remote.there(entries))
             return self._result(len(sizes), sum(sizes.values()), pushed, address(repo))

@@ -1,4 +1,8 @@
-"""The lock files of runs, beside the objects in the remote: by them a checkout gets a run's results, see `pull`."""
+"""The lock files of runs, beside the objects in the remote: by them a checkout gets a run's results, see `pull`.
+
+``airflow/runs/<dag>/<run>`` and ``airflow/last_run/<dag>``. They are also what a garbage collection of the remote keeps
+the objects of runs by, see `dvc_airflow.collecting`.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -27,7 +31,7 @@ class RunLock(BaseModel):
 
     dag_id: str
     run_id: str
-    #: when it was pushed; ISO 8601, UTC
+    #: when its push began; ISO 8601, UTC
     at: str
     #: the entries of its stages, by lock file
     lock: LockField
@@ -40,14 +44,23 @@ class WritableFolder(Protocol):
         """See `Folder`."""
 
 
-def keep_lock(folder: WritableFolder, dag_id: str, run_id: str, lock: Lock) -> None:
-    """Keep the lock of a run, all of whose outputs the remote has; it is the last good run of its DAG now.
+def announce_lock(folder: WritableFolder, dag_id: str, run_id: str, lock: Lock) -> bytes:
+    """Leave the lock of a run, before its outputs are looked for in the remote: a garbage collection keeps them then.
 
+    :return: what `keep_last` takes, when the remote has them all.
     :raises RemoteError: the remote cannot be written to.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     text = RunLock(dag_id=dag_id, run_id=run_id, at=now, lock=lock).model_dump_json().encode()
     folder.write(text, RUNS, dag_id, run_id)
+    return text
+
+
+def keep_last(folder: WritableFolder, dag_id: str, text: bytes) -> None:
+    """Make a run, all of whose outputs the remote has, the last good one of its DAG.
+
+    :raises RemoteError: the remote cannot be written to.
+    """
     folder.write(text, LAST, dag_id)
 
 

@@ -12,6 +12,7 @@ from dvc_airflow.command import CommandRunner
 from dvc_airflow.dvc.object import Object
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import run_cache_key
+from dvc_airflow.dvc.run_cache import RunCache
 from dvc_airflow.execution import NO_RUN_CACHE, WHATEVER_IS_KNOWN, Execution
 from dvc_airflow.explain import Explanation, reproduction
 from dvc_airflow.lockfile import Lock, LockEntry, digest
@@ -119,6 +120,9 @@ class StageRun:
     def _reuse(self, workspace: DvcWorkspace, status: StageStatus, entry: LockEntry) -> StageResult:
         """Use an earlier result instead of executing the stage."""
         explanation = self._memory.explain(workspace, status.inputs, entry)
+        if self._run.cache_dir is None and status.is_in_run_cache:
+            with workspace.repo() as repo:  # dated anew, for a garbage collection: it is in use
+                RunCache(repo).push([entry])
         if status.stage.is_frozen:
             reason = "frozen in dvc.yaml: the result is the one in dvc.lock"
             explanation = Explanation(Outcome.UNCHANGED, reason, explanation.executed_in)

@@ -68,6 +68,11 @@ class Pushed:
         files = (self.folder / cache / "files" / "md5").rglob("*")
         return {file.parent.name + file.name: file.read_bytes() for file in files if file.is_file()}
 
+    def cached_of(self, made: StageResult) -> list[str]:
+        """The hashes of all that a result consists of."""
+        with self.run().workspace(made.lock) as workspace, workspace.repo() as repo:
+            return [one.oid for one in objects_of(Objects(repo), outputs_to_push(repo, ["make"]))]
+
 
 def new_pushed(services: dict[str, Any], folder: Path) -> Pushed:
     env = services["env"]

@@ -1,0 +1,1 @@
+"""Garbage collection of the store: what no run, no champion and no commit needs any more."""

@@ -1,0 +1,60 @@
+"""Which model versions are kept: those with an alias, and the champions before, to which a roll-back may go."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from include.collection.decide import Champions
+from include.errors import PipelineError
+from include.mlflow_client import CHAMPION, connect, translated_errors
+from include.registry.history import champion_changes, promotion_chain
+from include.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def champions_of(runtime: RuntimeSettings, models: Iterable[str]) -> Champions:
+    """The versions of these registered models that are kept.
+
+    :raises PipelineError: MLflow cannot be asked.
+    """
+    versions: dict[str, set[str]] = {}
+    mlflow_runs: set[str] = set()
+    try:
+        mlflow = connect(runtime)
+        with translated_errors(runtime):
+            for name in sorted(set(models)):
+                versions[name] = _kept_versions(mlflow, name)
+                mlflow_runs |= {run for one in versions[name] if (run := _trained_by(mlflow, name, one))}
+    except PipelineError as error:
+        raise type(error)(
+            f"which versions are champions is not known: {error} Without them: --no-keep-champions."
+        ) from None
+    return Champions(versions, mlflow_runs)
+
+
+def _kept_versions(mlflow: "MlflowClient", name: str) -> set[str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = mlflow.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return set()
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
+    chain = promotion_chain(champion_changes(model.tags), aliases.get(CHAMPION))
+    return {*aliases.values(), *chain}
+
+
+def _trained_by(mlflow: "MlflowClient", name: str, version: str) -> str | None:
+    """The MLflow run of a version; None if the version was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = mlflow.get_model_version(name, version).run_id
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return found or None

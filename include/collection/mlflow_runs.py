@@ -1,0 +1,47 @@
+"""MLflow runs whose manifests are collected: into MLflow's bin, which `mlflow gc` empties with all bytes."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from include.mlflow_client import connect, translated_errors
+from include.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def deletable(runtime: RuntimeSettings, mlflow_runs: Iterable[str]) -> list[str]:
+    """Those of these MLflow runs that are not deleted yet, and of which no model version has an alias.
+
+    :raises PipelineError: MLflow cannot be asked.
+    """
+    mlflow = connect(runtime)
+    with translated_errors(runtime):
+        return [run for run in mlflow_runs if _is_active(mlflow, run) and not _has_alias(mlflow, run)]
+
+
+def delete(runtime: RuntimeSettings, mlflow_runs: Iterable[str]) -> None:
+    """Put MLflow runs into the bin.
+
+    :raises PipelineError: MLflow cannot be asked, or refuses it.
+    """
+    mlflow = connect(runtime)
+    with translated_errors(runtime):
+        for run in mlflow_runs:
+            mlflow.delete_run(run)
+
+
+def _is_active(mlflow: "MlflowClient", run: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(mlflow.get_run(run).info.lifecycle_stage) == "active"
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+
+
+def _has_alias(mlflow: "MlflowClient", run: str) -> bool:
+    found = mlflow.search_model_versions(f"run_id = '{run}'")
+    return any(mlflow.get_model_version(one.name, one.version).aliases for one in found)
