@@ -1,0 +1,200 @@
+"""What runs of a project would execute, why, and for how long. It reads; it writes into a private folder alone."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from dvc_airflow.dvc.remote import RemoteFolder, has_remote
+from dvc_airflow.errors import TaskError
+from dvc_airflow.file_hashes import FileHashes
+from dvc_airflow.history import CacheFolder, History, ReadOnlyFolder
+from dvc_airflow.local_code import LocalCode
+from dvc_airflow.lockfile import Lock, LockEntry, merge_locks
+from dvc_airflow.packing import pack_project
+from dvc_airflow.project import DvcProjectError, ProjectParam, StageSpec, load_project
+from dvc_airflow.project_code import NoCode
+from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.reproduce import left_out_lacks
+from dvc_airflow.result import Outcome
+from dvc_airflow.run_code import RunCode, damaged
+from dvc_airflow.run_values import values_of
+from dvc_airflow.select import selected
+from dvc_airflow.stage_plan import FORCED, PlannedRun, StagePlan, always_runs, depends_on, stage_plan
+from dvc_airflow.stage_settings import StageSettings
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would do. ``name`` distinguishes it from others that are planned with it."""
+
+    name: str
+    stages: tuple[StagePlan, ...]
+
+    def of(self, outcome: Outcome | None) -> list[StagePlan]:
+        """The stages with this outcome."""
+        return [stage for stage in self.stages if stage.outcome is outcome]
+
+
+class Planner:
+    """Plans runs of a project: each as if those that it planned before had come to their ends.
+
+    :param run: where cache, remote and history are; with the code of the runs.
+    :param stages: in an order in which they can run.
+    :param settings: what the DAG says of each, by its name.
+    """
+
+    def __init__(self, run: PlannedRun, stages: Iterable[StageSpec], settings: Mapping[str, StageSettings]) -> None:
+        self._run, self._settings = run, settings
+        self._stages = {stage.name: stage for stage in stages}
+        self._before: dict[str, LockEntry] = {}  # by the stages' names in the history
+        self._made_in: dict[str, str] = {}  # by run-cache key, the planned run that makes the result
+        self._always: dict[str, str | None] = {}
+        self._usual: dict[str, float | None] = {}
+
+    def files_with(self, given: Mapping[str, Any], where: str) -> dict[str, str]:
+        """The texts of the project's files with the values of a run.
+
+        :param given, where: see `dvc_airflow.run_values.values_of`.
+        :raises TaskError: there is no such value, or it is of another type.
+        """
+        from dvc_airflow.dvc.values import texts_with
+
+        code = self._run.code
+        if code is None or not given:
+            return {}
+        return texts_with(code, values_of(given, map(ProjectParam.of, code.listed.params), where))
+
+    def plan(self, name: str = "", files: Mapping[str, str] | None = None, *, force: bool = False) -> RunPlan:
+        """Plan a run.
+
+        :param files: texts that take the place of the project's files.
+        :param force: whether every stage is executed.
+        :raises TaskError: the run would be refused; or the remote cannot be asked.
+        """
+        run = replace(self._run, files=files or {}, before=dict(self._before))
+        plans: dict[str, StagePlan] = {}
+        for stage in self._stages.values():
+            plans[stage.name] = self._of_stage(run, stage, plans, force=force)
+        self._remember(name, plans.values())
+        return RunPlan(name, tuple(replace(plan, seconds=self._usual_of(plan)) for plan in plans.values()))
+
+    def _of_stage(
+        self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool
+    ) -> StagePlan:
+        settings = run.as_packed(self._settings[stage.name], stage.upstream)
+        unknown = [name for name in stage.upstream if name in plans and plans[name].lock is None]
+        if not unknown or settings.is_frozen:
+            plan = stage_plan(run, settings, self._upstream(run, stage, plans), force=force)
+            if left_out := [name for name in plan.again if name not in self._stages]:
+                raise left_out_lacks(left_out[0], stage.name)
+            return self._once(plan) if not force else plan
+        if cause := FORCED if force else self._always_runs(run, settings):
+            return StagePlan(stage.name, Outcome.EXECUTED, cause)
+        return StagePlan(stage.name, None, depends_on(unknown))
+
+    def _upstream(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan]) -> Lock:
+        """The lock entries of the stages before, as far as they are known."""
+        known = [plans[name].lock for name in stage.upstream if name in plans]
+        left_out = [run.locked_result(name, stage.name) for name in stage.upstream if name not in plans]
+        return merge_locks([*(lock for lock in known if lock), *left_out])
+
+    def _always_runs(self, run: PlannedRun, settings: StageSettings) -> str | None:
+        if settings.name not in self._always:
+            self._always[settings.name] = always_runs(run, settings)
+        return self._always[settings.name]
+
+    def _once(self, plan: StagePlan) -> StagePlan:
+        """A result that an earlier one of the planned runs makes is not made again."""
+        made_in = self._made_in.get(plan.key or "")
+        if made_in is None:
+            return plan
+        return StagePlan(plan.stage, None, f"{depends_on([plan.stage])} for {made_in}, whose inputs are the same")
+
+    def _remember(self, name: str, plans: Iterable[StagePlan]) -> None:
+        for plan in plans:
+            history_name = self._settings[plan.stage].history_name
+            if plan.lock:
+                ((entry,),) = (stages.values() for stages in plan.lock.values())
+                self._before[history_name] = entry
+            elif plan.inputs:
+                self._before[history_name] = plan.inputs
+                if plan.key:
+                    self._made_in.setdefault(plan.key, name)
+
+    def _usual_of(self, plan: StagePlan) -> float | None:
+        """The median of what the last executions of a stage took, where it may be executed."""
+        if plan.outcome not in (Outcome.EXECUTED, None):
+            return None
+        if not self._usual:
+            self._usual = dict(self._medians())
+        return self._usual[plan.stage]
+
+    def _medians(self) -> Iterator[tuple[str, float | None]]:
+        with self._history() as history:
+            for name, settings in self._settings.items():
+                known = history.seconds(self._run.dag_id, settings.history_name) if history else []
+                yield name, median(known) if known else None
+
+    @contextmanager
+    def _history(self) -> Iterator[History | None]:
+        run = self._run
+        if shared := run.shared_history():
+            yield shared
+            return
+        with run.workspace({}, code=NoCode(run.project_dir)) as workspace, workspace.repo() as repo:
+            yield History(RemoteFolder(repo)) if has_remote(repo) else None
+
+
+@contextmanager
+def planner_of(
+    run: ProjectRun,
+    graph_cache_dir: Path,
+    *,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Planner]:
+    """A planner for a project as it is now.
+
+    :param run: where its cache and its remote are, and of which DAG the runs are.
+    :param graph_cache_dir: see `dvc_airflow.project.load_project`; only read.
+    :param select, exclude: the stages of the DAG, see `dvc_airflow.select`.
+    :param options: further arguments of `StageSettings`, by the stage's name.
+    :raises TaskError: the project cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="dvc-plan-") as folder:
+        scratch = Path(folder)
+        try:
+            project = load_project(run.project_dir, graph_cache_dir, keep_in=scratch)
+            stages = selected(project.stages, select, exclude)
+        except DvcProjectError as error:
+            raise TaskError(str(error)) from None
+        left_out = {name for stage in stages for name in stage.upstream} - {stage.name for stage in stages}
+        settings = {
+            stage.name: StageSettings(
+                stage.name, repro="", command=stage.command, **(options or {}).get(stage.name, {})
+            )
+            for stage in stages
+        }
+        own = {one.name: getattr(run, one.name) for one in fields(ProjectRun)}
+        planned = PlannedRun(**own | {"code": _packed(run, graph_cache_dir, left_out, scratch)}, scratch=scratch)
+        yield Planner(planned, stages, settings)
+
+
+def _packed(run: ProjectRun, graph_cache_dir: Path, left_out: Iterable[str], scratch: Path) -> RunCode:
+    """The code that a run would pack, in a private folder."""
+    hashes = FileHashes(ReadOnlyFolder(CacheFolder(run.cache_dir or scratch)))
+    packed = pack_project(run.project_dir, graph_cache_dir, hashes, frozenset(left_out), keep_graph_in=scratch)
+    local = LocalCode(scratch)
+    local.write(packed.pack, packed.text, run.project_dir)
+
+    def fetch(name: str) -> None:
+        raise damaged(packed.id)
+
+    return RunCode(
+        packed.id, packed.pack, local=local, fetch=fetch, project_dir=run.project_dir, commit=packed.commit.sha
+    )
