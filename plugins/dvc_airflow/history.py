@@ -19,6 +19,7 @@ from dvc_airflow.lockfile import LockEntry, digest
 log = logging.getLogger(__name__)
 
 FOLDER = "airflow"
+LAST = "last"  # has a folder for each DAG, with the last results of its stages
 LONGEST_NAME = 250  # bytes; file systems allow 255
 EXECUTIONS = 20  # of a stage, whose seconds are kept
 
@@ -79,7 +80,7 @@ class History:
 
     def last(self, dag_id: str, stage: str) -> LockEntry | None:
         """The lock entry with which the stage ended most recently in this DAG."""
-        found = self._read("last", dag_id, stage)
+        found = self._read(LAST, dag_id, stage)
         return found.get("entry") if found else None
 
     def executed_by(self, entry: LockEntry) -> dict[str, Any] | None:
@@ -104,7 +105,7 @@ class History:
         if executed:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._write({"dag_id": dag_id, "run_id": run_id, "at": now}, "made", digest(entry))
-        self._write({"entry": entry}, "last", dag_id, stage)
+        self._write({"entry": entry}, LAST, dag_id, stage)
 
     def _read(self, *names: str) -> dict[str, Any] | None:
         try:

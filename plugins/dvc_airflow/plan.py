@@ -1,7 +1,7 @@
 """What runs of a project would execute, why, and for how long. It reads; it writes into a private folder alone."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from dvc_airflow.dvc.remote import RemoteFolder, has_remote
 from dvc_airflow.errors import TaskError
 from dvc_airflow.file_hashes import FileHashes
-from dvc_airflow.history import CacheFolder, History, ReadOnlyFolder
+from dvc_airflow.history import LAST, CacheFolder, History, ReadOnlyFolder
 from dvc_airflow.local_code import LocalCode
 from dvc_airflow.lockfile import Lock, LockEntry, merge_locks
 from dvc_airflow.packing import pack_project
@@ -21,6 +21,7 @@ from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.reproduce import left_out_lacks
 from dvc_airflow.result import Outcome
 from dvc_airflow.run_code import RunCode, damaged
+from dvc_airflow.run_locks import ListedFolder
 from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
 from dvc_airflow.stage_plan import FORCED, PlannedRun, StagePlan, always_runs, depends_on, stage_plan
@@ -45,15 +46,36 @@ class Planner:
     :param run: where cache, remote and history are; with the code of the runs.
     :param stages: in an order in which they can run.
     :param settings: what the DAG says of each, by its name.
+    :param seconds_of: how long executions of a stage took of which the history knows none.
     """
 
-    def __init__(self, run: PlannedRun, stages: Iterable[StageSpec], settings: Mapping[str, StageSettings]) -> None:
-        self._run, self._settings = run, settings
+    def __init__(
+        self,
+        run: PlannedRun,
+        stages: Iterable[StageSpec],
+        settings: Mapping[str, StageSettings],
+        seconds_of: Callable[[str], Sequence[float]] = lambda stage: (),
+    ) -> None:
+        self._run, self._settings, self._seconds_of = run, settings, seconds_of
         self._stages = {stage.name: stage for stage in stages}
         self._before: dict[str, LockEntry] = {}  # by the stages' names in the history
         self._made_in: dict[str, str] = {}  # by run-cache key, the planned run that makes the result
         self._always: dict[str, str | None] = {}
         self._usual: dict[str, float | None] = {}
+
+    def dags(self) -> list[str]:
+        """The DAGs that have run one of the stages, by the history.
+
+        :raises RemoteError: it is in a remote that cannot be asked.
+        """
+        names = {settings.history_name for settings in self._settings.values()}
+        with self._history() as folder:
+            known = folder.names(LAST) if folder else []
+            return [dag_id for dag_id in known if folder and not names.isdisjoint(folder.names(LAST, dag_id))]
+
+    def of_dag(self, dag_id: str) -> "Planner":
+        """The same for runs of this DAG."""
+        return Planner(replace(self._run, dag_id=dag_id), self._stages.values(), self._settings, self._seconds_of)
 
     def files_with(self, given: Mapping[str, Any], where: str) -> dict[str, str]:
         """The texts of the project's files with the values of a run.
@@ -82,9 +104,7 @@ class Planner:
         self._remember(name, plans.values())
         return RunPlan(name, tuple(replace(plan, seconds=self._usual_of(plan)) for plan in plans.values()))
 
-    def _of_stage(
-        self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool
-    ) -> StagePlan:
+    def _of_stage(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool) -> StagePlan:
         settings = run.as_packed(self._settings[stage.name], stage.upstream)
         unknown = [name for name in stage.upstream if name in plans and plans[name].lock is None]
         if not unknown or settings.is_frozen:
@@ -134,19 +154,21 @@ class Planner:
         return self._usual[plan.stage]
 
     def _medians(self) -> Iterator[tuple[str, float | None]]:
-        with self._history() as history:
+        with self._history() as folder:
             for name, settings in self._settings.items():
-                known = history.seconds(self._run.dag_id, settings.history_name) if history else []
-                yield name, median(known) if known else None
+                known = History(folder).seconds(self._run.dag_id, settings.history_name) if folder else []
+                seconds = known or self._seconds_of(name)
+                yield name, round(median(seconds), 2) if seconds else None
 
     @contextmanager
-    def _history(self) -> Iterator[History | None]:
+    def _history(self) -> Iterator[ListedFolder | None]:
+        """The folder of the history, if there is any."""
         run = self._run
-        if shared := run.shared_history():
-            yield shared
+        if run.cache_dir:
+            yield CacheFolder(run.cache_dir)
             return
         with run.workspace({}, code=NoCode(run.project_dir)) as workspace, workspace.repo() as repo:
-            yield History(RemoteFolder(repo)) if has_remote(repo) else None
+            yield RemoteFolder(repo) if has_remote(repo) else None
 
 
 @contextmanager
@@ -157,6 +179,7 @@ def planner_of(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    seconds_of: Callable[[str], Sequence[float]] = lambda stage: (),
 ) -> Iterator[Planner]:
     """A planner for a project as it is now.
 
@@ -164,6 +187,7 @@ def planner_of(
     :param graph_cache_dir: see `dvc_airflow.project.load_project`; only read.
     :param select, exclude: the stages of the DAG, see `dvc_airflow.select`.
     :param options: further arguments of `StageSettings`, by the stage's name.
+    :param seconds_of: see `Planner`.
     :raises TaskError: the project cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="dvc-plan-") as folder:
@@ -182,7 +206,7 @@ def planner_of(
         }
         own = {one.name: getattr(run, one.name) for one in fields(ProjectRun)}
         planned = PlannedRun(**own | {"code": _packed(run, graph_cache_dir, left_out, scratch)}, scratch=scratch)
-        yield Planner(planned, stages, settings)
+        yield Planner(planned, stages, settings, seconds_of)
 
 
 def _packed(run: ProjectRun, graph_cache_dir: Path, left_out: Iterable[str], scratch: Path) -> RunCode:

@@ -42,9 +42,9 @@ def no_stage_produces(error: MissingObjectsError) -> TaskError:
 def left_out_lacks(stage: str, needed_by: str) -> TaskError:
     """What to say where the result of a stage without a task is missing."""
     return TaskError(
-        f"stage {needed_by} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and its result "
-        f"by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it was made, or select "
-        f"{stage} too."
+        f"stage {needed_by} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and its "
+        f"result by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it was made, or "
+        f"select {stage} too."
     )
 
 

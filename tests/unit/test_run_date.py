@@ -13,7 +13,8 @@ from airflow.utils.types import DagRunType
 from pendulum import instance
 
 from include.settings import ScheduleConfig
-from ml_operators.run_date import last_interval_start, run_date, timetable
+from include.settings.dates import last_interval_start
+from ml_operators.run_date import run_date, timetable
 
 START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday
 LATER = datetime(2026, 3, 20, tzinfo=UTC)
