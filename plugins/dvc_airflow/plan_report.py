@@ -146,7 +146,7 @@ def _conclusion(plans: Sequence[RunPlan]) -> list[str]:
     runs = f" in {len(plans)} runs" if len(plans) > 1 else ""
     lines = [
         f"Executed: {executed} of {every} stages{runs}"
-        + (f"; {depends} depend on what others make" if depends else "")
+        + (f"; {depends} {'depends' if depends == 1 else 'depend'} on what others make" if depends else "")
         + f". Usual time, one after another: {whole}."
     ]
     if whole.not_known and (whole.executed or whole.at_most):
