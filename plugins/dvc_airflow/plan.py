@@ -13,7 +13,7 @@ from dvc_airflow.errors import TaskError
 from dvc_airflow.file_hashes import FileHashes
 from dvc_airflow.history import LAST, CacheFolder, History, ReadOnlyFolder
 from dvc_airflow.local_code import LocalCode
-from dvc_airflow.lockfile import Lock, LockEntry, merge_locks
+from dvc_airflow.lockfile import Lock, LockEntry, digest, merge_locks
 from dvc_airflow.packing import pack_project
 from dvc_airflow.project import DvcProjectError, ProjectParam, StageSpec, load_project
 from dvc_airflow.project_code import NoCode
@@ -60,6 +60,10 @@ class Planner:
         self._stages = {stage.name: stage for stage in stages}
         self._before: dict[str, LockEntry] = {}  # by the stages' names in the history
         self._made_in: dict[str, str] = {}  # by run-cache key, the planned run that makes the result
+        self._to_be: dict[
+            str, tuple[str, LockEntry]
+        ] = {}  # by stage, the last planned run that makes one, and its inputs
+        self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
         self._always: dict[str, str | None] = {}
         self._usual: dict[str, float | None] = {}
 
@@ -100,9 +104,23 @@ class Planner:
         run = replace(self._run, files=files or {}, before=dict(self._before))
         plans: dict[str, StagePlan] = {}
         for stage in self._stages.values():
-            plans[stage.name] = self._of_stage(run, stage, plans, force=force)
+            plans[stage.name] = self._twin(run, stage, plans, force=force) or self._of_stage(
+                run, stage, plans, force=force
+            )
         self._remember(name, plans.values())
+        self._twins.setdefault(digest(dict(run.files)), (name, plans))
         return RunPlan(name, tuple(replace(plan, seconds=self._usual_of(plan)) for plan in plans.values()))
+
+    def _twin(
+        self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool
+    ) -> StagePlan | None:
+        """The plan of a stage that an earlier planned run of the same files executes; None if there is none."""
+        name, earlier = self._twins.get(digest(dict(run.files)), ("", {}))
+        known = earlier.get(stage.name)
+        if force or known is None or known.lock or (known.outcome and not known.key):
+            return None
+        others = [plans[other] for other in stage.upstream if other in plans]
+        return _made_in(known.made_in or name, stage.name) if all(one.lock or one.made_in for one in others) else None
 
     def _of_stage(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool) -> StagePlan:
         settings = run.as_packed(self._settings[stage.name], stage.upstream)
@@ -130,24 +148,25 @@ class Planner:
     def _once(self, plan: StagePlan) -> StagePlan:
         """A result that an earlier one of the planned runs makes is not made again."""
         made_in = self._made_in.get(plan.key or "")
-        if made_in is None:
-            return plan
-        return StagePlan(plan.stage, None, f"{depends_on([plan.stage])} for {made_in}, whose inputs are the same")
+        entry = _entry(plan.lock) if plan.lock else None
+        if entry and entry == self._to_be.get(plan.stage, ("", None))[1]:  # the run-cache does not hold results of it
+            made_in = self._to_be[plan.stage][0]
+        return plan if made_in is None else _made_in(made_in, plan.stage)
 
     def _remember(self, name: str, plans: Iterable[StagePlan]) -> None:
         for plan in plans:
             history_name = self._settings[plan.stage].history_name
             if plan.lock:
-                ((entry,),) = (stages.values() for stages in plan.lock.values())
-                self._before[history_name] = entry
+                self._before[history_name] = _entry(plan.lock)
             elif plan.inputs:
                 self._before[history_name] = plan.inputs
+                self._to_be[plan.stage] = name, plan.inputs
                 if plan.key:
                     self._made_in.setdefault(plan.key, name)
 
     def _usual_of(self, plan: StagePlan) -> float | None:
         """The median of what the last executions of a stage took, where it may be executed."""
-        if plan.outcome not in (Outcome.EXECUTED, None):
+        if plan.outcome not in (Outcome.EXECUTED, None) or plan.made_in is not None:
             return None
         if not self._usual:
             self._usual = dict(self._medians())
@@ -169,6 +188,16 @@ class Planner:
             return
         with run.workspace({}, code=NoCode(run.project_dir)) as workspace, workspace.repo() as repo:
             yield RemoteFolder(repo) if has_remote(repo) else None
+
+
+def _entry(lock: Lock) -> LockEntry:
+    """The only entry."""
+    ((entry,),) = (stages.values() for stages in lock.values())
+    return entry
+
+
+def _made_in(run: str, stage: str) -> StagePlan:
+    return StagePlan(stage, None, f"{depends_on([stage])} for {run}, whose inputs are the same", made_in=run)
 
 
 @contextmanager

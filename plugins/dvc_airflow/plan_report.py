@@ -31,7 +31,7 @@ class Sum:
         """Of all stages of these runs."""
         runs = list(plans)
         certain = [stage for plan in runs for stage in plan.of(Outcome.EXECUTED)]
-        depends = [stage for plan in runs for stage in plan.of(None)]
+        depends = [stage for plan in runs for stage in plan.of(None) if stage.made_in is None]
         not_known = dict.fromkeys(stage.stage for stage in (*certain, *depends) if stage.seconds is None)
         executed, more = (sum(stage.seconds or 0 for stage in stages) for stages in (certain, depends))
         return cls(round(executed, 2), round(executed + more, 2), tuple(not_known))
@@ -40,9 +40,13 @@ class Sum:
         """For people."""
         if not self.executed and not self.at_most:
             return "not known" if self.not_known else "0 s"
-        if self.at_most > self.executed:
-            return f"{duration(self.executed)} to {duration(self.at_most)}"
-        return duration(self.executed)
+        if self.at_most == self.executed:
+            return duration(self.executed)
+        return (
+            f"{duration(self.executed)} to {duration(self.at_most)}"
+            if self.executed
+            else f"up to {duration(self.at_most)}"
+        )
 
 
 def duration(seconds: float) -> str:
@@ -178,4 +182,4 @@ def _sum(plans: Sequence[RunPlan]) -> dict[str, Any]:
 def _escaped(text: str) -> str:
     """A text as Markdown shows it: no markup, no mention of a user."""
     text = re.sub(r"([\\|`*_\[\]~])", r"\\\1", text.replace("\n", " "))
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u200b")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "@\u200b")

@@ -57,8 +57,9 @@ class StagePlan:
 
     ``outcome`` is None where it depends on what another stage makes; ``reason`` is that of the run, or its definite
     part. ``lock`` is its result, if that is known; ``inputs`` is the lock entry of a stage that is executed, without
-    the hashes of its outputs, and ``key`` is that of the run-cache. ``again`` are stages that are executed once more,
-    because what they made and this one reads is missing. ``seconds`` is what its execution usually takes; None: not
+    the hashes of its outputs, and ``key`` is that of the run-cache, if that will have the result. ``again`` are stages that are executed once more,
+    because what they made and this one reads is missing; ``made_in`` is the planned run in which this stage makes the
+    result for this run too. ``seconds`` is what its execution usually takes; None: not
     known.
     """
 
@@ -69,6 +70,7 @@ class StagePlan:
     inputs: LockEntry | None = None
     key: str | None = None
     again: tuple[str, ...] = ()
+    made_in: str | None = None
     seconds: float | None = None
 
 
@@ -98,7 +100,8 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
             last = memory.last(repo) if status.stage.has_persistent_outputs else None
             if last and (lost := status.stage.missing_persistent(last)):
                 reason = f"{reason}; {began_anew(lost)}"
-            return StagePlan(name, outcome, reason, inputs=status.inputs, key=status.key, again=again)
+            key = status.key if status.is_in_run_cache else None
+            return StagePlan(name, outcome, reason, inputs=status.inputs, key=key, again=again)
 
 
 def always_runs(run: PlannedRun, settings: StageSettings) -> str | None:
