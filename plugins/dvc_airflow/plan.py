@@ -60,9 +60,7 @@ class Planner:
         self._stages = {stage.name: stage for stage in stages}
         self._before: dict[str, LockEntry] = {}  # by the stages' names in the history
         self._made_in: dict[str, str] = {}  # by run-cache key, the planned run that makes the result
-        self._to_be: dict[
-            str, tuple[str, LockEntry]
-        ] = {}  # by stage, the last planned run that makes one, and its inputs
+        self._to_be: dict[str, tuple[str, LockEntry]] = {}  # by stage, the last planned run that executes it
         self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
         self._always: dict[str, str | None] = {}
         self._usual: dict[str, float | None] = {}

@@ -42,11 +42,8 @@ class Sum:
             return "not known" if self.not_known else "0 s"
         if self.at_most == self.executed:
             return duration(self.executed)
-        return (
-            f"{duration(self.executed)} to {duration(self.at_most)}"
-            if self.executed
-            else f"up to {duration(self.at_most)}"
-        )
+        least = f"{duration(self.executed)} to" if self.executed else "up to"
+        return f"{least} {duration(self.at_most)}"
 
 
 def duration(seconds: float) -> str:

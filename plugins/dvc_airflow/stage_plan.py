@@ -57,9 +57,9 @@ class StagePlan:
 
     ``outcome`` is None where it depends on what another stage makes; ``reason`` is that of the run, or its definite
     part. ``lock`` is its result, if that is known; ``inputs`` is the lock entry of a stage that is executed, without
-    the hashes of its outputs, and ``key`` is that of the run-cache, if that will have the result. ``again`` are stages that are executed once more,
-    because what they made and this one reads is missing; ``made_in`` is the planned run in which this stage makes the
-    result for this run too. ``seconds`` is what its execution usually takes; None: not
+    the hashes of its outputs, and ``key`` is that of the run-cache, if that will have the result. ``again`` are stages
+    that are executed once more, because what they made and this one reads is missing; ``made_in`` is the planned run in
+    which this stage makes the result for this run too. ``seconds`` is what its execution usually takes; None: not
     known.
     """
 

@@ -205,13 +205,8 @@ def test_values_of_a_run_are_those_of_its_form_and_a_backfill_makes_no_result_tw
 
     with place.planner() as planner:
         plans = [
-            planner.plan(name, planner.files_with(values, "--conf"))
-            for name, values in (
-                ("one", {"rate": 2}),
-                ("two", {"rate": 2.0, "depth": 3}),
-                ("three", {"rate": 0.5}),
-                ("four", {"rate": 2}),
-            )
+            planner.plan(f"run {name}", planner.files_with(values, "--conf"))
+            for name, values in enumerate(({"rate": 2}, {"rate": 2.0, "depth": 3}, {"rate": 0.5}, {"rate": 2}))
         ]
         with pytest.raises(TaskError, match=r"have no value rat\. Did you mean rate"):
             planner.files_with({"rat": 1}, "--conf")
@@ -221,11 +216,11 @@ def test_values_of_a_run_are_those_of_its_form_and_a_backfill_makes_no_result_tw
     assert outcomes[1] == ["unchanged", "None", "None"]
     assert outcomes[2] == ["unchanged", "restored", "unchanged"]
     assert outcomes[3] == outcomes[1]
-    assert [stage.made_in for stage in plans[3].stages] == [None, "one", "one"]
+    assert [stage.made_in for stage in plans[3].stages] == [None, "run 0", "run 0"]
     assert [stage.seconds is None for stage in plans[0].stages] == [True, False, False]
     assert [stage.seconds for stage in plans[3].stages] == [None] * 3
     assert plans[0].stages[1].reason == "rate 0.5 -> 2.0"
-    assert plans[1].stages[1].reason == "depends on what train makes for one, whose inputs are the same"
+    assert plans[1].stages[1].reason == "depends on what train makes for run 0, whose inputs are the same"
     assert plans[2].stages[1].reason.startswith("rate 2.0 -> 0.5; executed by ")
 
 
