@@ -10,6 +10,7 @@ from typing import Any
 
 from dvc_airflow.dvc.remote import RemoteFolder, has_remote
 from dvc_airflow.errors import TaskError
+from dvc_airflow.explain import SAME_INPUTS
 from dvc_airflow.file_hashes import FileHashes
 from dvc_airflow.history import LAST, CacheFolder, History, ReadOnlyFolder
 from dvc_airflow.local_code import LocalCode
@@ -62,6 +63,7 @@ class Planner:
         self._made_in: dict[str, str] = {}  # by run-cache key, the planned run that makes the result
         self._to_be: dict[str, tuple[str, LockEntry]] = {}  # by stage, the last planned run that executes it
         self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
+        self._unsure: set[str] = set()  # stages of which the last planned run makes something unknown
         self._always: dict[str, str | None] = {}
         self._usual: dict[str, float | None] = {}
 
@@ -127,7 +129,7 @@ class Planner:
             plan = stage_plan(run, settings, self._upstream(run, stage, plans), force=force)
             if left_out := [name for name in plan.again if name not in self._stages]:
                 raise left_out_lacks(left_out[0], stage.name)
-            return self._once(plan) if not force else plan
+            return plan if force else self._after_others(plan)
         if cause := FORCED if force else self._always_runs(run, settings):
             return StagePlan(stage.name, Outcome.EXECUTED, cause)
         return StagePlan(stage.name, None, depends_on(unknown))
@@ -143,16 +145,24 @@ class Planner:
             self._always[settings.name] = always_runs(run, settings)
         return self._always[settings.name]
 
-    def _once(self, plan: StagePlan) -> StagePlan:
+    def _after_others(self, plan: StagePlan) -> StagePlan:
         """A result that an earlier one of the planned runs makes is not made again."""
         made_in = self._made_in.get(plan.key or "")
         entry = _entry(plan.lock) if plan.lock else None
         if entry and entry == self._to_be.get(plan.stage, ("", None))[1]:  # the run-cache does not hold results of it
             made_in = self._to_be[plan.stage][0]
-        return plan if made_in is None else _made_in(made_in, plan.stage)
+        if made_in is not None:
+            return _made_in(made_in, plan.stage)
+        if plan.outcome is Outcome.UNCHANGED and plan.stage in self._unsure:  # the last result may be another by then
+            return replace(plan, outcome=Outcome.RESTORED, reason=plan.reason.removeprefix(SAME_INPUTS))
+        return plan
 
     def _remember(self, name: str, plans: Iterable[StagePlan]) -> None:
         for plan in plans:
+            if not plan.lock and not plan.inputs:
+                self._unsure.add(plan.stage)
+                continue
+            self._unsure.discard(plan.stage)
             history_name = self._settings[plan.stage].history_name
             if plan.lock:
                 self._before[history_name] = _entry(plan.lock)

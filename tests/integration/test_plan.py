@@ -214,7 +214,7 @@ def test_values_of_a_run_are_those_of_its_form_and_a_backfill_makes_no_result_tw
     outcomes = [[str(stage.outcome) for stage in plan.stages] for plan in plans]
     assert outcomes[0] == ["unchanged", "executed", "None"]
     assert outcomes[1] == ["unchanged", "None", "None"]
-    assert outcomes[2] == ["unchanged", "restored", "unchanged"]
+    assert outcomes[2] == ["unchanged", "restored", "restored"]
     assert outcomes[3] == outcomes[1]
     assert [stage.made_in for stage in plans[3].stages] == [None, "run 0", "run 0"]
     assert [stage.seconds is None for stage in plans[0].stages] == [True, False, False]
