@@ -71,7 +71,7 @@ def test_a_backfill_is_a_table_by_date_and_resolves_the_data_of_each(deployment)
     try:
         deployment.edit_config("cron: null", 'cron: "@daily"')
         deployment.edit_config("source: sklearn:iris", "source: data/{date}.csv")
-        deployment.edit_config("target: species", "target: kind")
+        deployment.edit_config("target: target", "target: kind")
 
         document = deployment.cli_json("plan", "--from-date", "2026-03-01", "--to-date", "2026-03-03")
         shown = deployment.cli("plan", "--from-date", "2026-03-01", "--to-date", "2026-03-03", "--md")
