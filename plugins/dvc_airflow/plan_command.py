@@ -53,8 +53,6 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     :param cache: the cache that tasks share, or ``none``; None: that of the checkout, if tasks have used it, or if
         there is no remote by which they could hand on their results.
     """
-    if not (project_dir / "dvc.yaml").exists() and not project_dir.is_dir():
-        raise TaskError(f"{project_dir}: no such folder.")
     places = places_of(project_dir, remote)
     own = places.cache_dir if not places.remote_url or (places.cache_dir / FOLDER / LAST).is_dir() else None
     cache_dir = own if cache is None else None if cache == "none" else Path(cache).resolve()
