@@ -23,6 +23,7 @@ from ml_operators.links import MlflowRunLink, ObjectLink, StoreLink, store_links
 from ml_operators.mlflow_runs import mlflow_run_gone
 from ml_operators.params import trigger_form
 from ml_operators.promote_model import EvaluateModelOperator, PromoteModelOperator
+from ml_operators.published import published
 from ml_operators.record_lineage import RecordLineageOperator
 from ml_operators.register_model import RegisterModelOperator
 from ml_operators.resolve_config import ResolveConfigOperator
@@ -114,11 +115,11 @@ with DAG(
         stage_options={
             "get_data": {"extra_links": links("raw_data")},
             "preprocess": {
-                "publish": [config.paths.columns],
+                "publish": published(config.paths)["preprocess"],
                 "extra_links": links("train_data", "test_data", "columns"),
             },
             "train_and_evaluate": {
-                "publish": [config.paths.mlflow_run, config.paths.metrics],
+                "publish": published(config.paths)["train_and_evaluate"],
                 "extra_links": [MlflowRunLink(), *links("model", "metrics", "mlflow_run")],
                 "check_restored": partial(mlflow_run_gone, config.paths.mlflow_run),
             },

@@ -32,6 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Threads of OpenMP wait for each other in a loop: beside other tests, a training of a second takes half a minute.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "CHECK_PLANS" in os.environ:
+        from tests.support.plan_check import check_plans
+
+        check_plans()
     if hasattr(config, "workerinput"):
         return
     BUILD.mkdir(parents=True, exist_ok=True)

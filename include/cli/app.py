@@ -82,7 +82,7 @@ def main() -> NoReturn:
 
 def application() -> typer.Typer:
     """Put the commands together."""
-    from include.cli import champion, collect, diagnosis, past_runs, restoration
+    from include.cli import champion, collect, diagnosis, past_runs, plan, restoration
 
     app = typer.Typer(
         name="python -m include",
@@ -93,6 +93,7 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
     )
     commands: dict[str, Callable[..., None]] = {
+        "plan": plan.plan,
         "runs": past_runs.runs,
         "show": past_runs.show,
         "diff": past_runs.diff,

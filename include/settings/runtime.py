@@ -90,6 +90,24 @@ class RuntimeSettings(BaseSettings):
         }
         return {name: value for name, value in values.items() if value}
 
+    def dvc_credentials(self) -> dict[str, str]:
+        """The store's address and credentials as options of a DVC remote. Holds secrets."""
+        names = {
+            "AWS_ENDPOINT_URL": "endpointurl",
+            "AWS_ACCESS_KEY_ID": "access_key_id",
+            "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+            "AWS_SESSION_TOKEN": "session_token",
+            "AWS_DEFAULT_REGION": "region",
+        }
+        values = self.store_environment()
+        return {option: values[name] for name, option in names.items() if name in values}
+
+    def shared_cache(self, project_dir: Path = PROJECT_DIR) -> Path | None:
+        """The DVC cache that the tasks share, None if they share none."""
+        if self.dvc_cache_dir == "none":
+            return None
+        return self.dvc_cache_dir or project_dir / ".dvc" / "cache"
+
     def dvc_timeouts(self) -> dict[str, int]:
         """The store's time-outs as options of a DVC remote; those that are not set are left to `dvc_airflow`.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dvc_airflow.errors import TaskError
+from dvc_airflow.plan_command import add_arguments, plan_project
 from dvc_airflow.project_files import write_list
 from dvc_airflow.pull import pull
 
@@ -30,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     into.add_argument("--dag", help="the DAG that it belongs to (default: any)")
     into.add_argument("--remote", help="the name of a DVC remote of the project (default: its default remote)")
     into.set_defaults(do=_pull)
+    plan = commands.add_parser("plan", help="what a run would execute, why, and for how long; changes nothing")
+    add_arguments(plan)
+    plan.set_defaults(do=plan_project)
     listed = commands.add_parser("list-files", help="write down what git tracks, for copies of the project without git")
     listed.add_argument("project", type=Path, help="the root of the DVC project, in a git checkout")
     listed.set_defaults(do=lambda options: f"wrote {write_list(options.project)}")

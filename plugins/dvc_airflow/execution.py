@@ -28,6 +28,11 @@ NO_RUN_CACHE = " --no-run-cache"
 WHATEVER_IS_KNOWN = " --force --no-run-cache"
 
 
+def began_anew(error: MissingObjectsError) -> str:
+    """What to say of a stage whose persistent outputs are missing."""
+    return f"{error}, so it began anew"
+
+
 class Execution:
     """Executes one stage.
 
@@ -82,7 +87,7 @@ class Execution:
                 ResolvedStage(Objects(repo, self._states), self._settings.name).restore_persistent(last)
         except MissingObjectsError as error:
             log.warning("%s. Stage %s goes on without what it had made so far.", error, self._settings.name)
-            return f"{error}, so it began anew"
+            return began_anew(error)
         return None
 
     def has(self, workspace: DvcWorkspace, objects: Sequence[Object]) -> bool:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from dvc_airflow.lockfile import LockEntry, digest
 from dvc_airflow.result import Outcome
 
+SAME_INPUTS = "same inputs as in the last run; "
+
 
 class Explanation(NamedTuple):
     """How a stage ends, why, and in which run its result was executed (None: not known, or not yet)."""
@@ -41,7 +43,7 @@ def explain(
     run_id = executed_by["run_id"] if executed_by else None
     by = f"executed by {run_id} at {executed_by['at']}" if executed_by else "executed by an unknown run"
     if last is not None and digest(found) == digest(last):  # .nan is not equal to itself
-        return Explanation(Outcome.UNCHANGED, f"same inputs as in the last run; {by}", run_id)
+        return Explanation(Outcome.UNCHANGED, f"{SAME_INPUTS}{by}", run_id)
     return Explanation(Outcome.RESTORED, _joined(differences, by), run_id)
 
 

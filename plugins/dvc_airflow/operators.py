@@ -19,7 +19,7 @@ from dvc_airflow.lockfile import merge_locks
 from dvc_airflow.project import Artifact, DvcProjectError, default_graph_cache_dir, load_project
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.push_run import PushRun
-from dvc_airflow.reproduce import Producer
+from dvc_airflow.reproduce import Producer, left_out_lacks
 from dvc_airflow.result import Outcome, StageResult
 from dvc_airflow.stage_run import StageRun
 from dvc_airflow.stage_settings import StageSettings
@@ -139,11 +139,7 @@ class DvcStageOperator(DvcCommandOperator):
     def producer_of(self, stage: str, *, context: "Context", run: ProjectRun, runner: CommandRunner) -> Producer:
         """See `DvcCommandOperator.producer_of`. A stage that has no task is not executed either."""
         if stage in self.left_out:
-            raise TaskError(
-                f"stage {self.stage} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and "
-                f"its result by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it "
-                f"was made, or select {stage} too."
-            )
+            raise left_out_lacks(stage, self.stage)
         return super().producer_of(stage, context=context, run=run, runner=runner)
 
     def _history(self, context: "Context") -> str | None:

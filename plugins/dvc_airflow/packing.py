@@ -39,12 +39,18 @@ class Packed:
 
 
 def pack_project(
-    project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_out: Collection[str] = ()
+    project_dir: Path,
+    graph_cache_dir: Path,
+    hashes: FileHashes,
+    left_out: Collection[str] = (),
+    *,
+    keep_graph_in: Path | None = None,
 ) -> Packed:
     """Pack a project.
 
     :param graph_cache_dir: see `dvc_airflow.project.load_project`.
     :param left_out: stages whose results are those of the project's lock files, as those of frozen stages are.
+    :param keep_graph_in: see `dvc_airflow.project.load_project`.
     :raises ChangingCodeError: it changes all the time.
     :raises CodeError: a file that a stage depends on cannot be read, or DVC cannot read the project.
     """
@@ -52,7 +58,7 @@ def pack_project(
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE)
-        packed, changed = _packed(project_dir, graph_cache_dir, hashes, left_out)
+        packed, changed = _packed(project_dir, graph_cache_dir, hashes, left_out, keep_graph_in)
         if packed:
             return packed
     raise ChangingCodeError(
@@ -62,14 +68,14 @@ def pack_project(
 
 
 def _packed(
-    project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_out: Collection[str]
+    project_dir: Path, graph_cache_dir: Path, hashes: FileHashes, left_out: Collection[str], keep_graph_in: Path | None
 ) -> tuple[Packed | None, list[str]]:
     """:return: the pack; None if the project changed meanwhile, and then what of it."""
     checkout = git_checkout_of(project_dir)
     _wait_for_git(project_dir)
     mark = git_mark(checkout)
     try:
-        project = load_project(project_dir, graph_cache_dir)
+        project = load_project(project_dir, graph_cache_dir, keep_in=keep_graph_in)
         listed = _Listed(project_dir, project, hashes, left_out)
         pack = listed.pack()
     except DvcProjectError as error:

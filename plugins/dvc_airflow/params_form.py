@@ -5,12 +5,8 @@ from typing import Any
 
 from airflow.sdk import Param, get_parsing_context
 
+from dvc_airflow.param_types import FORCE, json_schema, json_type
 from dvc_airflow.project import DvcProjectError, ProjectParam
-
-#: The Param by which a run executes every stage.
-FORCE = "run_every_stage"
-TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-ANY = ["string", "number", "boolean", "array", "object", "null"]
 
 
 def params_form(params: Iterable[ProjectParam], values: Mapping[str, Any] | None = None) -> dict[str, Param]:
@@ -44,39 +40,6 @@ def _param(param: ProjectParam, default: Any) -> Param:
     if param.fixed:
         what = f"Fixed: {param.fixed}. Change it in {param.file}."
         # Where Airflow refuses another value, it shows the schema and not the description.
-        schema = {"const": param.value, "type": _type(param.value), "$comment": what}
+        schema = {"const": param.value, "type": json_type(param.value), "$comment": what}
         return Param(param.value, title=name, section=section, description=what, **schema)
     return Param(default, title=name, section=section, description=param.name, **json_schema(param.value))
-
-
-def json_schema(value: Any) -> dict[str, Any]:
-    """The JSON schema of values of the same type; null may become anything."""
-    if value is None:
-        return {"type": ANY}
-    if isinstance(value, list):
-        kinds = {_type(one) for one in value}
-        return {"type": "array", **({"items": {"type": kinds.pop()}} if len(kinds) == 1 else {})}
-    return {"type": _type(value)}
-
-
-def _type(value: Any) -> Any:
-    return TYPES.get(type(value), "null")
-
-
-def of_same_type(value: Any, example: Any) -> bool:
-    """Whether a value may take the place of another: an integer is a number too, true is none."""
-    if example is None:
-        return True
-    if isinstance(example, list):
-        kinds = [one for one in example if isinstance(one, type(example[0]))] if example else []
-        same = bool(kinds) and len(kinds) == len(example)
-        return isinstance(value, list) and (not same or all(of_same_type(one, example[0]) for one in value))
-    if isinstance(example, Mapping):
-        return isinstance(value, Mapping)
-    if isinstance(value, bool) or isinstance(example, bool):
-        return isinstance(value, bool) and isinstance(example, bool)
-    if isinstance(example, float):
-        return isinstance(value, int | float)
-    if isinstance(example, int):
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return isinstance(value, type(example))

@@ -1,6 +1,5 @@
 """`DvcPrepareOperator`: what all tasks of a run have to have in common, settled by its first task."""
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_airflow.base import DvcOperator
 from dvc_airflow.code_store import CodeStore
 from dvc_airflow.errors import TaskError
-from dvc_airflow.params_form import FORCE
+from dvc_airflow.param_types import FORCE
 from dvc_airflow.project import ProjectParam, default_graph_cache_dir
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.result import PackedCode, PreparedRun
@@ -77,7 +76,7 @@ class DvcPrepareOperator(DvcOperator):
 
     def _texts(self, run: ProjectRun, packed: PackedCode, conf: Mapping[str, Any]) -> dict[str, str]:
         """The files of the run's code that hold other values in this run, as they are then."""
-        from dvc_airflow.dvc.values import replaced_values
+        from dvc_airflow.dvc.values import texts_with
 
         by_run = {name: value for name, value in conf.items() if name != FORCE}
         if not by_run and not self.values:
@@ -88,9 +87,7 @@ class DvcPrepareOperator(DvcOperator):
             values_of(self._values(), params, f"values of task {self.task_id}"),
             values_of(by_run, params, "the run's conf"),
         )
-        with tempfile.TemporaryDirectory() as folder:
-            code.put_into(Path(folder), {param.file for param, _ in values})
-            return replaced_values(Path(folder), values)
+        return texts_with(code, values)
 
     def _conf(self, context: "Context") -> dict[str, Any]:
         conf = context["dag_run"].conf if self.takes_conf else None

@@ -117,13 +117,14 @@ class Project:
         return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_project(project_dir: Path, cache_dir: Path) -> Project:
+def load_project(project_dir: Path, cache_dir: Path, *, keep_in: Path | None = None) -> Project:
     """Read the project's stages.
 
     DVC itself reads them, in a process of its own: the DAG processor imports no DVC. The answer is cached by the
     content of all files that it depends on.
 
     :param cache_dir: where answers are kept between calls.
+    :param keep_in: where a new answer is kept, if not there.
     :raises DvcProjectError: there is no dvc.yaml, or one is wrong.
     """
     if not project_dir.is_dir():
@@ -135,12 +136,13 @@ def load_project(project_dir: Path, cache_dir: Path) -> Project:
     }
     if not any(path.endswith("dvc.yaml") for path in own):
         raise DvcProjectError(f"{project_dir}: no dvc.yaml there. Is project_dir the root of a DVC project?")
-    cached = cache_dir / f"{_digest(project_dir, own)}.json"
-    if answer := _read_cached(cached, project_dir):
-        return _project(answer, own)
+    name = f"{_digest(project_dir, own)}.json"
+    for folder in (cache_dir, keep_in):
+        if folder and (answer := _read_cached(folder / name, project_dir)):
+            return _project(answer, own)
     answer = _describe(project_dir)
     answer["variable_files"] = {path: _file_digest(project_dir / path) for path in answer["variable_files"]}
-    with replacing(cached) as part:
+    with replacing((keep_in or cache_dir) / name) as part:
         part.write_text(json.dumps(answer), encoding="utf-8")
     return _project(answer, own)
 

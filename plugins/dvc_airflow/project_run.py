@@ -9,7 +9,7 @@ from dvc_airflow.dvc.remote import RemoteFolder, has_remote
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc_config import DvcConfig, no_remote
 from dvc_airflow.errors import CodeError, TaskError
-from dvc_airflow.history import CacheFolder, History
+from dvc_airflow.history import CacheFolder, Folder, History
 from dvc_airflow.lockfile import Lock
 from dvc_airflow.project_code import FolderCode, ProjectCode
 from dvc_airflow.run_code import RunCode
@@ -111,12 +111,16 @@ class ProjectRun:
             lock=lock,
             sources=sources,
             outputs=outputs,
-            cache_dir=self.cache_dir,
             remote_url=self.remote_url,
             remote_options=self.remote_options,
             credentials=self.credentials,
             code=code or self.source,
+            **self._places(),
         )
+
+    def _places(self) -> dict[str, Any]:
+        """Where a workspace and its cache are."""
+        return {"cache_dir": self.cache_dir}
 
     def history(self, repo: "Repo") -> History:
         """The history of the stages, in the shared cache, else in the remote of the opened workspace.
@@ -127,7 +131,7 @@ class ProjectRun:
             return history
         if not has_remote(repo):
             raise TaskError(self.nowhere)
-        return History(RemoteFolder(repo))
+        return self._history_in(RemoteFolder(repo))
 
     @property
     def nowhere(self) -> str:
@@ -139,4 +143,7 @@ class ProjectRun:
 
     def shared_history(self) -> History | None:
         """The history in the shared cache, if there is one."""
-        return History(CacheFolder(self.cache_dir)) if self.cache_dir else None
+        return self._history_in(CacheFolder(self.cache_dir)) if self.cache_dir else None
+
+    def _history_in(self, folder: Folder) -> History:
+        return History(folder)

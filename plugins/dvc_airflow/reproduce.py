@@ -31,6 +31,23 @@ def no_producer(stage: str) -> Producer:
     raise TaskError(f"Run stage {stage}, which produces it, again.")
 
 
+def no_stage_produces(error: MissingObjectsError) -> TaskError:
+    """What to say of objects that are missing and no stage makes, those of a .dvc file."""
+    return TaskError(
+        f"{error}. No stage produces it: run `dvc push` in a checkout that has it, or, if the project has no remote, "
+        "let cache_dir= name the cache that has it."
+    )
+
+
+def left_out_lacks(stage: str, needed_by: str) -> TaskError:
+    """What to say where the result of a stage without a task is missing."""
+    return TaskError(
+        f"stage {needed_by} needs what stage {stage} makes, which this DAG leaves out (select, exclude), and its "
+        f"result by dvc.lock is neither in the cache nor in the remote. Run `dvc push {stage}` where it was made, or "
+        f"select {stage} too."
+    )
+
+
 def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
     """Do something with the outputs of earlier stages; a stage whose output is missing or corrupted runs once more.
 
@@ -43,10 +60,7 @@ def reproducing_missing(do: Callable[[], T], producer_of: FindProducer) -> T:
         except MissingObjectsError as error:
             stage = error.producer
             if stage is None:
-                raise TaskError(
-                    f"{error}. No stage produces it: run `dvc push` in a checkout that has it, or, if the project has "
-                    "no remote, let cache_dir= name the cache that has it."
-                ) from None
+                raise no_stage_produces(error) from None
             if stage in reproduced:
                 raise TaskError(
                     f"{error}. Stage {stage} was executed again with a different result. Clear task "

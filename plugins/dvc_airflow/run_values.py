@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from dvc_airflow.errors import TaskError
-from dvc_airflow.params_form import FORCE, json_schema, of_same_type
+from dvc_airflow.param_types import FORCE, json_schema, of_same_type
 from dvc_airflow.project import ProjectParam
 
 

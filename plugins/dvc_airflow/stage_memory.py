@@ -21,6 +21,8 @@ from dvc_airflow.status import StageStatus
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+FROZEN = "frozen in dvc.yaml: the result is the one in dvc.lock"
+
 
 class StageMemory:
     """The memory of one stage.
@@ -44,16 +46,20 @@ class StageMemory:
             return None
         if self._settings.unusable(known.published):
             return None
-        explanation = self._explain(history, known.inputs, known.entry)
-        self._record(history, explanation.outcome, known.entry)
-        return known, explanation
+        return known, self._explain(history, known.inputs, known.entry)
 
-    def explain(
-        self, workspace: DvcWorkspace, inputs: LockEntry, found: LockEntry | None = None, cause: str | None = None
-    ) -> Explanation:
-        """See `dvc_airflow.explain.explain`."""
+    def keep_recalled(self, known: MemoEntry, outcome: Outcome) -> None:
+        """Let the history know of a result that was recalled."""
+        if history := self._run.shared_history():
+            self._record(history, outcome, known.entry)
+
+    def explain(self, workspace: DvcWorkspace, status: StageStatus) -> Explanation:
+        """How the stage ends, by what is known of it, and why. See `dvc_airflow.explain.explain`."""
         with workspace.repo() as repo:
-            return self._explain(self._run.history(repo), inputs, found, cause)
+            explanation = self._explain(self._run.history(repo), status.inputs, status.usable, status.cause)
+        if status.stage.is_frozen:
+            return Explanation(Outcome.UNCHANGED, FROZEN, explanation.executed_in)
+        return explanation
 
     def last(self, repo: "Repo") -> LockEntry | None:
         """The stage's last result in this DAG, if that is known."""
@@ -80,7 +86,7 @@ class StageMemory:
         :param key: of the memo, as it was before the stage ran.
         """
         with workspace.repo() as repo:
-            self._record(self._run.history(repo), result.outcome, result.entry)
+            self._record(self._run.history(repo), result.outcome, result.entry, result.seconds)
             states = self._states_of(status.stage, result.entry) if status.key else None
         if states:
             self.memo.keep_file_states(result.entry, states)
@@ -94,10 +100,10 @@ class StageMemory:
         by = history.executed_by(found) if found else None
         return explain(last, found, inputs, output_paths(self._upstream), by, cause)
 
-    def _record(self, history: History, outcome: Outcome, entry: LockEntry) -> None:
+    def _record(self, history: History, outcome: Outcome, entry: LockEntry, seconds: float | None = None) -> None:
         if outcome is not Outcome.UNCHANGED:
-            executed = outcome is Outcome.EXECUTED
-            history.record(self._run.dag_id, self._run.run_id, self._settings.history_name, entry, executed=executed)
+            executed, run, name = outcome is Outcome.EXECUTED, self._run, self._settings.history_name
+            history.record(run.dag_id, run.run_id, name, entry, executed=executed, seconds=seconds)
 
     def _states_of(self, stage: ResolvedStage, entry: LockEntry) -> dict[str, FileState] | None:
         """How the objects of a result lie in the shared cache; None if not all are there."""

@@ -18,7 +18,7 @@ from dvc_airflow.explain import Explanation, reproduction
 from dvc_airflow.lockfile import Lock, LockEntry, digest
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.reproduce import FindProducer, no_producer, reproducing_missing
-from dvc_airflow.result import Outcome, StageResult
+from dvc_airflow.result import StageResult
 from dvc_airflow.stage_memory import StageMemory
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.status import StageStatus, published_by, stage_status
@@ -66,6 +66,7 @@ class StageRun:
         # A result of exactly the same files needs neither a workspace nor DVC.
         if not self._force and (recalled := self._memory.recall()):
             known, explanation = recalled
+            self._memory.keep_recalled(known, explanation.outcome)
             return self._result(explanation, known.lock_file, known.entry, known.published)
         with self._workspace() as workspace, ExitStack() as lock:
             # The run-cache's key, and an earlier result with that key that is still intact.
@@ -119,13 +120,10 @@ class StageRun:
 
     def _reuse(self, workspace: DvcWorkspace, status: StageStatus, entry: LockEntry) -> StageResult:
         """Use an earlier result instead of executing the stage."""
-        explanation = self._memory.explain(workspace, status.inputs, entry)
+        explanation = self._memory.explain(workspace, status)
         if self._run.cache_dir is None and status.is_in_run_cache:
             with workspace.repo() as repo:  # dated anew, for a garbage collection: it is in use
                 RunCache(repo).push([entry])
-        if status.stage.is_frozen:
-            reason = "frozen in dvc.yaml: the result is the one in dvc.lock"
-            explanation = Explanation(Outcome.UNCHANGED, reason, explanation.executed_in)
         return self._result(explanation, status.stage.lock_file, entry, status.published)
 
     def _execute(self, workspace: DvcWorkspace, status: StageStatus) -> tuple[StageStatus, StageResult]:
@@ -133,7 +131,7 @@ class StageRun:
 
         :return: the status with the stage as it is afterwards, and the result.
         """
-        outcome, reason, _ = self._memory.explain(workspace, status.inputs, cause=status.cause)
+        outcome, reason, _ = self._memory.explain(workspace, status)
         log.info("Stage %s runs (%s)", self._settings.name, reason)
         # What is known may not be used, so DVC must not find it either.
         options = WHATEVER_IS_KNOWN if self._force else NO_RUN_CACHE if status.cause else ""

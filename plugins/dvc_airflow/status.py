@@ -60,7 +60,7 @@ class StageStatus:
         if self.key is None or not self.is_in_run_cache:
             return self.key is not None
         with workspace.repo() as repo:
-            return RunCache(repo).names(self.key) != self.candidates
+            return RunCache(repo, workspace.only_read).names(self.key) != self.candidates
 
 
 def stage_status(
@@ -76,7 +76,8 @@ def stage_status(
     :raises MissingObjectsError: what gives the hash of a dependency is missing.
     """
     with workspace.repo() as repo:
-        stage, run_cache = ResolvedStage(Objects(repo, states), settings.name), RunCache(repo)
+        objects = Objects(repo, states, workspace.only_read)
+        stage, run_cache = ResolvedStage(objects, settings.name), RunCache(repo, workspace.only_read)
         if stage.command != settings.command:
             raise TaskError(
                 f"stage {settings.name}: the values of this run would change its command in dvc.yaml, which is "

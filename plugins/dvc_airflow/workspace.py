@@ -41,6 +41,7 @@ class Workspace:
     :param remote_url: where DVC pushes to and pulls from; None leaves that to the project's own .dvc/config.
     :param remote_options: options of that remote, without secrets; they win over those of the project's .dvc/config.
     :param code: where the files come from; None: the project's folder as it is now.
+    :param parent: the folder to make it in; None: that for temporary files, from which those of dead tasks are removed.
     :raises WorkspaceError: no room, or no right to write there.
     """
 
@@ -56,7 +57,9 @@ class Workspace:
         remote_url: str | None = None,
         remote_options: Mapping[str, Any] | None = None,
         code: ProjectCode | None = None,
+        parent: Path | None = None,
     ) -> None:
+        self._parent = parent
         self.project_dir = project_dir
         self.code = code or FolderCode(project_dir)
         self.files = files or {}
@@ -72,8 +75,9 @@ class Workspace:
 
     def __enter__(self) -> Self:
         try:
-            remove_abandoned(Path(tempfile.gettempdir()))
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            if self._parent is None:
+                remove_abandoned(Path(tempfile.gettempdir()))
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
         except OSError as error:
             raise _no_room(tempfile.gettempdir(), error) from None
         try:

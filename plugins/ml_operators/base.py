@@ -153,15 +153,7 @@ def tracking_environment() -> dict[str, str]:
 
 def store_credentials() -> dict[str, str]:
     """The store's address and credentials as options of a DVC remote. Called in the worker; holds secrets."""
-    names = {
-        "AWS_ENDPOINT_URL": "endpointurl",
-        "AWS_ACCESS_KEY_ID": "access_key_id",
-        "AWS_SECRET_ACCESS_KEY": "secret_access_key",
-        "AWS_SESSION_TOKEN": "session_token",
-        "AWS_DEFAULT_REGION": "region",
-    }
-    values = runtime_settings().store_environment()
-    return {option: values[name] for name, option in names.items() if name in values}
+    return runtime_settings().dvc_credentials()
 
 
 def store_timeouts() -> dict[str, int]:
@@ -171,7 +163,4 @@ def store_timeouts() -> dict[str, int]:
 
 def cache_dir() -> Path | None:
     """The DVC cache that the tasks share, None if they share none. Called in the worker."""
-    configured = load_runtime_settings().dvc_cache_dir
-    if configured == "none":
-        return None
-    return configured or PROJECT_DIR / ".dvc" / "cache"
+    return load_runtime_settings().shared_cache()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_airflow.errors import ResultError
 from dvc_airflow.result import StageResult
-from include.mlflow_client import close_runs, deleted_run, mark_without_result, running_runs, runs_without_lineage
+from include.mlflow_client import close_runs, mark_without_result, running_runs, runs_without_lineage
 from ml_operators.base import runtime_settings
+from ml_operators.published import why_run_is_gone
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,13 +22,8 @@ HAS_RESULT = ("success", "skipped")
 
 
 def mlflow_run_gone(path: str, published: Mapping[str, str]) -> str | None:
-    """Why a training's result may not be restored: its MLflow run was deleted.
-
-    :param path: where the stage writes which MLflow run it logged to.
-    :param published: the content of the stage's published outputs, by path.
-    """
-    run_id = json.loads(published[path])["run_id"]
-    return f"MLflow run {run_id} of the earlier result was deleted" if deleted_run(runtime_settings(), run_id) else None
+    """See `ml_operators.published.why_run_is_gone`."""
+    return why_run_is_gone(runtime_settings(), path, published)
 
 
 def close_abandoned_runs(client: Any, experiment_id: str, context: "Context") -> list[str]:

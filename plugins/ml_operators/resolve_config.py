@@ -10,12 +10,10 @@ from dvc_airflow.errors import TaskError
 from dvc_airflow.prepare import bundle_version
 from dvc_airflow.project import default_graph_cache_dir
 from dvc_airflow.project_run import ProjectRun
-from include.errors import ConfigError
 from include.lineage.code_state import Code, code_state
-from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
-from include.settings.config_file import FORCE, as_written, dump_yaml, load_config_with
+from include.run_config import config_with, files_of, pinned
+from include.settings import PROJECT_DIR, PipelineConfig
 from include.store.client import client, ensure_bucket, translated_errors
-from include.store.sources import current_version, fill_date
 from ml_operators.base import cache_dir, runtime_settings, store_credentials, store_timeouts
 from ml_operators.results import ResolvedRun
 from ml_operators.run_date import run_date
@@ -40,14 +38,11 @@ class ResolveConfigOperator(BaseOperator):
         :raises DataError: there is nothing at ``data.source``.
         """
         config, force = config_of(context["dag_run"])
-        source = config.data.source
-        version = config.data.version or current_version(source, runtime_settings(), PROJECT_DIR)
-        config = config.model_copy(update={"data": config.data.model_copy(update={"version": version})})
-        self.log.info("Source %s, version %s", source, version or "built-in")
-        resolved = config.model_dump(mode="json")
+        config = pinned(config, runtime_settings())
+        self.log.info("Source %s, version %s", config.data.source, config.data.version or "built-in")
         return ResolvedRun(
-            config=resolved,
-            files={str(CONFIG_FILE): dump_yaml(as_written(config))},
+            config=config.model_dump(mode="json"),
+            files=files_of(config),
             remote_url=config.remote_url,
             code=_packed_code(config, context),
             force=force,
@@ -89,10 +84,4 @@ def config_of(run: Any) -> tuple[PipelineConfig, bool]:
     :param run: the DagRun of the task's context.
     :raises ConfigError: a key or value is wrong.
     """
-    conf = dict(run.conf or {})
-    force = conf.pop(FORCE, False)
-    if not isinstance(force, bool):
-        raise ConfigError(f"the run's conf, {FORCE}: {force!r} is neither true nor false.")
-    config = load_config_with(conf, "the run's conf")
-    source = fill_date(config.data.source, run_date(config.schedule, run))
-    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})}), force
+    return config_with(run.conf or {}, lambda schedule: run_date(schedule, run), "the run's conf")

@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import CronDataIntervalTimetable
 
 from include.settings import ScheduleConfig
+from include.settings.dates import manual_date
 
 TIMEZONE = "UTC"  # of the cron expression
 
@@ -33,16 +34,4 @@ def run_date(schedule: ScheduleConfig, run: Any) -> datetime:
         start: datetime = run.data_interval_start
         return start
     # Not the run's own interval: with `airflow dags trigger --logical-date` Airflow derives it from the present time.
-    return last_interval_start(schedule.cron, moment)
-
-
-def last_interval_start(cron: str, moment: datetime) -> datetime:
-    """The start of the last interval that is over, as Airflow's `CronDataIntervalTimetable` infers it."""
-    from croniter import croniter
-
-    expression = CronDataIntervalTimetable(cron, timezone=TIMEZONE).expression  # of a preset, too
-    end = croniter(expression, moment).get_prev(datetime)
-    if croniter(expression, end).get_next(datetime) == moment:
-        end = moment
-    start: datetime = croniter(expression, end).get_prev(datetime)
-    return start
+    return manual_date(schedule, moment)

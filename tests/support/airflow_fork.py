@@ -67,6 +67,7 @@ def call(work: Callable[..., Any], *arguments: Any, project: Path, env: Mapping[
     :raises AirflowCallError: it failed.
     """
     context = _context(env)
+    env = {**env, **{name: os.environ[name] for name in ("CHECK_PLANS",) if name in os.environ}}
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_in_fork, args=(sender, work, arguments, str(project), dict(env), str(log)))
     process.start()
@@ -220,6 +221,10 @@ def run_dag(dag_folder: str, dag_id: str, steps: Sequence[Mapping[str, Any]]) ->
     bag = _dag_bag(dag_folder)
     if bag.import_errors:
         raise AirflowCallError(str(bag.import_errors))
+    if "CHECK_PLANS" in os.environ:
+        from tests.support.plan_check import check_plans
+
+        check_plans()
     dag = bag.dags[dag_id]
     failures: dict[str, str] = {}
     for task in dag.tasks:

@@ -42,3 +42,12 @@ def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path):
     history(tmp_path).record("dag", "run-1", "train", ENTRY, executed=True)
 
     assert history(tmp_path).last("dag", "train") is None
+
+
+def test_how_long_the_last_executions_took_is_known_by_dag_and_stage(tmp_path):
+    for number in range(25):
+        history(tmp_path).record("dag", "run", "train", ENTRY, executed=True, seconds=float(number))
+    history(tmp_path).record("dag", "run", "train", ENTRY, executed=False, seconds=99.0)
+
+    assert history(tmp_path).seconds("dag", "train") == [float(number) for number in range(5, 25)]
+    assert history(tmp_path).seconds("dag", "other") == history(tmp_path).seconds("other", "train") == []

@@ -12,11 +12,14 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.utils.types import DagRunType
 from pendulum import instance
 
+from include.errors import ConfigError
 from include.settings import ScheduleConfig
-from ml_operators.run_date import last_interval_start, run_date, timetable
+from include.settings.dates import backfill_dates, last_interval_start
+from ml_operators.run_date import run_date, timetable
 
 START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday
 LATER = datetime(2026, 3, 20, tzinfo=UTC)
+NOW = datetime(2026, 3, 25, 12, tzinfo=UTC)
 DAILY, WEEKLY, HOURLY, QUARTERLY = "0 6 * * *", "0 6 * * 1", "0 * * * *", "@quarterly"
 
 
@@ -137,3 +140,25 @@ def test_the_last_complete_interval_is_that_of_airflow(cron):
             assert last_interval_start(cron, moment) == expected
     for moment in (START.replace(hour=6), START):  # on the boundary of an interval
         assert last_interval_start(cron, moment) == theirs.infer_manual_data_interval(run_after=instance(moment)).start
+
+
+@pytest.mark.parametrize("date", ["logical_date", "data_interval_start"])
+@pytest.mark.parametrize("cron", [DAILY, WEEKLY, HOURLY, QUARTERLY, "@daily", "*/15 8-17 * * 1-5", "30 2 1 * *"])
+def test_the_dates_of_a_planned_backfill_are_those_that_airflow_chooses(cron, date):
+    settings = schedule(cron, date)
+    dag = as_the_scheduler_has_it(settings)
+    for first, last in ((START, LATER), (START.replace(hour=6), LATER.replace(hour=6)), (START, START), (START, NOW)):
+        infos = dag.iter_dagrun_infos_between(instance(first), instance(last))
+        theirs = [info.logical_date for info in infos if info.data_interval.end < NOW]
+        try:
+            ours = backfill_dates(settings, first, last, NOW)
+        except ConfigError as error:
+            assert "has no date from" in str(error)  # noqa: PT017 - Airflow says it by no dates
+            ours = []
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("cron", [None, "@once", "@continuous"])
+def test_a_backfill_without_dates_is_not_planned(cron):
+    with pytest.raises(ConfigError, match="no dates for a backfill"):
+        backfill_dates(schedule(cron, "logical_date"), START, LATER, NOW)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,11 +25,14 @@ class Cache:
     """The cache of an opened repo.
 
     :param states: how its files were when their content was last found to be right. Added to.
+    :param only_read: another cache, whose objects count as those of this one. Nothing is written to it: what is
+        corrupted stays there, and what DVC needs is copied from it.
     """
 
-    def __init__(self, repo: "Repo", states: FileStates) -> None:
-        self._caches, self._states = repo.cache, states
-        self._parts = Path(repo.cache.local.path).parent.parent / FOLDER / "parts"
+    def __init__(self, repo: "Repo", states: FileStates, only_read: Path | None = None) -> None:
+        self._caches, self._states, self._only_read = repo.cache, states, only_read
+        self._root = Path(repo.cache.local.path).parent.parent
+        self._parts = self._root / FOLDER / "parts"
 
     def odb(self, one: Object) -> "HashFileDB":
         """Where DVC keeps objects of this one's hash algorithm."""
@@ -44,25 +48,49 @@ class Cache:
 
         :param reread: hash its content even if the file looks as it did when it was last found to be right.
         """
+        if self._only_read and self._found(one, self._beside(one, self._only_read), reread=reread) == one.hash:
+            return True
         path = self.path(one)
-        state = state_of(path)
-        if state is None:
-            return False
-        if not reread and self._states.is_unchanged(path):
-            return True
-        try:
-            found = content_hash(self.odb(one), path, one.algorithm)
-        except FileNotFoundError:
-            return False
-        if found == one.hash:
-            self._states.remember(path, state)
-            return True
+        state, found = state_of(path), self._found(one, path, reread=reread)
+        if found in (None, one.hash):
+            return found is not None
         if state_of(path) != state:  # another task has put it right meanwhile
             return self.has(one, reread=True)
         log.warning("%s is corrupted in the cache (%s holds %s); removed there", one.name, path, found)
         with suppress(FileNotFoundError):
             Path(path).unlink()
         return False
+
+    def holds(self, one: Object, *, reread: bool = False) -> bool:
+        """As `has`; what only the other cache has is copied here."""
+        if not self.has(one, reread=reread):
+            return False
+        if self._only_read and state_of(self.path(one)) is None:
+            try:
+                with self.adding(one) as part:
+                    shutil.copyfile(self._beside(one, self._only_read), part)
+            except FileNotFoundError:  # removed meanwhile
+                return False
+        return True
+
+    def _beside(self, one: Object, other: Path) -> str:
+        """Where another cache has the object, or would have it."""
+        return str(other / Path(self.path(one)).relative_to(self._root))
+
+    def _found(self, one: Object, path: str, *, reread: bool) -> str | None:
+        """The hash of what lies at a path; None if nothing does. What is as it was when it was right is not read."""
+        state = state_of(path)
+        if state is None:
+            return None
+        if not reread and self._states.is_unchanged(path):
+            return one.hash
+        try:
+            found = content_hash(self.odb(one), path, one.algorithm)
+        except FileNotFoundError:
+            return None
+        if found == one.hash:
+            self._states.remember(path, state)
+        return found
 
     @contextmanager
     def adding(self, one: Object) -> Iterator[Path]:

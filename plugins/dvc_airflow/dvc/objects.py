@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_airflow.dvc.cache import Cache
@@ -23,12 +24,13 @@ class Objects:
     """The objects of an opened repo's outputs, in its cache and its remotes.
 
     :param states: how cache files were when their content was last found to be right. Added to.
+    :param only_read: see `dvc_airflow.dvc.cache.Cache`.
     """
 
-    def __init__(self, repo: "Repo", states: FileStates | None = None) -> None:
+    def __init__(self, repo: "Repo", states: FileStates | None = None, only_read: Path | None = None) -> None:
         self.repo = repo
         self.states = states or FileStates()
-        self.cache = Cache(repo, self.states)
+        self.cache = Cache(repo, self.states, only_read)
         self.remote = RemoteObjects(repo, self.cache)
 
     def of(self, out: "Output", subpath: str | None = None) -> list[Object]:
@@ -55,10 +57,13 @@ class Objects:
         self.fetch([listing], reread=False)
         return Tree.load(self.cache.odb(listing), out.hash_info)
 
-    def missing(self, out: "Output") -> list[Object]:
-        """Which objects of the output neither the cache nor the remote has whole."""
+    def missing(self, out: "Output", subpath: str | None = None) -> list[Object]:
+        """Which objects of the output neither the cache nor the remote has whole.
+
+        :param subpath: a path inside a folder; then only what is there.
+        """
         try:
-            objects = self.of(out)
+            objects = self.of(out, subpath)
         except MissingObjectsError as error:
             return error.objects
         missing = [one for one in objects if not self.cache.has(one)]
@@ -70,7 +75,7 @@ class Objects:
         :param reread: hash also what looks as it did when it was last found to be right.
         :raises MissingObjectsError: the remote does not have them whole either.
         """
-        missing = [one for one in dict.fromkeys(objects) if not self.cache.has(one, reread=reread)]
+        missing = [one for one in dict.fromkeys(objects) if not self.cache.holds(one, reread=reread)]
         if missing and has_remote(self.repo):
             missing = self.remote.fetch(missing)
         if missing:

@@ -25,11 +25,18 @@ class DvcWorkspace(Workspace):
 
     :param credentials: gives options of the remote that stay in memory, never in a file (DVC's names: access_key_id,
         ...).
+    :param only_read: a cache that is read beside the workspace's own, and never written to.
     """
 
     def __init__(
-        self, project_dir: Path, *, credentials: Callable[[], Mapping[str, Any]] = dict, **options: Any
+        self,
+        project_dir: Path,
+        *,
+        credentials: Callable[[], Mapping[str, Any]] = dict,
+        only_read: Path | None = None,
+        **options: Any,
     ) -> None:
+        self.only_read = only_read
         super().__init__(project_dir, **options)
         self._credentials = credentials
         self._repo: Repo | None = None

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc_airflow.dvc.object import Object
+from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import attributed_to
 from dvc_airflow.lockfile import LockEntry, lock_file_of
@@ -136,6 +136,15 @@ class ResolvedStage:
             for out, subpath in self._absent_producers(dep):
                 self._checkout(out, subpath)
 
+    def missing_inputs(self) -> list[MissingObjectsError]:
+        """What neither the cache nor the remote has whole of the outputs of earlier stages that this one reads."""
+        found = []
+        for dep in self._stage.deps:
+            for out, subpath in self._absent_producers(dep):
+                if missing := self.objects.missing(out, subpath):
+                    found.append(_missing(out, missing))
+        return found
+
     @property
     def output_paths(self) -> list[str]:
         """The outputs in the project, relative to it."""
@@ -169,9 +178,16 @@ class ResolvedStage:
 
         :raises MissingObjectsError: neither the cache nor the remote has them whole.
         """
-        for out in self.outputs(last):
-            if out.persist and _is_inside(out):
-                self._checkout(out, None)
+        for out in self._persistent(last):
+            self._checkout(out, None)
+
+    def missing_persistent(self, last: LockEntry) -> MissingObjectsError | None:
+        """The error with which `restore_persistent` would end."""
+        missing = (self.objects.missing(out) for out in self._persistent(last))
+        return next((MissingObjectsError(objects) for objects in missing if objects), None)
+
+    def _persistent(self, entry: LockEntry) -> list["Output"]:
+        return [out for out in self.outputs(entry) if out.persist and _is_inside(out)]
 
     def commit(self, entry: LockEntry) -> list[str]:
         """Put all outputs of the stage into the cache: DVC leaves out some with ``cache: false``.
@@ -274,6 +290,14 @@ def run_cache_key(entry: LockEntry) -> str:
     from dvc.stage.cache import _get_cache_hash
 
     return str(_get_cache_hash({**entry}, key=True))
+
+
+def _missing(out: "Output", objects: list[Object]) -> MissingObjectsError:
+    try:
+        with attributed_to(out):
+            raise MissingObjectsError(objects)
+    except MissingObjectsError as error:
+        return error
 
 
 def _is_inside(out: Any) -> bool:

@@ -19,10 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class RunCache:
-    """The run-cache of an opened repo."""
+    """The run-cache of an opened repo.
 
-    def __init__(self, repo: "Repo") -> None:
-        self._repo = repo
+    :param only_read: another cache, whose entries are read in place of those of the repo's. Nothing is written then.
+    """
+
+    def __init__(self, repo: "Repo", only_read: Path | None = None) -> None:
+        self._repo, self._only_read = repo, only_read
 
     def entries(self, key: str) -> Iterator[LockEntry]:
         """Results of the same inputs, newest first; several where a stage is not deterministic.
@@ -70,7 +73,8 @@ class RunCache:
         return pushed
 
     def _folder(self, key: str) -> Path:
-        return Path(self._repo.stage_cache._get_cache_dir(key))
+        own = Path(self._repo.stage_cache._get_cache_dir(key))
+        return self._only_read / own.relative_to(self._repo.cache.legacy.path) if self._only_read else own
 
     def _path(self, key: str, name: str) -> Path:
         return Path(self._repo.stage_cache._get_cache_path(key, name))
@@ -87,6 +91,8 @@ class RunCache:
 
     def _keep(self, key: str, name: str, text: bytes) -> None:
         """Take an entry over from the remote into the cache."""
+        if self._only_read:
+            return
         local = self._path(key, name)
         # Not beside the entries: DVC takes every file there for one, and removes what it cannot read.
         with replacing(local, parts=local.parent.parent) as part:

@@ -10,6 +10,17 @@ from dvc.utils.serialize import LOADERS, MODIFIERS
 
 from dvc_airflow.errors import TaskError
 from dvc_airflow.project import ProjectParam
+from dvc_airflow.run_code import RunCode
+
+
+def texts_with(code: RunCode, values: Sequence[tuple[ProjectParam, Any]]) -> dict[str, str]:
+    """The texts of the files in the code of a run that hold other values than these, as they are with them.
+
+    :raises TaskError: see `replaced_values`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        code.put_into(Path(folder), {param.file for param, _ in values})
+        return replaced_values(Path(folder), values)
 
 
 def replaced_values(project_dir: Path, values: Sequence[tuple[ProjectParam, Any]]) -> dict[str, str]:

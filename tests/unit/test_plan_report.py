@@ -1,0 +1,80 @@
+"""How a plan is shown: durations, sums, tables; what users wrote is no markup."""
+
+import json
+
+import pytest
+
+from dvc_airflow.plan import RunPlan
+from dvc_airflow.plan_report import Sum, as_json, as_markdown, as_text, duration
+from dvc_airflow.result import Outcome
+from dvc_airflow.stage_plan import StagePlan
+
+PLACES = {"dag": "own", "cache": None, "remote": "s3://b/p"}
+LOAD = StagePlan("load", Outcome.UNCHANGED, "same inputs as in the last run; executed by run-1 at noon")
+TRAIN = StagePlan("train", Outcome.EXECUTED, "rate 1 -> 2", seconds=4.25)
+REPORT = StagePlan("report", None, "depends on what train makes", seconds=60.0)
+NEW = StagePlan("new", Outcome.EXECUTED, "no earlier run was found")
+TWIN = StagePlan("train", None, "depends on what train makes for one", made_in="one")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (3599.6, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_a_duration_is_shown_in_the_unit_that_fits(seconds, shown):
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("stages", "shown"),
+    [
+        ([LOAD], "0 s"),
+        ([LOAD, TRAIN], "4.2 s"),
+        ([TRAIN, REPORT], "4.2 s to 1 min 4 s"),
+        ([REPORT], "up to 1 min 0 s"),
+        ([NEW], "not known"),
+        ([TRAIN, NEW], "4.2 s"),
+        ([TWIN], "0 s"),
+    ],
+)
+def test_the_sum_has_what_is_certain_and_what_may_come(stages, shown):
+    assert str(Sum.of([RunPlan("", tuple(stages))])) == shown
+
+
+def test_stages_of_which_nothing_is_known_are_named_beside_the_sum():
+    text = as_text([RunPlan("", (TRAIN, NEW))], PLACES)
+
+    assert text.splitlines()[0] == "DAG own, no cache, remote s3://b/p"
+    assert text.endswith("Not in that time, because no execution is recorded: new.")
+
+
+def test_several_runs_are_a_table_by_run_and_the_whole_is_summed_up():
+    plans = [RunPlan("one", (LOAD, TRAIN)), RunPlan("two", (LOAD, TWIN))]
+
+    lines = as_text(plans, PLACES).splitlines()
+
+    assert lines[3].split() == ["one", "unchanged", "executed", "4.2", "s", "train:", "rate", "1", "->", "2"]
+    assert lines[4].split() == ["two", "unchanged", "depends", "0", "s"]
+    assert lines[-1].startswith("Executed: 1 of 4 stages in 2 runs; 1 depends on what others make.")
+    document = json.loads(as_json(plans, PLACES))
+    assert [run["run"] for run in document["runs"]] == ["one", "two"]
+    assert document["seconds"] == {"executed": 4.25, "at_most": 4.25, "not_known": []}
+
+
+def test_values_are_no_markdown():
+    hostile = StagePlan("train", Outcome.EXECUTED, "name a -> <img src=x> | [x](http://y) @all `b`\n# c")
+
+    (row,) = [line for line in as_markdown([RunPlan("", (hostile,))], PLACES).splitlines() if "train" in line]
+
+    assert "<img" not in row
+    assert "\\| \\[x\\](http" in row
+    assert "@all" not in row
+    assert "\\`b\\` # c" in row
