@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dvc_airflow.lockfile import as_json
+from dvc_airflow.lockfile import digest
 from dvc_airflow.plan import RunPlan
 from dvc_airflow.result import StageResult
 from dvc_airflow.stage_plan import StagePlan
@@ -23,9 +23,7 @@ def wrong(plan: StagePlan, result: StageResult) -> Iterator[str]:
         yield f"{plan.stage}: planned {plan.outcome} ({plan.reason}), was {result.outcome} ({result.reason})"
     elif not is_reason(plan, result.reason):
         yield f"{plan.stage}: planned {plan.reason!r}, said {result.reason!r}"
-    if plan.lock is not None and plan.lock != {
-        file: {name: as_json(entry) for name, entry in stages.items()} for file, stages in result.lock.items()
-    }:
+    if plan.lock is not None and digest(plan.lock) != digest(result.lock):
         yield f"{plan.stage}: planned {plan.lock}, made {result.lock}"
 
 
