@@ -88,9 +88,8 @@ def test_pages_hold_twenty_runs(answers):
 
 
 def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(answers):
-    """Of 200 runs with eight tasks each. Three are Airflow's own, for the three rights."""
+    """Of 200 runs with eight tasks each. Two are the page's, the others Airflow's own, for the rights of the user."""
     few, many = (answers[name] for name in ("dag", "first page"))
-
     assert len(few["statements"]) == len(many["statements"]) <= 6
     assert sum(" xcom" in text for text in many["statements"]) == 1
 

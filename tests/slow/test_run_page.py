@@ -117,7 +117,7 @@ def test_the_tab_is_dark_where_airflow_is(airflow, page):
     frame = tab(page, f"{airflow.url}/dags/ml_pipeline")
     frame.locator("svg").wait_for()
     scheme = "() => getComputedStyle(document.documentElement).colorScheme"
-    inner = next(one for one in page.frames if "dvc-runs" in one.url)
+    inner = next(one for one in page.frames if "/dvc-runs/dags/" in one.url)
 
     for dark, expected in ((True, "dark"), (False, "light")):
         page.evaluate(f"() => document.documentElement.classList.toggle('dark', {str(dark).lower()})")

@@ -1,5 +1,7 @@
 """The browser pictures of the README: what `make test-stack` saw last, made small.
 
+`tests/slow/test_run_page.py` makes those of the tab DVC too, with more runs.
+
 python -m tests.stack.pictures
 """
 

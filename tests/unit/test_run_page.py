@@ -122,14 +122,16 @@ def test_a_run_that_failed_shows_what_went_wrong_and_what_was_not_run():
         stage("get_data"),
         Task("pipeline.preprocess", "DvcStageOperator", None, "failed"),
         Task("pipeline.train_and_evaluate", "DvcStageOperator", None, "upstream_failed"),
+        Task("check", "PythonOperator", None, "failed"),
         Task("dvc_push", "DvcPushOperator", None, "upstream_failed"),
     ]
     rows = Rows(1, tasks, "failed")
 
     row, page = row_of(listed(rows, complete(0)), "run-1"), words(shown(rows, complete(0)))
 
-    assert "get_data executed preprocess failed train_and_evaluate not run dvc_push not run" in row
+    assert "get_data executed preprocess failed train_and_evaluate not run check failed why" in row
     assert "pipeline.preprocess : failed" in page
+    assert "dvc_push : not run" in page
     assert 'href="./../../../../dags/ml_pipeline/runs/run-1/tasks/dvc_push" target="_top"' in shown(rows)
     assert "the log of the task says why" in page
     # Of the stages without a result it says nothing, though the run before has them.

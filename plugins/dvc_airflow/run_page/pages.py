@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dvc_airflow.run_page.changes import compared, hash_of
 from dvc_airflow.run_page.details import Described, Details
 from dvc_airflow.run_page.plot import HEIGHT, LEFT, WIDTH, plot
-from dvc_airflow.run_page.runs import PAGE, Run
+from dvc_airflow.run_page.runs import NOT_RUN, PAGE, Run
 
 FEW = 8  # stages, whose names have a place in the list of runs
 
@@ -83,7 +83,8 @@ def _row(run: Run, said: Details, before: Any) -> dict[str, Any]:
         "said": said,
         "few": len(run.stages) <= FEW,
         "outcomes": Counter(stage.outcome for stage in run.stages),
-        "wrong": {task: state for task, state in run.wrong.items() if task not in stages},
+        # The page of the run has those too that were not run for that.
+        "wrong": {task: said for task, said in run.wrong.items() if task not in stages and said != NOT_RUN},
         "before": before,
         "causes": [change for change in changes if change.is_cause],
     }

@@ -18,7 +18,8 @@ PAGE = 20  # runs on a page
 BEFORE = 10  # older runs, among which the run before is looked for that has a result
 RETURNED = ("success", "skipped")  # what a task in another state returned is of an earlier try
 WRONG = ("failed", "upstream_failed", "up_for_retry")
-SAID = {"upstream_failed": "not run", "up_for_retry": "to be retried", None: "not started"}
+NOT_RUN = "not run"
+SAID = {"upstream_failed": NOT_RUN, "up_for_retry": "to be retried", None: "not started"}
 CHANGED = "The result of this task (its XCom) was truncated or changed, or is kept by an XCom backend."
 UNKNOWN = "The result of this task (its XCom) was written by a version of the code that this one cannot read."
 
