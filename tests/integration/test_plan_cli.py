@@ -83,7 +83,6 @@ def test_a_backfill_is_a_table_by_date_and_resolves_the_data_of_each(deployment)
     assert {run["stages"][0]["outcome"] for run in document["runs"]} == {"executed"}
     reasons = [run["stages"][0]["reason"] for run in document["runs"]]
     assert "data.source data/2026-03-01.csv -> data/2026-03-02.csv" in reasons[1]
-    assert document["seconds"]["executed"] > 0
     assert "| 2026-03-02 | executed | depends | depends | " in shown
     assert "data/2026-03-04.csv" in missing
 
