@@ -147,6 +147,7 @@ def garbage(
 
     :param runs, locks, objects, packs: what is kept; ``objects`` with all that the lists of folders name.
     """
+    staying = {one.key for one in locks}
     gone = {md5: copies for md5, copies in there.objects.items() if md5 not in objects}
     kept_large = {sha256 for large in facts.code.values() for sha256 in large}
     code = [one for pack, copies in there.archives.items() if pack not in packs for one in copies]
@@ -165,7 +166,7 @@ def garbage(
             if folder not in runs and (folder in there.manifests or not any(map(rules.is_fresh, files)))
             for one in files
         ],
-        Kind.LOCK: [one for one in there.locks if one not in locks],
+        Kind.LOCK: [one for one in there.locks if one.key not in staying],
         Kind.ENTRY: [one for one in there.entries if _is_dangling(one, there, facts, rules, objects)],
         Kind.CODE_LIST: [one for pack, copies in there.lists.items() if pack not in packs for one in copies],
         Kind.CODE: [one for one in code if not rules.is_fresh(one)],

@@ -91,7 +91,7 @@ class Planner:
             prefixes,
             expired,
             kept,
-            [facts.locks[one.key] for one in there.locks if one not in locks],
+            [facts.locks[one.key] for one in garbage.get(Kind.LOCK, ())],
             sorted({one.mlflow_run for one in expired.values()} - {one.mlflow_run for one in kept.values()}),
             waiting,
         )
@@ -155,7 +155,9 @@ class Planner:
         by_manifest = {md5 for folder in runs for md5 in facts.manifests[folder].md5s}
         found = set(wanted)
         lacking: set[str] = set()
-        for md5 in sorted(one for one in wanted if one.endswith(".dir")):
+        folders = sorted(one for one in wanted if one.endswith(".dir"))
+        self.bucket.contents(copy for md5 in folders for copy in there.objects.get(md5, []))  # many at once
+        for md5 in folders:
             copies = there.objects.get(md5, [])
             found |= frozenset().union(*(self.bucket.members(one, md5) for one in copies))
             if not copies:

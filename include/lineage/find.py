@@ -24,11 +24,12 @@ def find_run(lineage: LineageStore, name: str, model_name: str) -> RunKey:
     if dag_id:
         found |= {run: f"{dag_id}/{run}" for run in lineage.runs_like(rest) if run.dag_id == dag_id}
     exact = [run for run, shown in found.items() if shown == name]
+    # Before other runs are taken for it whose ids begin like this.
+    if not exact and (at := lineage.collected_named(name, model_name)):
+        raise DataError(f"gc removed run {name}, or that of this version, on {at}: nothing is recorded of it now.")
     candidates = exact or [*found]
     for mlflow_run in [] if exact else lineage.mlflow_runs_like(name):
         candidates += lineage.of_mlflow_run(mlflow_run)[:1]
-    if not candidates and (at := lineage.collected_named(name, model_name)):
-        raise DataError(f"gc removed run {name}, or that of this version, on {at}: nothing is recorded of it now.")
     return _only(list(dict.fromkeys(candidates)), name)
 
 
