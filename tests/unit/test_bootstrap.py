@@ -61,6 +61,17 @@ def test_accuracy_is_shown_better_when_mcnemars_exact_test_says_so(won, shown):
     assert (bounds(pair, "accuracy", 0.95).lower > 0) == shown
 
 
+@pytest.mark.parametrize("metric", ["brier", "log_loss"])
+@pytest.mark.parametrize(("won", "shown"), [(4, False), (8, True)])
+def test_a_few_rows_with_a_large_gain_are_not_shown_unless_the_exchange_of_answers_agrees(metric, won, shown):
+    """1/2^4 of the exchanges are as good as the data, though few samples of the rows are without such a row."""
+    pair = labelled("ab" * 15, "ba" * (won // 2) + "ab" * (15 - won // 2), "ab" * 15)
+
+    for sides in (pair, Pair(pair.rows, pair.challenger, pair.champion)):
+        found = bounds(sides, metric, 0.95)
+        assert (found.lower > 0 or found.upper < 0) == shown
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_models_that_agree_on_all_rows_are_not_equal_for_certain(metric):
     widths = []
