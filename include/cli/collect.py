@@ -106,7 +106,7 @@ def _carry_out(
         if mlflow_runs:  # first: no manifest leads to them afterwards
             in_mlflow.delete(session.runtime, mlflow_runs)
         with progress("Deleting", sum(map(len, plan.garbage.values()))) as on_progress:
-            swept = sweep(planner, plan, lease, on_progress)
+            swept = sweep(planner, plan, lease, lambda key: on_progress(""))
     deleted = _table(swept.counts, swept.sizes)
     document |= {"waiting": list(swept.waiting)}
     if as_json:

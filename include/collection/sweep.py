@@ -68,7 +68,7 @@ def sweep(planner: Planner, shown: Plan, lease: Lease, on_deleted: Callable[[str
     """Delete what a plan shows, as far as a plan of now says the same.
 
     :param lease: of `collecting`.
-    :param on_deleted: called with the kind of each batch.
+    :param on_deleted: called with each key that is deleted.
     :raises PipelineError: the store or MLflow cannot be asked any more: call it again for the rest.
     """
     bucket, allowed, swept = planner.bucket, shown.keys(), Swept()
@@ -116,7 +116,8 @@ def _sweep_once(
             _delete(bucket, [one.key for one in batch])
             swept.add(kind, batch)
             deleted += len(batch)
-            on_deleted(kind)
+            for one in batch:
+                on_deleted(one.key)
     return False
 
 
