@@ -14,7 +14,7 @@ TIMEOUT = 120  # seconds
 
 
 def named_in_git(project_dir: Path) -> set[str] | None:
-    """The MD5s that any branch, tag, remote branch, the newest stash or a detached HEAD names, or the files as they are now.
+    """The MD5s that branches, tags, remote branches, the newest stash and detached HEADs name, or the files of now.
 
     :return: None if it is not a git checkout.
     :raises ConfigError: it is one, and git fails.
