@@ -14,6 +14,7 @@ from include.collection.decide import Rules
 from include.collection.layout import Kind
 from include.collection.plan import Plan, Planner
 from include.errors import ConfigError, DataError, PipelineError
+from include.lineage.lineage_store import RunKey
 from include.settings import PROJECT_DIR
 
 KeepDays = Annotated[int, typer.Option(min=1, max=36500, help="Keep runs that started in the last so many days.")]
@@ -85,7 +86,7 @@ def _planner(session: Session, keep: timedelta, grace: timedelta, keep_champions
         runtime = session.runtime
 
         def champions(models: Iterable[str]) -> Any:
-            return champions_of(runtime, [own, *models])
+            return champions_of(runtime, [own, *models], bucket.extend)
 
     return Planner(bucket, session.config.storage.prefix, rules, in_git or (), champions), in_git is not None
 
@@ -104,7 +105,10 @@ def _carry_out(
 
     with collecting(planner.bucket, plan.prefixes) as lease:
         if mlflow_runs:  # first: no manifest leads to them afterwards
-            in_mlflow.delete(session.runtime, mlflow_runs)
+            with planner.bucket.keeping([lease]):
+                mlflow_runs = _still_deletable(session, planner, mlflow_runs)
+                in_mlflow.delete(session.runtime, mlflow_runs, planner.bucket.extend)
+            document |= {"mlflow_runs": mlflow_runs}
         with progress("Deleting", sum(map(len, plan.garbage.values()))) as on_progress:
             swept = sweep(planner, plan, lease, lambda key: on_progress(""))
     deleted = _table(swept.counts, swept.sizes)
@@ -117,6 +121,14 @@ def _carry_out(
         print(line)
 
 
+def _still_deletable(session: Session, planner: Planner, shown: list[str]) -> list[str]:
+    """Those that were shown and that may go now: a run may have used one since, or an alias been set."""
+    from include.collection.mlflow_runs import deletable
+
+    now = set(planner.plan().mlflow_runs)
+    return deletable(session.runtime, [run for run in shown if run in now], planner.bucket.extend)
+
+
 def _table(counts: dict[Kind, int], sizes: dict[Kind, int]) -> dict[str, dict[str, int]]:
     return {str(kind): {"count": counts[kind], "bytes": sizes[kind]} for kind in Kind if kind in counts}
 
@@ -124,13 +136,17 @@ def _table(counts: dict[Kind, int], sizes: dict[Kind, int]) -> dict[str, dict[st
 def _document(session: Session, planner: Planner, plan: Plan, mlflow_runs: list[str], is_git: bool) -> dict[str, Any]:
     counts = {kind: len(some) for kind, some in plan.garbage.items()}
     sizes = {kind: sum(one.size for one in some) for kind, some in plan.garbage.items()}
-    expired = sorted(plan.expired.values(), key=lambda run: run.started)
+    kept = {RunKey(one.dag_id, one.run_id) for one in plan.kept.values()}  # one that was cleared has several results
+    expired = {
+        RunKey(one.dag_id, one.run_id): one for one in sorted(plan.expired.values(), key=lambda run: run.started)
+    }
+    going = [one for run, one in expired.items() if run not in kept]
     return {
         "bucket": session.lineage.bucket,
         "before": (planner.rules.now - planner.rules.keep).isoformat(timespec="seconds"),
         "garbage": _table(counts, sizes),
-        "runs": [{"dag": one.dag_id, "run": one.run_id, "started": one.started.isoformat()} for one in expired],
-        "kept_runs": len(plan.kept),
+        "runs": [{"dag": one.dag_id, "run": one.run_id, "started": one.started.isoformat()} for one in going],
+        "kept_runs": len(kept),
         "mlflow_runs": mlflow_runs,
         "waiting": list(plan.waiting),
         "git": is_git,

@@ -1,6 +1,6 @@
 """Which model versions are kept: those with an alias, and the champions before, to which a roll-back may go."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from include.collection.decide import Champions
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def champions_of(runtime: RuntimeSettings, models: Iterable[str]) -> Champions:
+def champions_of(runtime: RuntimeSettings, models: Iterable[str], before_each: Callable[[], None]) -> Champions:
     """The versions of these registered models that are kept.
 
+    :param before_each: called before each version is asked for.
     :raises PipelineError: MLflow cannot be asked.
     """
     versions: dict[str, set[str]] = {}
@@ -25,7 +26,10 @@ def champions_of(runtime: RuntimeSettings, models: Iterable[str]) -> Champions:
         with translated_errors(runtime):
             for name in sorted(set(models)):
                 versions[name] = _kept_versions(mlflow, name)
-                mlflow_runs |= {run for one in versions[name] if (run := _trained_by(mlflow, name, one))}
+                for one in versions[name]:
+                    before_each()
+                    if run := _trained_by(mlflow, name, one):
+                        mlflow_runs.add(run)
     except PipelineError as error:
         raise type(error)(
             f"which versions are champions is not known: {error} Without them: --no-keep-champions."

@@ -37,12 +37,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a manifest says, as far as it matters here. ``started`` is when the run started."""
+    """What a manifest says, as far as it matters here.
+
+    :param started: when the run started.
+    :param md5s: all that it names, inputs too; ``outs`` those that a push put into the remote.
+    """
 
     dag_id: str
     run_id: str
     started: datetime
     md5s: frozenset[str]
+    outs: frozenset[str]
     pack: str | None
     mlflow_run: str
     model: str | None
@@ -52,11 +57,12 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class LockFacts:
-    """What a lock file of a run says."""
+    """What a lock file of a run says. ``md5s`` and ``outs`` as of `RunFacts`."""
 
     dag_id: str
     run_id: str
     md5s: frozenset[str]
+    outs: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ def kept_runs(there: Inventory, facts: Facts, rules: Rules, champions: Champions
             kept.add(folder)
         if (run.dag_id, run.run_id) in at_work:
             kept.add(folder)
-        newest[run.dag_id] = folder
+        if folder.count("/") == 1:  # not what a run had come to before it was cleared
+            newest[run.dag_id] = folder
         if run.model and run.version in champions.versions.get(run.model, ()):
             first.setdefault((run.model, str(run.version)), folder)
         if run.mlflow_run in champions.mlflow_runs:

@@ -10,12 +10,11 @@ from include.errors import ConfigError
 
 # In either style of YAML. Read by this alone: a file of an old commit may be of any version, or hold a conflict.
 MD5_IN_YAML = re.compile(rb"md5['\"]?\s*:\s*['\"]?([0-9a-f]{32}(?:\.dir)?)")
-_PEELED = "%(if)%(*objecttype)%(then)%(*objecttype) %(*objectname)%(else)%(objecttype) %(objectname)%(end)"  # of tags
 TIMEOUT = 120  # seconds
 
 
 def named_in_git(project_dir: Path) -> set[str] | None:
-    """The MD5s that any branch, tag, remote branch, stash or detached HEAD of the checkout names, or its files now.
+    """The MD5s that branches, tags, remote branches, the newest stash and detached HEADs name, or the files of now.
 
     :return: None if it is not a git checkout.
     :raises ConfigError: it is one, and git fails.
@@ -23,8 +22,7 @@ def named_in_git(project_dir: Path) -> set[str] | None:
     top = next((folder for folder in (project_dir, *project_dir.parents) if (folder / ".git").exists()), None)
     if top is None:
         return None
-    refs = (line.split() for line in _git(top, "for-each-ref", f"--format={_PEELED}").decode().splitlines())
-    trees = {name for kind, name in refs if kind in ("commit", "tree")}
+    trees = _peeled(top, _git(top, "for-each-ref", "--format=%(objectname)").decode().split())
     worktrees = _git(top, "worktree", "list", "--porcelain").decode(errors="replace").splitlines()
     trees |= {line.split()[1] for line in worktrees if line.startswith("HEAD ") and set(line.split()[1]) != {"0"}}
     blobs = {blob for tree in trees for blob in _blobs(top, tree)}
@@ -34,6 +32,12 @@ def named_in_git(project_dir: Path) -> set[str] | None:
         if (top / name).is_file():
             found |= {md5.decode() for md5 in MD5_IN_YAML.findall((top / name).read_bytes())}
     return found
+
+
+def _peeled(top: Path, refs: list[str]) -> set[str]:
+    """What tags mean, and tags of tags: the commits and trees among it."""
+    lines = _contents(top, [f"{name}^{{}}" for name in refs], "--batch-check").decode().splitlines()
+    return {name for name, kind, _ in map(str.split, lines) if kind in ("commit", "tree")}
 
 
 def _blobs(top: Path, tree: str) -> Iterator[str]:
@@ -48,15 +52,17 @@ def _is_lock(name: str) -> bool:
     return file == "dvc.lock" or (file.endswith(".dvc") and file != ".dvc")
 
 
-def _contents(top: Path, blobs: list[str]) -> bytes:
-    found = _git(top, "cat-file", "--batch", given="\n".join(blobs).encode()) if blobs else b""
-    if lost := re.search(rb"^[0-9a-f]{40,64} missing$", found, re.MULTILINE):
+def _contents(top: Path, names: list[str], what: str = "--batch") -> bytes:
+    found = _git(top, "cat-file", what, given="\n".join(names).encode()) if names else b""
+    if lost := re.search(rb"^[0-9a-f]{40,64}(\^\{\})? missing$", found, re.MULTILINE):
         raise _failed(top, f"object {lost[0].decode()}")
     return found
 
 
 def _git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
-    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    # A checkout of another owner is ours to read, as a container's often is; nothing that it configures is run.
+    settings = ["-c", f"safe.directory={folder.resolve()}", "-c", "core.fsmonitor=false", "--no-optional-locks"]
+    command = ["git", *settings, "-C", str(folder), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)  # where this checkout is damaged, not that around it
     try:

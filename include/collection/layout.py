@@ -19,7 +19,6 @@ from enum import StrEnum
 
 from include.lineage.lineage_store import FOLDER, MANIFEST
 
-MARK = "airflow/gc"
 INDEXES = ("by-time", "by-mlflow-run", "by-version")
 
 

@@ -1,6 +1,6 @@
 """MLflow runs whose manifests are collected: into MLflow's bin, which `mlflow gc` empties with all bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from include.mlflow_client import connect, translated_errors
@@ -10,24 +10,34 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def deletable(runtime: RuntimeSettings, mlflow_runs: Iterable[str]) -> list[str]:
+def deletable(
+    runtime: RuntimeSettings, mlflow_runs: Iterable[str], before_each: Callable[[], None] = lambda: None
+) -> list[str]:
     """Those of these MLflow runs that are not deleted yet, and of which no model version has an alias.
 
+    :param before_each: called before each run is asked for.
     :raises PipelineError: MLflow cannot be asked.
     """
     mlflow = connect(runtime)
+
+    def is_deletable(run: str) -> bool:
+        before_each()
+        return _is_active(mlflow, run) and not _has_alias(mlflow, run)
+
     with translated_errors(runtime):
-        return [run for run in mlflow_runs if _is_active(mlflow, run) and not _has_alias(mlflow, run)]
+        return list(filter(is_deletable, mlflow_runs))
 
 
-def delete(runtime: RuntimeSettings, mlflow_runs: Iterable[str]) -> None:
+def delete(runtime: RuntimeSettings, mlflow_runs: Iterable[str], before_each: Callable[[], None]) -> None:
     """Put MLflow runs into the bin.
 
+    :param before_each: called before each run is deleted.
     :raises PipelineError: MLflow cannot be asked, or refuses it.
     """
     mlflow = connect(runtime)
     with translated_errors(runtime):
         for run in mlflow_runs:
+            before_each()
             mlflow.delete_run(run)
 
 

@@ -13,7 +13,7 @@ from include.collection import decide
 from include.collection.decide import Champions, Facts, LockFacts, Rules, RunFacts
 from include.collection.git_refs import MD5_IN_YAML
 from include.collection.layout import Inventory, Kind, Stored
-from include.collection.store import Bucket, md5s_in, unreadable
+from include.collection.store import Bucket, md5s_in, md5s_of_outs, unreadable
 from include.errors import DataError
 from include.lineage.collected import REMOTES
 from include.lineage.manifest import Manifest, parse
@@ -27,7 +27,7 @@ class Plan:
 
     :param prefixes: of the DVC remotes in the bucket.
     :param expired: the runs whose manifests go, by folder; ``kept`` those whose manifests stay.
-    :param locked: the runs whose lock files go.
+    :param locked: the runs whose lock files go, by key.
     :param mlflow_runs: those that no manifest names any more, once these are gone.
     :param waiting: the lock files of pushes that may be at work on folders that the store lacks: until they have ended,
         nothing of `HELD` is deleted, for it may be in those folders.
@@ -37,7 +37,7 @@ class Plan:
     prefixes: tuple[str, ...]
     expired: Mapping[str, RunFacts]
     kept: Mapping[str, RunFacts]
-    locked: Collection[LockFacts]
+    locked: Mapping[str, LockFacts]
     mlflow_runs: Collection[str]
     waiting: Collection[str]
 
@@ -91,7 +91,7 @@ class Planner:
             prefixes,
             expired,
             kept,
-            [facts.locks[one.key] for one in garbage.get(Kind.LOCK, ())],
+            {one.key: facts.locks[one.key] for one in garbage.get(Kind.LOCK, ())},
             sorted({one.mlflow_run for one in expired.values()} - {one.mlflow_run for one in kept.values()}),
             waiting,
         )
@@ -119,6 +119,10 @@ class Planner:
                 return _run_facts(parse(text, f"s3://{bucket}/{key}"), bucket)
             except DataError as error:
                 raise unreadable(bucket, key, str(error).removeprefix(f"s3://{bucket}/{key} ")) from None
+            except (ValueError, KeyError, TypeError) as error:
+                raise unreadable(
+                    bucket, key, f"it is not as a run writes it ({type(error).__name__}: {error})"
+                ) from None
 
         found = self._read(there.manifests.values(), facts)
         return {folder: found[one.key] for folder, one in there.manifests.items()}
@@ -152,7 +156,7 @@ class Planner:
     ) -> tuple[set[str], list[str]]:
         """All objects that are needed, folders expanded; and the locks of pushes that have yet to put their folders."""
         wanted = decide.named(there, facts, self.rules, runs, locks) | set(self._in_git)
-        by_manifest = {md5 for folder in runs for md5 in facts.manifests[folder].md5s}
+        by_manifest = {md5 for folder in runs for md5 in facts.manifests[folder].outs}
         found = set(wanted)
         lacking: set[str] = set()
         folders = sorted(one for one in wanted if one.endswith(".dir"))
@@ -162,13 +166,13 @@ class Planner:
             found |= frozenset().union(*(self.bucket.members(one, md5) for one in copies))
             if not copies:
                 lacking.add(md5)
-        waiting = [one for one in locks if self.rules.may_be_pushing(one) and facts.locks[one.key].md5s & lacking]
+        waiting = [one for one in locks if self.rules.may_be_pushing(one) and facts.locks[one.key].outs & lacking]
         if lost := sorted(by_manifest & lacking):
             self._refuse(facts, runs, lost[0])
         return found, [one.key for one in waiting]
 
     def _refuse(self, facts: Facts, runs: Collection[str], md5: str) -> None:
-        run = next(facts.manifests[folder] for folder in sorted(runs) if md5 in facts.manifests[folder].md5s)
+        run = next(facts.manifests[folder] for folder in sorted(runs) if md5 in facts.manifests[folder].outs)
         raise DataError(
             f"run {run.run_id} of DAG {run.dag_id} needs the folder {md5}, whose list is not in "
             f"s3://{self.bucket.name}: its files are not known. Run `dvc push` where a cache has it; or, if that run "
@@ -178,11 +182,15 @@ class Planner:
 
 def _run_facts(manifest: Manifest, bucket: str) -> RunFacts:
     storage, model = manifest.config["storage"], manifest.model
+    started = datetime.fromisoformat(manifest.airflow.started_at)
+    if started.tzinfo is None:
+        raise ValueError(f"started_at {manifest.airflow.started_at} has no time zone")
     return RunFacts(
         manifest.airflow.dag_id,
         manifest.airflow.run_id,
-        datetime.fromisoformat(manifest.airflow.started_at),
+        started,
         md5s_in(manifest.lock),
+        frozenset(one.md5 for one in manifest.outputs if one.md5),
         manifest.code.pack,
         manifest.mlflow_run["run_id"],
         model.name if model else None,
@@ -194,8 +202,9 @@ def _run_facts(manifest: Manifest, bucket: str) -> RunFacts:
 def _lock_facts(bucket: str, key: str, text: bytes) -> LockFacts:
     try:
         document = json.loads(text)
-        return LockFacts(str(document["dag_id"]), str(document["run_id"]), md5s_in(document["lock"]))
-    except (ValueError, KeyError, TypeError):
+        lock = document["lock"]
+        return LockFacts(str(document["dag_id"]), str(document["run_id"]), md5s_in(lock), md5s_of_outs(lock))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise unreadable(bucket, key, "it is not the lock file of a run") from None
 
 
@@ -207,9 +216,15 @@ def _last_md5s(bucket: str, key: str, text: bytes) -> frozenset[str]:
 
 
 def _entry_outs(bucket: str, key: str, text: bytes) -> frozenset[str] | None:
-    """The objects that a run-cache entry leads to; None: no look-up can read it either, so it leads nowhere."""
+    """The objects that a run-cache entry leads to; None: no look-up can read it either, so it leads nowhere.
+
+    Without outputs outside the project: no push puts them into the remote.
+    """
     outs = _OUTS.search(text)
-    return frozenset(md5.decode() for md5 in MD5_IN_YAML.findall(outs[1])) if outs else None
+    if outs is None:
+        return None
+    inside = [one for one in _ITEM.split(outs[1]) if not _OUTSIDE.search(one)]
+    return frozenset(md5.decode() for one in inside for md5 in MD5_IN_YAML.findall(one))
 
 
 def _large(bucket: str, key: str, text: bytes, pack: str) -> frozenset[str]:
@@ -222,3 +237,5 @@ def _large(bucket: str, key: str, text: bytes, pack: str) -> frozenset[str]:
 
 
 _OUTS = re.compile(rb"^outs:\n((?:[ -].*\n?)*)", re.MULTILINE)
+_ITEM = re.compile(rb"^- ", re.MULTILINE)
+_OUTSIDE = re.compile(rb"\bpath['\"]?\s*:\s*['\"]?(?:/|\.\./|[a-z0-9]+://)")

@@ -15,12 +15,13 @@ from typing import Any
 from include.collection.layout import Inventory, Stored
 from include.errors import DataError, ServiceError
 from include.lineage.lineage_store import FOLDER, LineageStore
-from include.store.client import body_of, translated_errors
+from include.store.client import body_of, client, translated_errors
 from include.store.lock import LEASE, Lease
 from include.store.stored_objects import object_path
 
 AT_ONCE = 16  # requests
 EXTENDED_AFTER = LEASE / 6  # seconds
+IMPATIENT = LEASE / 3  # seconds that a request may take that must have ended before a lease expires
 REMOTE_FOLDERS = ("files/md5", "runs", "airflow/code", "airflow/runs", "airflow/last_run", "airflow/last")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
@@ -29,10 +30,12 @@ class Bucket:
     """The bucket of the pipeline. Every method raises `AccessError` or `ServiceError` if it cannot be used.
 
     :param lineage: in the bucket.
+    :ivar quick: a client that gives each request up before a lease expires, and repeats none.
     """
 
     def __init__(self, lineage: LineageStore) -> None:
         self.s3, self.name, self.runtime = lineage.s3, lineage.bucket, lineage.runtime
+        self.quick = client(self.runtime, attempts=1, patience=IMPATIENT)
         self._read: dict[tuple[str, str], bytes] = {}
         self._leases: list[Lease] = []
         self._extended, self._extending = 0.0, Lock()
@@ -46,7 +49,8 @@ class Bucket:
         finally:
             self._leases = []
 
-    def _extend(self) -> None:
+    def extend(self) -> None:
+        """Extend what `keeping` keeps, if that was not done just now."""
         with self._extending:
             if self._leases and time.monotonic() - self._extended > EXTENDED_AFTER:
                 for lease in self._leases:
@@ -76,7 +80,7 @@ class Bucket:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         with translated_errors(self.runtime, f"listing s3://{self.name}/{prefix}"):
             for page in pages:
-                self._extend()
+                self.extend()
                 for item in page.get("Contents", []):
                     yield Stored(item["Key"], item["Size"], item["LastModified"], item["ETag"])
 
@@ -99,7 +103,7 @@ class Bucket:
     def get(self, key: str) -> bytes | None:
         """The content of an object; None if there is none."""
         with translated_errors(self.runtime, f"s3://{self.name}/{key}"):
-            self._extend()
+            self.extend()
             body = body_of(self.s3, self.name, key)
             return body.read() if body is not None else None
 
@@ -107,6 +111,7 @@ class Bucket:
         """Write objects, by key."""
 
         def put(key: str) -> None:
+            self.extend()
             self.s3.put_object(Bucket=self.name, Key=key, Body=contents[key])
 
         with translated_errors(self.runtime, f"writing into bucket {self.name}"), ThreadPoolExecutor(AT_ONCE) as pool:
@@ -132,6 +137,16 @@ def unreadable(bucket: str, key: str, why: str) -> DataError:
         f"s3://{bucket}/{key} cannot be read: {why}. What it names is not known. Restore the object; or, if what it is "
         "of need not be kept, remove it, and call gc again."
     )
+
+
+def md5s_of_outs(lock: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The MD5s of what a push may put into the remote, of the entries of stages by lock file.
+
+    That is no input, and no output with an absolute path or an address. One that begins with ``..`` may be in the
+    project: it is relative to the stage's folder, which no lock names.
+    """
+    outs = [out for stages in lock.values() for entry in stages.values() for out in entry.get("outs", ())]
+    return md5s_in([out for out in outs if not out["path"].startswith("/") and "://" not in out["path"]])
 
 
 def md5s_in(document: Any) -> frozenset[str]:

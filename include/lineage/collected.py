@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 FOLDER = "lineage/collected"
+MARK = "airflow/gc"  # in each remote while a collection deletes; see `dvc_airflow.collecting`
 REMOTES = f"{FOLDER}/remotes/"  # the prefixes of DVC remotes other than that of the configuration, quoted
 
 

@@ -20,10 +20,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from include.errors import DataError
-from include.lineage.collected import collected_at, collected_run, collected_version
+from include.lineage.collected import MARK, collected_at, collected_run, collected_version
 from include.lineage.manifest import Manifest, documents, parse
 from include.settings import PipelineConfig, RuntimeSettings
 from include.store.client import body_of, client, translated_errors
+from include.store.lock import leased
 from include.store.stored_objects import StoredObjects
 
 FOLDER = "lineage"
@@ -85,16 +86,36 @@ class LineageStore:
         """
         run = RunKey(manifest.airflow.dag_id, manifest.airflow.run_id)
         with self._translated_errors(f"lineage of {run}"):
-            if was_collected := self.collected(run) is not None:
-                self._require_objects(run, manifest)
-            self._keep_earlier(run, manifest)
-            for file, text in documents(manifest).items():
-                self._put(key_of(run, file), text.encode())
-            for key in _index_keys(manifest):
-                self._put(key, b"")
-            if was_collected:
-                self.s3.delete_object(Bucket=self.bucket, Key=collected_run(run.path))
+            if self.collected(run) is None:
+                self._write(run, manifest)
+            if self.collected(run) is not None:  # or by now: a collection may have begun meanwhile
+                self._record_collected(run, manifest)
+            if manifest.model and self.get(key := collected_version(manifest.model.name, manifest.model.version)):
+                self.s3.delete_object(Bucket=self.bucket, Key=key)
         return key_of(run, MANIFEST)
+
+    def _write(self, run: RunKey, manifest: Manifest) -> None:
+        self._keep_earlier(run, manifest)
+        for file, text in documents(manifest).items():
+            self._put(key_of(run, file), text.encode())
+        for key in _index_keys(manifest):
+            self._put(key, b"")
+
+    def _record_collected(self, run: RunKey, manifest: Manifest) -> None:
+        """Record a run that a collection removes, or has removed, if the store has all that it made.
+
+        No collection deletes meanwhile: its mark is held here.
+        """
+        with leased(self.s3, self.bucket, MARK, folder=manifest.config["storage"]["prefix"]) as lease:
+            try:
+                self._require_objects(run, manifest)
+            except DataError:
+                if self.get(key := key_of(run, MANIFEST)) is not None:
+                    self.s3.delete_object(Bucket=self.bucket, Key=key)
+                raise
+            lease.extend()
+            self._write(run, manifest)
+            self.s3.delete_object(Bucket=self.bucket, Key=collected_run(run.path))
 
     def add(self, run: RunKey, file: str, content: bytes) -> None:
         """Add a file that comes later than the manifest: the gate's verdict, the report."""

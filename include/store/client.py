@@ -19,9 +19,11 @@ CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or confi
 _REFUSED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 
 
-def client(runtime: RuntimeSettings) -> "S3Client":
+def client(runtime: RuntimeSettings, *, attempts: int = 2, patience: float | None = None) -> "S3Client":
     """Make an S3 client. Credentials that are not set are left to boto3's own chain (roles, profiles).
 
+    :param attempts: of each request.
+    :param patience: how long to wait for data, in seconds, if the settings say longer; None: as they say.
     :raises ConfigError: the endpoint is not an address.
     """
     import boto3
@@ -33,8 +35,8 @@ def client(runtime: RuntimeSettings) -> "S3Client":
 
     config = Config(
         connect_timeout=runtime.store_connect_timeout,
-        read_timeout=runtime.store_read_timeout,
-        retries={"total_max_attempts": 2},
+        read_timeout=min(runtime.store_read_timeout, patience or runtime.store_read_timeout),
+        retries={"total_max_attempts": attempts},
         max_pool_connections=32,
         # A bucket in the host name needs a DNS entry per bucket, which no self-hosted store has.
         s3={"addressing_style": "path"} if runtime.aws_endpoint_url else None,

@@ -23,7 +23,9 @@ _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
 
 class Lease:
-    """A lock that is held."""
+    """A lock that is held. ``is_released_at_end``: not left to others until its lease has expired."""
+
+    is_released_at_end = True
 
     def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, token: bytes) -> None:
         self._s3, self._bucket, self._key, self._etag, self._token = s3, bucket, key, etag, token
@@ -81,7 +83,8 @@ def leased(
     try:
         yield lease
     finally:
-        lease.release()
+        if lease.is_released_at_end:
+            lease.release()
 
 
 def _put(s3: "S3Client", bucket: str, key: str, token: bytes, **condition: Any) -> str | None:
@@ -96,7 +99,7 @@ def _put(s3: "S3Client", bucket: str, key: str, token: bytes, **condition: Any) 
 
 
 def _take_over(s3: "S3Client", bucket: str, key: str, token: bytes) -> str | None:
-    """Take a lock whose lease has expired: its owner was killed."""
+    """Take a lock whose lease has expired, because its owner was killed; or that is empty: a worker has broken it."""
     from botocore.exceptions import ClientError
 
     try:
@@ -107,7 +110,8 @@ def _take_over(s3: "S3Client", bucket: str, key: str, token: bytes) -> str | Non
         raise
     # Both by the store's clock: those of the workers may differ.
     age = (_now(answer) - answer["LastModified"]).total_seconds()
-    return _put(s3, bucket, key, token, IfMatch=answer["ETag"]) if age > LEASE else None
+    is_free = age > LEASE or not answer["ContentLength"]
+    return _put(s3, bucket, key, token, IfMatch=answer["ETag"]) if is_free else None
 
 
 def _now(answer: Any) -> datetime:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dvc_airflow.code_pack import PACK_ID, CodePack
-from dvc_airflow.collecting import MarkedFolder, wait_for_collection
+from dvc_airflow.collecting import MarkedFolder, say_beside_collections
 from dvc_airflow.dvc.remote import RemoteFolder, address_of, has_remote, remote_odb, translated_errors
 from dvc_airflow.dvc.s3 import s3_client, s3_client_by_options
 from dvc_airflow.dvc.s3_folder import S3Folder
@@ -114,12 +114,9 @@ class _Remote:
         The list comes first, see `dvc_airflow.collecting`: whether the contents are there is asked after that.
         """
         listing = listing_name(pack)
-        self._put([listing], local)
-        was_collecting = wait_for_collection(self._folder)
+        say_beside_collections(lambda: self._put([listing], local), self._folder)
         contents = [*(large_name(sha256) for sha256 in large_contents(listed)), archive_name(pack)]
         self._put(self._missing(contents), local)
-        if was_collecting:
-            self._put(self._missing([listing]), local)
 
     def _missing(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if not self._transfer.info(f"{self._root}/{name}")]

@@ -11,18 +11,22 @@ Its other half is `include.collection` (neither room imports the other):
 
 So either the collection has read what the run needs, or the run looks when the collection has ended. The collection
 writes the object anew before each request that deletes. One that does not for `STALE_SECONDS` was killed: the run
-removes the object, without which no collection goes on.
+empties the object, which means that there is none. It need not have the right to delete for that; and the collection,
+if it is alive, does not go on, for the object is not as it wrote it.
 """
 
 import logging
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
 FILE = "gc"
 STALE_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
+
+Said = TypeVar("Said")
 
 
 class MarkedFolder(Protocol):
@@ -31,8 +35,21 @@ class MarkedFolder(Protocol):
     def read(self, *names: str) -> bytes:
         """See `dvc_airflow.history.Folder`. :raises FileNotFoundError: there is none."""
 
-    def remove(self, *names: str) -> None:
-        """Remove a file, if it is there."""
+    def write(self, content: bytes, *names: str) -> None:
+        """See `dvc_airflow.history.Folder`."""
+
+
+def say_beside_collections(say: Callable[[], Said], folder: MarkedFolder) -> Said:
+    """Say what a run needs, so that each collection has either read it or ended before.
+
+    Once more after each one that was at work: it may have deleted what an earlier push of the same run had said.
+
+    :raises RemoteError: the remote cannot be asked.
+    """
+    said = say()
+    while wait_for_collection(folder):
+        said = say()
+    return said
 
 
 def wait_for_collection(folder: MarkedFolder) -> bool:
@@ -48,8 +65,8 @@ def wait_for_collection(folder: MarkedFolder) -> bool:
                 log.info("`gc` is deleting in the remote; waiting until it has ended")
             seen, since = mark, time.monotonic()
         elif time.monotonic() - since > STALE_SECONDS:
-            log.warning("`gc` has not gone on for %.0f s: it was killed. Its mark is removed.", STALE_SECONDS)
-            folder.remove(FILE)
+            log.warning("`gc` has not gone on for %.0f s: it was killed. Its mark is emptied.", STALE_SECONDS)
+            folder.write(b"", FILE)
             return True
         time.sleep(PAUSE_SECONDS)
     return seen is not None
@@ -57,6 +74,6 @@ def wait_for_collection(folder: MarkedFolder) -> bool:
 
 def _mark(folder: MarkedFolder) -> bytes | None:
     try:
-        return folder.read(FILE)
+        return folder.read(FILE) or None
     except FileNotFoundError:
         return None

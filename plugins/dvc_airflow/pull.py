@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvc_airflow.dvc.checkout import Results, opened_checkout, stages_of_checkout
+from dvc_airflow.dvc.object import MissingObjectsError
 from dvc_airflow.dvc.remote import RemoteFolder, address
 from dvc_airflow.errors import TaskError
 from dvc_airflow.files import replacing
@@ -56,7 +57,12 @@ def pull(
                 f"{', '.join(lost)}: would be overwritten, and neither git nor DVC's cache has what is there. Move it "
                 "away, or, if git tracks it, commit it; then pull again. Nothing was changed."
             )
-        results.fetch()
+        try:
+            results.fetch()
+        except MissingObjectsError as error:
+            raise TaskError(
+                f"{error}. The push of run {run.run_id} began at {run.at}; it may not have ended."
+            ) from None
         # The outputs first: of a pull that is interrupted here, the next one finds them in the cache.
         results.put()
         for name, text in texts.items():

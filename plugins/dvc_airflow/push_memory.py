@@ -8,9 +8,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dvc_airflow.collecting import wait_for_collection
+from dvc_airflow.collecting import say_beside_collections
 from dvc_airflow.dvc.remote import address_of, translated_errors
 from dvc_airflow.dvc.s3 import S3Client, s3_client_by_options
 from dvc_airflow.dvc.s3_folder import S3Folder
@@ -70,8 +71,8 @@ class PushMemory:
                 if client is None:
                     return None
                 folder = S3Folder(client, options["url"])
-                announced = announce_lock(folder, self._run.dag_id, self._run.run_id, self._lock)
-                wait_for_collection(folder)
+                announce = partial(announce_lock, folder, self._run.dag_id, self._run.run_id, self._lock)
+                announced = say_beside_collections(announce, folder)
                 if not _has(client, known["found"]):
                     return None
                 keep_last(folder, self._run.dag_id, announced)

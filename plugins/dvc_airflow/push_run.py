@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from dvc_airflow.collecting import wait_for_collection
+from dvc_airflow.collecting import say_beside_collections
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import has_tracked_data, objects_of, outputs_to_push, push_outputs
@@ -69,8 +70,9 @@ class PushRun:
             with workspace.repo() as repo:
                 if not has_remote(repo):
                     raise TaskError(no_remote(run.project_dir))
-                announced = announce_lock(RemoteFolder(repo), run.dag_id, run.run_id, self._lock)
-                wait_for_collection(RemoteFolder(repo))
+                folder = RemoteFolder(repo)
+                announce = partial(announce_lock, folder, run.dag_id, run.run_id, self._lock)
+                announced = say_beside_collections(announce, folder)
             missing = reproducing_missing(lambda: self._stream(workspace), self._producer_of)
             if missing:
                 with workspace.repo() as repo, watched(repo, self._runner.end):

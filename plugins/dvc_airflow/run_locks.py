@@ -100,8 +100,8 @@ class RunLocks:
         there = sorted(self._folder.names(LAST))
         if not there:
             return (
-                f"the remote {self._where} has no run yet: DvcPushOperator leaves each run's lock files in its remote "
-                "when it succeeds. Name another remote with --remote."
+                f"the remote {self._where} has no run yet: DvcPushOperator leaves a run's lock files there, and says "
+                "when it has succeeded. Name another remote with --remote."
             )
         if dag_id is not None and dag_id not in there:
             return f"the remote {self._where} has no run of DAG {dag_id}; there are runs of {', '.join(there)}."

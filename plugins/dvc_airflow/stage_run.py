@@ -13,6 +13,7 @@ from dvc_airflow.dvc.object import Object
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import run_cache_key
 from dvc_airflow.dvc.run_cache import RunCache
+from dvc_airflow.errors import RemoteError
 from dvc_airflow.execution import NO_RUN_CACHE, WHATEVER_IS_KNOWN, Execution
 from dvc_airflow.explain import Explanation, reproduction
 from dvc_airflow.lockfile import Lock, LockEntry, digest
@@ -122,8 +123,11 @@ class StageRun:
         """Use an earlier result instead of executing the stage."""
         explanation = self._memory.explain(workspace, status)
         if self._run.cache_dir is None and status.is_in_run_cache:
-            with workspace.repo() as repo:  # dated anew, for a garbage collection: it is in use
-                RunCache(repo).push([entry])
+            try:
+                with workspace.repo() as repo:  # dated anew, for a garbage collection: it is in use
+                    RunCache(repo).push([entry])
+            except RemoteError as error:  # it may only be read
+                log.info("The run-cache entry in the remote is not dated anew: %s", error)
         return self._result(explanation, status.stage.lock_file, entry, status.published)
 
     def _execute(self, workspace: DvcWorkspace, status: StageStatus) -> tuple[StageStatus, StageResult]:

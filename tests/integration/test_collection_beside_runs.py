@@ -1,5 +1,6 @@
 """A garbage collection and the pushes of runs, at the same time or one after the other: no run loses what it needs."""
 
+import logging
 import os
 import random
 import threading
@@ -141,7 +142,26 @@ def test_a_mark_that_a_killed_collection_left_holds_up_a_push_for_its_lease(s3, 
 
         with pytest.raises(ServiceError, match=r"airflow/gc was taken over by another process"):
             lease.extend()
+    mark = s3.get_object(Bucket=BUCKET, Key=f"{pushed.prefix}/airflow/gc")
+    assert mark["Body"].read() == b""  # who may not delete can do that
+    assert collect(bucket, pushed) == 0
     assert "gc" not in stored(s3, pushed, "airflow")
+
+
+def test_a_run_that_is_cleared_while_its_old_lock_goes_leaves_its_lock_again(s3, pushed, bucket, caplog):
+    caplog.set_level(logging.INFO)
+    made, run = pushed.made(), pushed.run()
+    key = f"{pushed.prefix}/airflow/runs/dag/{run.run_id}"
+    again = threading.Thread(target=PushRun(run, [made], environment=pushed.environment).run)
+    with leased(bucket.s3, BUCKET, "airflow/gc", folder=pushed.prefix):
+        again.start()
+        while "waiting until it has ended" not in caplog.text and again.is_alive():
+            time.sleep(0.1)
+        assert bucket.get(key) is not None
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    again.join()
+
+    assert bucket.get(key) is not None
 
 
 def test_the_code_of_a_run_is_kept_from_its_beginning(s3, pushed, bucket, tmp_path):

@@ -165,6 +165,13 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_of_a_run_whose_objects_are_not_there_it_says_that_the_push_may_not_have_ended(stranger, clone):
+    shutil.rmtree(stranger.remote / "files")
+
+    with pytest.raises(TaskError, match=r"corrupted there\. The push of run [0-9a-f]{32} began at .*; it may not have"):
+        pull(clone)
+
+
 def test_a_run_of_another_project_in_the_same_remote_is_not_taken_for_ours(stranger, clone, tmp_path):
     (tmp_path / "other").mkdir()
     other = Stranger(

@@ -157,7 +157,9 @@ class RandomRuns:
         ]
         files = {f"{one}.csv": content for one, content in enumerate([*shared, self._bytes()])}
         outs.append({"path": paths.plots, "hash": "md5", "md5": self.folder(files), "size": 1, "nfiles": len(files)})
-        entry = {"cmd": "make", "outs": outs}
+        # An input: no push puts its list into the remote.
+        sources = {"path": "src", "hash": "md5", "md5": "5" * 32 + ".dir", "size": 1, "nfiles": 1}
+        entry = {"cmd": "make", "deps": [sources], "outs": outs}
         key, value = (hashlib.sha256(f"{number}{what}".encode()).hexdigest() for what in ("key", "value"))
         self.put(f"runs/{key[:2]}/{key}/{value}", dump_yaml(entry).encode())
         return entry, published

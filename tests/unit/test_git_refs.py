@@ -37,7 +37,10 @@ def checkout(tmp_path) -> Path:
 def test_all_refs_and_the_files_as_they_are_count(checkout):
     commit(checkout, "dvc.lock", f"stages:\n  a:\n    outs:\n    - path: x\n      md5: {md5('1')}\n")
     git(checkout, "tag", "-am", "old", "old")
-    git(checkout, "branch", "side")
+    git(checkout, "tag", "-am", "a tag of it", "older", "old")
+    git(checkout, "tag", "-d", "old")
+    git(checkout, "checkout", "-q", "--orphan", "side")
+    git(checkout, "branch", "-D", "main")  # only the tag of a tag names its file now
     commit(checkout, "dvc.lock", f"<<<<<<<\n  - {{md5: {md5('2')}.dir, path: x}}\n")
     commit(checkout, "sub dir/ü/dvc.lock", f'"md5": "{md5("3")}"\n')
     commit(checkout, "data.dvc", f"outs:\n- md5: {md5('4')}\n")
@@ -47,6 +50,8 @@ def test_all_refs_and_the_files_as_they_are_count(checkout):
     (checkout / ".gitignore").write_text("ignored\n")
     (checkout / "ignored").mkdir()
     (checkout / "ignored" / "dvc.lock").write_text(f"md5: {md5('7')}\n")
+    git(checkout, "tag", "-am", "a file", "file", "HEAD:notes.txt")
+    git(checkout, "tag", "plain", "HEAD:notes.txt")
     git(checkout, "checkout", "-q", "--detach")
 
     expected = {md5("1"), f"{md5('2')}.dir", *map(md5, "3467")}

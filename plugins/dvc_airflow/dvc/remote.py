@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -171,12 +171,6 @@ class RemoteFolder:
             path = remote.fs.join(remote.path, FOLDER, *map(file_name, names))
             remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
             remote.fs.pipe_file(path, content)
-
-    def remove(self, *names: str) -> None:
-        """Remove a file, if it is there."""
-        with translated_errors(self._repo), suppress(FileNotFoundError):
-            remote = remote_odb(self._repo, algorithm="md5-dos2unix")
-            remote.fs.rm_file(remote.fs.join(remote.path, FOLDER, *map(file_name, names)))
 
 
 _opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyDictionary()

@@ -1,7 +1,5 @@
 """Small files in an S3 remote that is known by its options alone; `remote.RemoteFolder` needs an opened repo."""
 
-from contextlib import suppress
-
 from dvc_airflow.dvc.s3 import S3Client
 from dvc_airflow.history import FOLDER, file_name
 
@@ -23,11 +21,6 @@ class S3Folder:
     def write(self, content: bytes, *names: str) -> None:
         """See `dvc_airflow.history.Folder`."""
         self._client.writer.put(self._key(names), content)
-
-    def remove(self, *names: str) -> None:
-        """Remove a file, if it is there."""
-        with suppress(FileNotFoundError):
-            self._client.reader.delete(self._key(names))
 
     def _key(self, names: tuple[str, ...]) -> str:
         return "/".join(filter(None, [self._root, FOLDER, *map(file_name, names)]))
