@@ -111,6 +111,32 @@ def test_a_column_with_many_different_numbers_is_to_be_binned():
         found(rule({"column": "age", "minimum": 0.5}), pair, {"age": np.linspace(0, 1, 120)})
 
 
+def test_more_groups_than_can_be_compared_at_the_confidence_are_refused():
+    pair, numbers = drawn(np.random.default_rng(0), 260), np.arange(260)
+    columns = {name: (numbers // 10 + number) % 26 for number, name in enumerate("vwxyz")}
+    slices = [{"column": name, "tolerance": 0.1} for name in columns]
+
+    with pytest.raises(
+        DataError, match=r"registry\.slices: 130 groups of test rows .* 0\.95 at most 125 can be compared"
+    ):
+        found(rule(*slices), pair, columns)
+    assert len(found(rule(*slices, evidence="non_inferiority"), pair, columns)[0]) == 130
+    assert len(found(rule(*slices[:4]), pair, columns)[0]) == 104
+
+
+def test_a_loss_is_found_in_one_of_as_many_groups_as_can_be_compared():
+    actual = "ab" * 1250
+    pair = labelled(actual, actual, "ba" * 15 + actual[30:])
+    columns = {name: np.arange(2500) // 50 for name in "xy"} | {"z": np.arange(2500) // 100}
+
+    checks, _ = judged(rule(*({"column": name, "tolerance": 0.1} for name in columns)), pair, columns)
+
+    assert len(checks) == 125
+    assert [check.metric for check in checks if not check.passed] == [
+        f"test_accuracy[{name}=0]" for name in ("x", "y", "z")
+    ]
+
+
 def test_a_group_of_one_class_has_no_roc_auc_and_is_named():
     pair = labelled("a" * 20 + "b" * 10, "a" * 30, "a" * 30)
     asked = rule({"column": "region", "metric": "test_roc_auc_ovr", "tolerance": 0.1})
