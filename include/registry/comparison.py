@@ -103,7 +103,8 @@ class Comparison:
         if self.predictions_md5 is None:
             raise DataError(
                 "the run has no predictions for its test rows (paths.test_predictions), which registry.confidence and "
-                "registry.slices need: its stages are of an earlier version. Trigger a new run. No alias was changed."
+                "registry.slices need: its stages are of an earlier version. Trigger a new run; if that ends here too, "
+                "add ${paths.test_predictions} to the outs of train_and_evaluate in dvc.yaml. No alias was changed."
             )
         return self._predictions(self.predictions_md5)
 

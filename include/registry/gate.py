@@ -1,5 +1,6 @@
 """The gate before the alias `champion`: rules of config/config.yaml, applied to measured values. No server needed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -61,6 +62,16 @@ class Verdict:
     def table(self) -> str:
         """The verdict for people, as text."""
         return verdict_table(self.as_dict())
+
+    def table_worst_first(self) -> str:
+        """The same for where the end may be cut off: rules that failed, then warnings, then rules that hold."""
+        head, *lines = self.table().splitlines()
+        results, warnings = lines[: len(self.checks)], lines[len(self.checks) :]
+        by_passed = {
+            passed: [line for line, check in zip(results, self.checks, strict=True) if check.passed == passed]
+            for passed in (True, False)
+        }
+        return "\n".join([head, *by_passed[False], *warnings, *by_passed[True]])
 
 
 def evaluate(
@@ -213,9 +224,13 @@ def _within(values: _Values, tolerance: float, key: str) -> RuleResult:
 
 
 def _claimed(values: _Values, key: str, claim: Claim, gain: Bounds, confidence: float, rows: int) -> RuleResult:
-    """The bounds are of the gain, and those of a result of the change: where lower is better, the other way round."""
+    """The bounds are of the gain, and those of a result of the change: where lower is better, the other way round.
+
+    Bounds of rows that show nothing are None in the result, for infinity is no JSON.
+    """
     label, metric, champion, found = values
-    lower, upper = (-gain.upper, -gain.lower) if f"test_{metric}" in LOWER_IS_BETTER else gain
+    between = (-gain.upper, -gain.lower) if f"test_{metric}" in LOWER_IS_BETTER else gain
+    lower, upper = between if all(map(math.isfinite, between)) else (None, None)
     wanted, passed, difference = claim
     change = found - champion
     return RuleResult(label, champion, found, change, wanted, passed, key, lower, upper, confidence, difference, rows)

@@ -112,10 +112,6 @@ class RegistryConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _slices_differ(self) -> "RegistryConfig":
-        seen = [(one.column, one.metric) for one in self.slices]
-        for number, one in enumerate(seen):
-            if one in seen[:number]:
-                raise ValueError(f"registry.slices.{number}: column {one[0]!r} is there twice with the same metric")
-        return self
+    def metric_of(self, one: SliceConfig, target: str) -> TestMetric:
+        """What a slice is judged by. Recall, the default per class, is accuracy on the rows of one class."""
+        return one.metric or ("test_accuracy" if one.column == target else self.metric)

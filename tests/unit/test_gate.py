@@ -1,5 +1,9 @@
 """The gate's rules, on numbers alone."""
 
+import json
+import math
+
+import numpy as np
 import pytest
 
 from include.errors import ConfigError
@@ -108,6 +112,13 @@ def test_the_table_has_a_line_per_rule():
         ("confidence", 95, r"registry.confidence: must be .* \(got 95\). Fix it there"),
         ("confidence", "high", "registry.confidence: Input should be a valid number"),
         ("evidence", "strong", "registry.evidence: Input should be 'not_shown_worse'"),
+        ("margin", math.inf, "registry.margin: Input should be a finite number"),
+        ("minimum", math.nan, "registry.minimum: Input should be a finite number"),
+        (
+            "tolerances",
+            {"test_f1_macro": math.inf},
+            "registry.tolerances.test_f1_macro: Input should be a finite number",
+        ),
         ("margin", 0, "registry.margin: Input should be greater than 0"),
         (
             "min_gain",
@@ -245,6 +256,29 @@ def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
     assert all(passed(checks))
     assert "a difference of 0.02 (registry.tolerances.test_f1_macro) cannot be told; that takes about" in told[0]
     assert told[1] == "champion and challenger predict the same class for every test row"
+
+
+def test_one_row_shows_nothing_and_its_verdict_is_json():
+    pair = labelled("ab", "ab", "ab").at(np.array([True, False]))
+    same = {"test_accuracy": 1.0}
+
+    checks = evaluate(rule(confidence=0.95, evidence="non_inferiority"), same, same, evidence=Evidence(pair))
+
+    verdict = Verdict("2", False, "challenger", "1", "1", "same rows", checks)
+    assert passed(checks) == [True, False]
+    assert json.dumps(verdict.as_dict(), allow_nan=False)
+    assert "required: shown not worse by more than 0.02" in why_not_champion(verdict.as_dict())
+
+
+def test_where_the_end_may_be_cut_off_what_failed_and_warnings_come_first():
+    checks = evaluate(rule(min_gain=0.1), {"test_accuracy": 0.95}, {"test_accuracy": 0.9})
+    verdict = Verdict("2", False, "challenger", "1", "1", "same rows", checks, warnings=["few rows"])
+
+    head, failed, warning, held = verdict.table_worst_first().splitlines()
+
+    assert head.startswith("metric")
+    assert failed.endswith("better by 0.1  no")
+    assert (warning, held.split()[-1]) == ("warning: few rows", "yes")
 
 
 def test_a_confidence_without_predictions_is_a_mistake_of_the_caller():

@@ -1,5 +1,7 @@
 """Groups of test rows: which there are, what is said of bad ones, and that a loss in one of them is found."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,6 +155,17 @@ def test_a_group_of_one_class_has_no_roc_auc_and_is_named():
         ([{"column": "region"}], "slices.0: column 'region' has neither minimum nor tolerance"),
         ([{"column": "region", "minimum": 0.1, "min_rows": 1}], r"slices\.0\.min_rows"),
         ([{"column": "region", "minimum": 0.1}] * 2, "slices.1: column 'region' is there twice"),
+        (
+            [{"column": "target", "minimum": 0.1}, {"column": "target", "metric": "test_accuracy", "tolerance": 0.1}],
+            "slices.1: column 'target' is there twice with the same metric",
+        ),
+        (
+            [{"column": "region", "minimum": 0.1}, {"column": "region", "metric": "test_accuracy", "minimum": 0.1}],
+            "slices.1: column 'region' is there twice",
+        ),
+        ([{"column": "region", "minimum": 1.5}], r"registry\.slices\.0\.minimum: test_accuracy is never above 1"),
+        ([{"column": "target", "minimum": 1.5}], r"registry\.slices\.0\.minimum: recall is never above 1"),
+        ([{"column": "region", "tolerance": math.inf}], r"slices\.0\.tolerance: Input should be a finite number"),
         ([{"column": "target", "metric": "test_f1_macro", "minimum": 0.1}], "rows of one class have no test_f1_macro"),
         ([{"colum": "region", "minimum": 0.1}], r"registry\.slices\.0\.colum: unknown key"),
     ],
