@@ -10,6 +10,7 @@ from include.errors import ConfigError
 from include.registry.evidence import Evidence
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.registry.paired import value
+from include.registry.slices import Group
 from include.registry.warnings import warnings_of
 from include.settings import RegistryConfig
 from include.settings.config_file import validate_config
@@ -256,6 +257,31 @@ def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
     assert all(passed(checks))
     assert "a difference of 0.02 (registry.tolerances.test_f1_macro) cannot be told; that takes about" in told[0]
     assert told[1] == "champion and challenger predict the same class for every test row"
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (3, 3)])
+def test_the_rows_that_a_warning_asks_for_do_tell_the_difference(wins, losses):
+    margin, values = 0.02, {"evidence": "non_inferiority", "margin": 0.02}
+    _, (warning, *_) = shown(wins, losses, 60, **values)
+    needed = int(warning.rpartition("about ")[2].removesuffix(" rows").replace(",", ""))
+    times = needed / 60
+
+    (_, check), _ = shown(round(wins * times), round(losses * times), 2 * (needed // 2), **values)
+
+    half = (check.upper - check.lower) / 2
+    assert 0.75 * margin < half < 1.25 * margin
+
+
+def test_each_comparison_of_the_gate_keeps_its_lock():
+    actual = "ab" * 20
+    pair = labelled(actual, actual, actual)
+    asked = rule(confidence=0.95, tolerances={"test_f1_macro": 0.02})
+    group = Group("registry.slices.0", "test_accuracy[x=1]", "accuracy", pair, None, 0.1)
+    same, kept = {"test_accuracy": 1.0, "test_f1_macro": 1.0}, []
+
+    checks = evaluate(asked, same, same, evidence=Evidence(pair, [group] * 3), between=lambda: kept.append(1))
+
+    assert len(kept) == len(checks) - 1
 
 
 def test_one_row_shows_nothing_and_its_verdict_is_json():

@@ -8,7 +8,7 @@ import pytest
 
 from include.errors import ConfigError, DataError
 from include.registry.evidence import Evidence
-from include.registry.gate import evaluate
+from include.registry.gate import change_in_words, evaluate
 from include.registry.paired import Answers, Pair
 from include.registry.slices import groups
 from include.registry.warnings import warnings_of
@@ -137,6 +137,7 @@ def test_a_loss_is_found_in_one_of_as_many_groups_as_can_be_compared():
     assert [check.metric for check in checks if not check.passed] == [
         f"test_accuracy[{name}=0]" for name in ("x", "y", "z")
     ]
+    assert "95 % (all groups together) interval" in change_in_words(vars(checks[0]))
 
 
 def test_a_group_of_one_class_has_no_roc_auc_and_is_named():
