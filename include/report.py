@@ -12,7 +12,7 @@ from typing import Any
 from include.lineage.differences import flat
 from include.lineage.manifest import Manifest
 from include.lineage.summary import summary
-from include.registry.gate import percent
+from include.registry.gate import confidence_in_words
 from include.stages import plots
 from include.stages.files import write_bytes
 from include.stages.plots import PLOTS, Plot, read_table, svg
@@ -37,7 +37,7 @@ def render(
 
     # Escaped whatever it is: names and values come from users.
     environment = Environment(autoescape=True)
-    environment.filters |= {"number": _number, "percent": percent}
+    environment.filters |= {"number": _number, "confidence": confidence_in_words}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         manifest=manifest,

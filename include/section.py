@@ -10,7 +10,8 @@ class Section(BaseModel):
     """Base of the sections: no unknown key, no conversion of values."""
 
     # Strict: a quoted number, or yes for a bool, is a slip of the pen that DVC would hash as something else.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # Infinity and NaN are no JSON, and PostgreSQL, which keeps the results of tasks, takes none.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _inside_project(value: str) -> str:

@@ -75,7 +75,10 @@ def _that_fit(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _intervals(verdict: Verdict) -> "list[Metric]":
-    """The change by each metric and its interval, as metrics; those of groups are in the verdict alone."""
+    """The change by each metric and its interval, as metrics; those of groups are in the verdict alone.
+
+    MLflow deletes no metric: where a later verdict compares nothing, those of the earlier one stay.
+    """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)

@@ -34,7 +34,7 @@ from include.registry.paired import (
     value,
     wrong_classes,
 )
-from include.registry.resampling import SAMPLES, chunks, generator, parts_of, share
+from include.registry.resampling import chunks, generator, parts_of, samples_for, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,25 +64,26 @@ def bounds(pair: Pair, metric: str, confidence: float) -> Bounds:
     """Bounds of the challenger's gain.
 
     :param metric: without the part, such as ``accuracy``.
-    :param confidence: of the interval, above 0.5 and below 1.
+    :param confidence: of the interval, above 0.5; simulation ends at `resampling.LEAST_LEVEL` on either side.
     :return: NaN where the rows do not define the metric.
     """
     import numpy as np
 
     if len(pair) < 2:
         return Bounds(float("-inf"), float("inf"))
+    level = (1 - confidence) / 2
+    expanded = _expanded(level, len(pair))
+    samples = samples_for(expanded)
     if metric == "roc_auc_ovr":
-        simulated = _of_roc(pair)
+        simulated = _of_roc(pair, samples)
     elif metric in AVERAGED:
         losses = [row_values(metric, pair.rows, answers) for answers in (pair.champion, pair.challenger)]
-        simulated = _of_mean(losses[0] - losses[1], _imagined_losses(pair, metric))
+        simulated = _of_mean(losses[0] - losses[1], _imagined_losses(pair, metric), samples)
     else:
-        simulated = _of_accuracy(pair) if metric == "accuracy" else _of_counts(pair, metric)
+        simulated = _of_accuracy(pair, samples) if metric == "accuracy" else _of_counts(pair, metric, samples)
     gains = simulated.gains[~np.isnan(simulated.gains)]
     if not len(gains):
         return Bounds(float("nan"), float("nan"))
-    level = (1 - confidence) / 2
-    expanded = _expanded(level, len(pair))
     lower, upper = (float(one) for one in np.quantile(gains, [expanded, 1 - expanded]))
     if simulated.as_good > level:
         lower = min(lower, 0.0)
@@ -107,7 +108,7 @@ def _imagined_losses(pair: Pair, metric: str) -> "tuple[Floats, Floats]":
     return np.array([lost, -lost]), np.ones(2)
 
 
-def _of_mean(gains: "Floats", imagined: "tuple[Floats, Floats]") -> _Simulated:
+def _of_mean(gains: "Floats", imagined: "tuple[Floats, Floats]", samples: int) -> _Simulated:
     """Of a metric that is the mean of a gain per row.
 
     :param gains: shape (rows,).
@@ -119,26 +120,26 @@ def _of_mean(gains: "Floats", imagined: "tuple[Floats, Floats]") -> _Simulated:
     values = np.concatenate([parts.ones, imagined[0], [parts.mean]])
     weights = np.concatenate([parts.counts, imagined[1], [parts.middle]])
     total, sums = round(weights.sum()), []
-    for size in chunks(len(values)):
+    for size in chunks(len(values), samples):
         drawn = random.multinomial(total, weights / weights.sum(), size)
         sums.append(drawn @ values + parts.deviation * np.sqrt(drawn[:, -1]) * random.normal(size=size))
-    return _Simulated(np.concatenate(sums) / total, *_exchanged(gains, random))
+    return _Simulated(np.concatenate(sums) / total, *_exchanged(gains, random, samples))
 
 
-def _exchanged(gains: "Floats", random: "np.random.Generator") -> tuple[float, float]:
+def _exchanged(gains: "Floats", random: "np.random.Generator", samples: int) -> tuple[float, float]:
     """How often a mean is at least as large, and as small, where each row's gain has either sign."""
     import numpy as np
 
     parts, sums = parts_of(np.abs(gains)), []
     middle = (parts.middle * (parts.mean**2 + parts.deviation**2)) ** 0.5
-    for size in chunks(len(parts.ones)):
+    for size in chunks(len(parts.ones), samples):
         signs = 2 * random.binomial(parts.counts, 0.5, (size, len(parts.counts))) - parts.counts
         sums.append(signs @ parts.ones + middle * random.normal(size=size))
     observed, slack, found = gains.sum(), 1e-9 * np.abs(gains).sum(), np.concatenate(sums)
     return share(found >= observed - slack), share(found <= observed + slack)
 
 
-def _of_accuracy(pair: Pair) -> _Simulated:
+def _of_accuracy(pair: Pair, samples: int) -> _Simulated:
     """Which depends on two numbers alone: the rows where only the challenger, and only the champion, is right."""
     from scipy.special import bdtrc
 
@@ -146,14 +147,14 @@ def _of_accuracy(pair: Pair) -> _Simulated:
     lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     total = len(pair) + 2
     drawn = generator().multinomial(
-        total, [(won + 1) / total, (lost + 1) / total, 1 - (won + lost + 2) / total], SAMPLES
+        total, [(won + 1) / total, (lost + 1) / total, 1 - (won + lost + 2) / total], samples
     )
     differ = won + lost
     tests = [1.0 if not one else float(bdtrc(one - 1, differ, 0.5)) for one in (won, lost)]
     return _Simulated((drawn[:, 0] - drawn[:, 1]) / total, *tests)
 
 
-def _of_counts(pair: Pair, metric: str) -> _Simulated:
+def _of_counts(pair: Pair, metric: str, samples: int) -> _Simulated:
     """Of precision, recall and F1, which depend on how often each class, and what both models predict, meet."""
     import numpy as np
 
@@ -161,7 +162,7 @@ def _of_counts(pair: Pair, metric: str) -> _Simulated:
     codes = (pair.rows.actual * size + pair.champion.predicted) * size + pair.challenger.predicted
     cells, counts = np.unique(codes, return_counts=True)
     if len(cells) * size > COUNTS_EXACT:
-        return _by_influence(pair, metric)
+        return _by_influence(pair, metric, samples)
     imagined, masses = _imagined_cells(pair)
     both = np.concatenate([cells, imagined])
     weights = np.concatenate([counts, masses])
@@ -169,15 +170,15 @@ def _of_counts(pair: Pair, metric: str) -> _Simulated:
     drawn = np.concatenate(
         [
             _gains(random.multinomial(total, weights / weights.sum(), part) @ features, metric, size)
-            for part in chunks(len(both) + 5 * size)
+            for part in chunks(len(both) + 5 * size, samples)
         ]
     )
     observed = _gains(counts[None, :] @ _features(cells, size), metric, size)[0]
-    exchanged = np.concatenate(list(_exchanged_cells(cells, counts, metric, size, random)))
+    exchanged = np.concatenate(list(_exchanged_cells(cells, counts, metric, size, random, samples)))
     return _Simulated(drawn, share(exchanged >= observed - 1e-9), share(exchanged <= observed + 1e-9))
 
 
-def _by_influence(pair: Pair, metric: str) -> _Simulated:
+def _by_influence(pair: Pair, metric: str, samples: int) -> _Simulated:
     """Of the same, by the influence of each row, which leaves out terms of order 1/rows."""
     import numpy as np
 
@@ -190,11 +191,11 @@ def _by_influence(pair: Pair, metric: str) -> _Simulated:
     classes, wrong, shares = wrong_classes(pair.rows)
     imagined = np.concatenate([of(wrong, classes, classes), of(classes, wrong, classes)])
     gains = of(pair.champion.predicted, pair.challenger.predicted, pair.rows.actual) + observed
-    return _of_mean(gains, (imagined, np.tile(shares, 2)))
+    return _of_mean(gains, (imagined, np.tile(shares, 2)), samples)
 
 
 def _exchanged_cells(
-    cells: "np.ndarray", counts: "np.ndarray", metric: str, size: int, random: "np.random.Generator"
+    cells: "np.ndarray", counts: "np.ndarray", metric: str, size: int, random: "np.random.Generator", samples: int
 ) -> "list[Floats]":
     """Gains where the two models' predictions are exchanged in each row, or not, by chance."""
     import numpy as np
@@ -208,7 +209,7 @@ def _exchanged_cells(
     change = (_features(mirrored, size) - _features(cells, size))[differ]
     return [
         _gains(base + random.binomial(counts[differ], 0.5, (part, int(differ.sum()))) @ change, metric, size)
-        for part in chunks(int(differ.sum()) + 5 * size)
+        for part in chunks(int(differ.sum()) + 5 * size, samples)
     ]
 
 
@@ -241,14 +242,14 @@ def _imagined_cells(pair: Pair) -> "tuple[np.ndarray, Floats]":
     return np.concatenate(cells), np.tile(shares, 2)
 
 
-def _of_roc(pair: Pair) -> _Simulated:
+def _of_roc(pair: Pair, samples: int) -> _Simulated:
     """Exactly for few rows; for many by the influence of each row, which leaves out terms of order 1/rows."""
     if len(pair) * pair.rows.actual_classes <= ROC_EXACT or not scored_classes(pair.rows):
-        return _Simulated(*roc.simulated(pair))
+        return _Simulated(*roc.simulated(pair, samples))
     influences = [roc_auc(pair.rows, answers) for answers in (pair.champion, pair.challenger)]
     observed = influences[1][0] - influences[0][0]
     gains = influences[1][1] - influences[0][1]
-    return _of_mean(gains + observed, _imagined_influences(pair))
+    return _of_mean(gains + observed, _imagined_influences(pair), samples)
 
 
 def _imagined_influences(pair: Pair) -> "tuple[Floats, Floats]":

@@ -61,7 +61,8 @@ class Comparison:
         :raises DataError: it has to be scored again, and cannot be loaded; or the rows have no such groups.
         """
         if champion is None:
-            return Scores(None, NO_CHAMPION, self._evidence(self._own_predictions()))
+            own = self._own_predictions()
+            return Scores(None, NO_CHAMPION, self._evidence(own, own))
         why = "which was scored on other test rows"
         if champion.tags.get(TEST_DATA_TAG) == self.test_md5:
             recorded = self._recorded(champion)
@@ -71,11 +72,19 @@ class Comparison:
             elif not self._needs_evidence:
                 return Scores(recorded, note)
             elif predictions := self._recorded_predictions(champion):
-                return Scores(recorded, note, self._evidence(predictions))
+                return self._side_by_side(champion, predictions, Scores(recorded, note))
             else:
                 why = "whose predictions were not recorded"
         note = f"compared with version {champion.version}, {why}: scored again on these rows (md5 {self.test_md5})"
         return self._scored_again(champion, note)
+
+    def _side_by_side(self, champion: "ModelVersion", predictions: Predictions, scores: Scores) -> Scores:
+        """With the evidence; not compared if the table is the same, but data.target has changed."""
+        own = self._own_predictions()
+        if predictions.actual.tolist() != own.actual.tolist():
+            why = f"it predicts something else than data.target ({self.config.data.target}) of these test rows"
+            return Scores(None, f"{_named(champion)} cannot be compared: {why}")
+        return scores._replace(evidence=self._evidence(predictions, own))
 
     @property
     def _needs_evidence(self) -> bool:
@@ -103,7 +112,8 @@ class Comparison:
         if self.predictions_md5 is None:
             raise DataError(
                 "the run has no predictions for its test rows (paths.test_predictions), which registry.confidence and "
-                "registry.slices need: its stages are of an earlier version. Trigger a new run. No alias was changed."
+                "registry.slices need: its stages are of an earlier version. Trigger a new run; if that ends here too, "
+                "add ${paths.test_predictions} to the outs of train_and_evaluate in dvc.yaml. No alias was changed."
             )
         return self._predictions(self.predictions_md5)
 
@@ -111,14 +121,13 @@ class Comparison:
         path = self.config.paths.test_predictions
         return Predictions.of_file(self._objects.read(path, md5), f"{path} (md5 {md5})")
 
-    def _evidence(self, champion: Predictions) -> Evidence:
-        own = self._own_predictions()
+    def _evidence(self, champion: Predictions, own: Predictions) -> Evidence:
         pair, rule = paired(champion, own), self.config.registry
         known = sorted({*champion.known, *own.known})
         return Evidence(pair, *groups(rule, self.config.data.target, pair, known, lambda: self._test_rows()[0]))
 
     def _scored_again(self, champion: "ModelVersion", note: str) -> Scores:
-        what = f"the champion, version {champion.version} of {champion.name},"
+        what = _named(champion)
         pipeline = load_model(champion.name, str(champion.version), what)
         features, target = self._test_rows()
         try:
@@ -129,7 +138,7 @@ class Comparison:
         if not self._needs_evidence:
             return Scores(values, note)
         predictions = Predictions.of_table(prediction_table(pipeline, inputs, target))
-        return Scores(values, note, self._evidence(predictions))
+        return Scores(values, note, self._evidence(predictions, self._own_predictions()))
 
     @property
     def _objects(self) -> StoredObjects:
@@ -176,6 +185,10 @@ def _is_outage(error: Exception) -> bool:
     if isinstance(error, BotoCoreError) or (isinstance(error, OSError) and error.errno in (ENOSPC, EACCES, EROFS)):
         return True
     return bool(re.search(r"Max retries exceeded|[Cc]onnection|timed out|\b(401|403|50[0234])\b", str(error)))
+
+
+def _named(champion: "ModelVersion") -> str:
+    return f"the champion, version {champion.version} of {champion.name},"
 
 
 def _metrics(rule: RegistryConfig) -> list[Any]:

@@ -1,6 +1,7 @@
 """The gate before the alias `champion`: rules of config/config.yaml, applied to measured values. No server needed."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,6 +63,16 @@ class Verdict:
         """The verdict for people, as text."""
         return verdict_table(self.as_dict())
 
+    def table_worst_first(self) -> str:
+        """The same for where the end may be cut off: rules that failed, then warnings, then rules that hold."""
+        head, *lines = self.table().splitlines()
+        results, warnings = lines[: len(self.checks)], lines[len(self.checks) :]
+        by_passed = {
+            passed: [line for line, check in zip(results, self.checks, strict=True) if check.passed == passed]
+            for passed in (True, False)
+        }
+        return "\n".join([head, *by_passed[False], *warnings, *by_passed[True]])
+
 
 def evaluate(
     rule: RegistryConfig,
@@ -70,6 +81,7 @@ def evaluate(
     *,
     newer: bool = True,
     evidence: Evidence | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> list[RuleResult]:
     """Apply the rules.
 
@@ -78,16 +90,20 @@ def evaluate(
     :param newer: whether the challenger was registered after the champion. A tie goes to the newer one, so that it does
         not matter in which order several versions are evaluated.
     :param evidence: of these rows; needed where the rules have a confidence or slices.
+    :param between: called before each comparison, which may take seconds.
     :raises ValueError: it is needed, and not given.
     """
     if evidence is None and champion is not None and rule.confidence is not None:
         raise ValueError("registry.confidence is set, but there are no predictions to resample")
     checks = [_minimum(rule.metric, rule.metric, rule.minimum, challenger[rule.metric])]
+    between()
     if champion is not None:
         checks.append(_gain(rule, challenger[rule.metric], champion[rule.metric], newer, evidence))
         for metric, tolerance in rule.tolerances.items():
+            between()
             checks.append(_tolerance(rule, metric, challenger[metric], champion[metric], tolerance, evidence))
     for group in evidence.groups if evidence else ():
+        between()
         checks += _of_group(rule, group, evidence, compared=champion is not None)
     return checks
 
@@ -118,8 +134,15 @@ def _negated(rule: str) -> str:
 
 def change_in_words(check: Mapping[str, Any]) -> str:
     """The change with its interval, such as ``+0.0100, 95 % interval -0.0300 to +0.0500``."""
+    confidence = confidence_in_words(check)
     interval = f"{number(check['lower'], sign=True)} to {number(check['upper'], sign=True)}"
-    return f"{number(check['change'], sign=True)}, {percent(check['confidence'])} interval {interval}"
+    return f"{number(check['change'], sign=True)}, {confidence} interval {interval}"
+
+
+def confidence_in_words(check: Mapping[str, Any]) -> str:
+    """Of an interval, such as ``95 %``; those of groups may hold for all of them together (see `Evidence`)."""
+    together = check.get("key", "").startswith("registry.slices") and check["rule"].startswith("not shown")
+    return f"{percent(check['confidence'])}{' (all groups together)' if together else ''}"
 
 
 def verdict_table(verdict: Mapping[str, Any]) -> str:
@@ -213,9 +236,13 @@ def _within(values: _Values, tolerance: float, key: str) -> RuleResult:
 
 
 def _claimed(values: _Values, key: str, claim: Claim, gain: Bounds, confidence: float, rows: int) -> RuleResult:
-    """The bounds are of the gain, and those of a result of the change: where lower is better, the other way round."""
+    """The bounds are of the gain, and those of a result of the change: where lower is better, the other way round.
+
+    Bounds of rows that show nothing are None in the result, for infinity is no JSON.
+    """
     label, metric, champion, found = values
-    lower, upper = (-gain.upper, -gain.lower) if f"test_{metric}" in LOWER_IS_BETTER else gain
+    between = (-gain.upper, -gain.lower) if f"test_{metric}" in LOWER_IS_BETTER else gain
+    lower, upper = between if all(map(math.isfinite, between)) else (None, None)
     wanted, passed, difference = claim
     change = found - champion
     return RuleResult(label, champion, found, change, wanted, passed, key, lower, upper, confidence, difference, rows)

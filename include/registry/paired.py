@@ -74,6 +74,14 @@ class Pair:
         """Whether both predict the same class for each row."""
         return bool((self.champion.predicted == self.challenger.predicted).all())
 
+    def same(self, metric: str) -> bool:
+        """Whether the models' answers are the same, as far as a metric such as ``accuracy`` looks at them."""
+        import numpy as np
+
+        if metric in COUNTED:
+            return self.agree
+        return np.array_equal(self.champion.probabilities, self.challenger.probabilities)
+
 
 def _at(answers: Answers, chosen: "NDArray[np.bool_]") -> Answers:
     return Answers(answers.predicted[chosen], answers.probabilities[chosen])

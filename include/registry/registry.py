@@ -11,6 +11,7 @@ from include.registry.gate import Verdict, evaluate
 from include.registry.history import ChampionChange, champion_changes, rolled_back
 from include.registry.warnings import warnings_of
 from include.settings import RegistryConfig
+from include.store.lock import Lease
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -88,7 +89,7 @@ class Registry(Champion):
             # An earlier try of the same task got as far as that: it returns the same verdict.
             before = begun[-1].before if begun and champion == version else champion
             back = rolled_back(history, champion).get(version)
-            verdict = self._evaluate(version, metrics, rule, scores_of, before, back)
+            verdict = self._evaluate(version, metrics, rule, scores_of, before, back, lease)
             lease.extend()
             if verdict.alias == CHAMPION and champion != version:
                 reason = f"gate: {rule.metric} {metrics[rule.metric]:.4f}"
@@ -112,7 +113,7 @@ class Registry(Champion):
         with self._locked() as lease:
             champion, history = self._state()
             back = rolled_back(history, champion).get(version)
-            verdict = self._evaluate(version, metrics, rule, scores_of, champion, back)
+            verdict = self._evaluate(version, metrics, rule, scores_of, champion, back, lease)
             lease.extend()
             if verdict.compared_with == version:
                 return verdict
@@ -127,6 +128,7 @@ class Registry(Champion):
         scores_of: Callable[["ModelVersion | None"], Scores],
         champion: str | None,
         back: ChampionChange | None,
+        lease: Lease,
     ) -> Verdict:
         scores, newer = Scores(None, "it is already the champion"), True
         if champion is None:
@@ -137,7 +139,8 @@ class Registry(Champion):
         note = scores.note
         if scores.values is None and champion not in (None, version):
             note = f"{note}. {OTHER_TABLE.format(version)}"
-        checks = evaluate(rule, metrics, scores.values, newer=newer, evidence=scores.evidence)
+        # Hundreds of groups take longer than a lease.
+        checks = evaluate(rule, metrics, scores.values, newer=newer, evidence=scores.evidence, between=lease.keep)
         comparable = scores.values is not None or champion in (None, version)
         passed = comparable and all(check.passed for check in checks)
         if back:

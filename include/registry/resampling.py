@@ -1,5 +1,6 @@
 """What the simulations of the gate share: how many samples, how large a part of them at a time, and which seed."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from include.registry.paired import Floats, Integers
 
 SAMPLES = 10_000
+MOST_SAMPLES = 100_000
+BEYOND = 20  # samples that have to lie beyond a bound, or it would be a matter of one or two of them
+LEAST_LEVEL = BEYOND / MOST_SAMPLES  # of what simulation can show
 SEED = 20_261_128
 NUMBERS = 4_000_000  # of a part of the samples: 32 MB
 EXACT = 600  # values that are drawn one by one
@@ -27,14 +31,20 @@ def share(hits: "np.ndarray") -> float:
     return float((hits.sum() + 1) / (len(hits) + 1))
 
 
-def chunks(width: int) -> Iterator[int]:
+def samples_for(level: float) -> int:
+    """How many samples a quantile at that level needs: the usual number, or more where it lies far out."""
+    return max(SAMPLES, math.ceil(BEYOND / max(level, LEAST_LEVEL)))
+
+
+def chunks(width: int, samples: int) -> Iterator[int]:
     """How many samples to draw at a time.
 
     :param width: numbers of a sample.
+    :param samples: to be drawn in all.
     """
-    at_once = max(1, min(SAMPLES, NUMBERS // max(1, width)))
-    for start in range(0, SAMPLES, at_once):
-        yield min(at_once, SAMPLES - start)
+    at_once = max(1, min(samples, NUMBERS // max(1, width)))
+    for start in range(0, samples, at_once):
+        yield min(at_once, samples - start)
 
 
 class Parts(NamedTuple):

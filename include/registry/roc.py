@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BOTTOM, TOP = -1.0, 2.0  # beyond all probabilities
 
 
-def simulated(pair: Pair) -> "tuple[Floats, float, float]":
+def simulated(pair: Pair, samples: int) -> "tuple[Floats, float, float]":
     """Bootstrapped gains; the shares of exchanges that are at least as good, and as bad, as the data.
 
     See `include.registry.bootstrap`.
@@ -29,10 +29,10 @@ def simulated(pair: Pair) -> "tuple[Floats, float, float]":
     gains = np.concatenate(
         [
             _gain(sides, random.multinomial(total, weights / weights.sum(), size).astype(float))
-            for size in chunks(4 * len(weights))
+            for size in chunks(4 * len(weights), samples)
         ]
     )
-    good, bad = _exchanges(pair, classes, random)
+    good, bad = _exchanges(pair, classes, random, samples)
     return gains, good, bad
 
 
@@ -72,7 +72,7 @@ def _gain(sides: list[list[_Curve]], weights: "Floats") -> "Floats":
     return np.asarray(np.divide(sums, defined.sum(axis=0), out=np.full(sums.shape, np.nan), where=defined.any(axis=0)))
 
 
-def _exchanges(pair: Pair, classes: list[int], random: "np.random.Generator") -> tuple[float, float]:
+def _exchanges(pair: Pair, classes: list[int], random: "np.random.Generator", samples: int) -> tuple[float, float]:
     """By ranks within each model, of which each row keeps its own or takes the other model's."""
     import numpy as np
 
@@ -90,7 +90,9 @@ def _exchanges(pair: Pair, classes: list[int], random: "np.random.Generator") ->
         return np.asarray(np.mean([curve.area(other) - curve.area(own) for curve in curves], axis=0))
 
     observed = gain(np.ones((1, rows)))[0]
-    found = np.concatenate([gain(random.integers(0, 2, (size, rows)).astype(float)) for size in chunks(8 * rows)])
+    found = np.concatenate(
+        [gain(random.integers(0, 2, (size, rows)).astype(float)) for size in chunks(8 * rows, samples)]
+    )
     return share(found >= observed - 1e-9), share(found <= observed + 1e-9)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from include.errors import DataError
 from include.registry.paired import Pair
+from include.registry.resampling import LEAST_LEVEL
 from include.settings import RegistryConfig, SliceConfig
 from include.tables.words import quoted, some
 
@@ -37,7 +38,8 @@ def groups(
     :param known: the classes that the models know.
     :param table: reads the test rows without the target, in the order of ``pair``; called if a column is needed.
     :return: the groups, and what a person should know of the others.
-    :raises DataError: the rows have no such column, or too many different values of it, or too few rows of each.
+    :raises DataError: the rows have no such column, or too many different values of it, or too few rows of each; or
+        there are more groups than can be compared at `registry.confidence`.
     """
     found: list[Group] = []
     warnings: list[str] = []
@@ -54,7 +56,22 @@ def groups(
         made, small = _groups_of(one, key, names, pair, rule.metric if one.column != target else "recall")
         found += made
         warnings += small
+    _refuse_too_many(rule, sum(group.tolerance is not None for group in found))
     return found, warnings
+
+
+def _refuse_too_many(rule: RegistryConfig, tested: int) -> None:
+    """Groups that share a level (`Evidence.confidence_of_groups`) need one that simulation can show."""
+    if rule.confidence is None or rule.evidence != "not_shown_worse":
+        return
+    most = int((1 - rule.confidence) / 2 / LEAST_LEVEL + 1e-9)
+    if tested > most:
+        raise DataError(
+            f"registry.slices: {tested} groups of test rows have a tolerance, but at registry.confidence "
+            f"{rule.confidence:g} at most {most} can be compared, for they share what chance may do. Name fewer "
+            "columns, raise min_rows, lower registry.confidence, or set registry.evidence to non_inferiority. "
+            f"{UNCHANGED}"
+        )
 
 
 def _groups_of(one: SliceConfig, key: str, names: list[str], pair: Pair, default: str) -> tuple[list[Group], list[str]]:

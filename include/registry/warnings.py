@@ -17,10 +17,10 @@ def warnings_of(rule: RegistryConfig, checks: Sequence[RuleResult], evidence: Ev
     whole = [check for check in shown if not check.key.startswith("registry.slices")]
     groups = [check for check in shown if check not in whole]
     lenient = rule.evidence == "not_shown_worse"
-    lines = [_too_few(check) for check in whole if _cannot_tell(check, lenient=lenient)]
+    lines = [_too_few(check, evidence) for check in whole if _cannot_tell(check, lenient=lenient)]
     if lines and evidence and evidence.pair.agree:
         lines.append("champion and challenger predict the same class for every test row")
-    lines += _summed([_too_few(check) for check in groups if _cannot_tell(check, lenient=lenient)])
+    lines += _summed([_too_few(check, evidence) for check in groups if _cannot_tell(check, lenient=lenient)])
     if lenient:
         lines += _summed([_fell(check) for check in shown if _loses_more(check)])
     return [*lines, *(evidence.warnings if evidence else ())]
@@ -39,16 +39,24 @@ def _half(check: RuleResult) -> float:
     return ((check.upper or 0) - (check.lower or 0)) / 2
 
 
-def _too_few(check: RuleResult) -> str:
+def _too_few(check: RuleResult, evidence: Evidence | None) -> str:
     rows, difference = check.rows or 0, check.difference or math.nan
     one = f" (one row is {1 / rows:.4f})" if check.metric.startswith(ONE_BY_ONE) else ""
-    # The interval shrinks as the square root of the rows.
-    needed = _rounded(rows * (_half(check) / difference) ** 2)
+    # The interval shrinks as the square root of the rows; where only the imagined ones differ, as the rows themselves.
+    needed = _rounded(rows * (_half(check) / difference) ** (1 if evidence and _same(check, evidence) else 2))
     return (
         f"{rows} test rows{one} give {check.metric} a {percent(check.confidence or 0)} interval of "
         f"±{_half(check):.3f}: a difference of {difference:g} ({check.key}) cannot be told; that takes about {needed} "
         "rows"
     )
+
+
+def _same(check: RuleResult, evidence: Evidence) -> bool:
+    """Whether the models' answers to the rows of a rule are the same."""
+    for group in evidence.groups:
+        if group.label == check.metric:
+            return group.pair.same(group.metric)
+    return evidence.pair.same(check.metric.removeprefix("test_"))
 
 
 def _rounded(count: float) -> str:

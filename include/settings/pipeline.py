@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from include.models.settings import ModelConfig
 from include.section import Line, RelativePath, Section, Seed
-from include.settings.registry import METRICS_OF_ONE_CLASS, RegistryConfig
+from include.settings.registry import LOWER_IS_BETTER, METRICS_OF_ONE_CLASS, RegistryConfig
 
 
 def _without_credentials(value: str) -> str:
@@ -256,6 +256,18 @@ class PipelineConfig(Section):
                     f"registry.slices.{number}.metric: rows of one class have no {one.metric}; leave it out, which "
                     "means the recall of each class, or choose test_log_loss or test_brier"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _slices_that_make_sense(self) -> "PipelineConfig":
+        seen = [(one.column, self.registry.metric_of(one, self.data.target)) for one in self.registry.slices]
+        for number, (one, (column, metric)) in enumerate(zip(self.registry.slices, seen, strict=True)):
+            key = f"registry.slices.{number}"
+            if (column, metric) in seen[:number]:
+                raise ValueError(f"{key}: column {column!r} is there twice with the same metric")
+            if metric not in LOWER_IS_BETTER and (one.minimum or 0) > 1:
+                name = "recall" if column == self.data.target else metric
+                raise ValueError(f"{key}.minimum: {name} is never above 1")
         return self
 
     @property

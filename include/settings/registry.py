@@ -20,6 +20,8 @@ LOWER_IS_BETTER = frozenset({"test_log_loss", "test_brier"})
 METRICS_OF_ONE_CLASS = (None, "test_accuracy", "test_log_loss", "test_brier")  # accuracy is recall there
 Evidence = Literal["not_shown_worse", "non_inferiority", "superiority"]
 
+MOST_CONFIDENCE = 0.999  # beyond, the simulations of the gate would need too many samples
+
 NOT_IN_MODEL_NAMES = "/:?@#"  # of which MLflow's parser makes something else in models:/NAME@champion or models:/NAME/1
 KEY_PART = 255  # bytes: MinIO and file systems allow no more between two slashes of a key
 
@@ -64,7 +66,7 @@ class RegistryConfig(Section):
     confidence: float | None = Field(
         None,
         description="Confidence of what is shown on the test rows, such as 0.95; null: values are compared as they are",
-        json_schema_extra={"exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
+        json_schema_extra={"exclusiveMinimum": 0.5, "maximum": MOST_CONFIDENCE},
     )
     evidence: Evidence = Field(
         "not_shown_worse", description="What a new champion needs, where registry.confidence is set"
@@ -84,10 +86,10 @@ class RegistryConfig(Section):
     @field_validator("confidence")
     @classmethod
     def _confidence_that_can_be_had(cls, value: float | None) -> float | None:
-        if value is not None and not 0.5 < value < 1:
+        if value is not None and not 0.5 < value <= MOST_CONFIDENCE:
             raise ValueError(
-                "must be above 0.5 and below 1, such as 0.95 for 95 % (nothing is certain from a sample), or null: "
-                "values are compared as they are"
+                f"must be above 0.5 and at most {MOST_CONFIDENCE}, such as 0.95 for 95 % (nothing is certain from a "
+                "sample), or null: values are compared as they are"
             )
         return value
 
@@ -110,10 +112,6 @@ class RegistryConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _slices_differ(self) -> "RegistryConfig":
-        seen = [(one.column, one.metric) for one in self.slices]
-        for number, one in enumerate(seen):
-            if one in seen[:number]:
-                raise ValueError(f"registry.slices.{number}: column {one[0]!r} is there twice with the same metric")
-        return self
+    def metric_of(self, one: SliceConfig, target: str) -> TestMetric:
+        """What a slice is judged by. Recall, the default per class, is accuracy on the rows of one class."""
+        return one.metric or ("test_accuracy" if one.column == target else self.metric)

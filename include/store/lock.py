@@ -29,6 +29,15 @@ class Lease:
 
     def __init__(self, s3: "S3Client", bucket: str, key: str, etag: str, token: bytes) -> None:
         self._s3, self._bucket, self._key, self._etag, self._token = s3, bucket, key, etag, token
+        self._since = time.monotonic()
+
+    def keep(self) -> None:
+        """Extend it if much of the lease is over: to be called now and then during work that takes long.
+
+        :raises ServiceError: it was not held any more.
+        """
+        if time.monotonic() - self._since > LEASE / 3:
+            self.extend()
 
     def extend(self) -> None:
         """Hold it for another lease: to be called before each step that others must not do at the same time.
@@ -44,7 +53,7 @@ class Lease:
             if error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
                 raise ServiceError(f"the lock {self._key} was taken over by another process. Run this again.") from None
             raise
-        self._etag = answer["ETag"]
+        self._etag, self._since = answer["ETag"], time.monotonic()
 
     def release(self) -> None:
         """Release it."""

@@ -22,11 +22,30 @@ KEY = "ml_pipeline_note"
 STATES = {"failed": "failed", "upstream_failed": "not run"}  # of tasks, and what the run's note calls them
 ENDED = ("success", "skipped", "failed")
 LENGTH = 1000  # characters; Airflow's REST API takes no longer ones
+LINE = 400  # characters of a line, where not all of a note fits
+FENCE = "```"  # around text with columns, in Markdown
+MORE = "The rest is in the task's log."
 
 
 def write_note(context: "Context", text: str) -> None:
     """Leave a note on this task; it is shown when the run has ended."""
-    context["ti"].xcom_push(key=KEY, value=text[:LENGTH])
+    context["ti"].xcom_push(key=KEY, value=shortened(text))
+
+
+def shortened(text: str) -> str:
+    """The lines that a note has room for; it says so where some are left out."""
+    if len(text) <= LENGTH:
+        return text
+    kept: list[str] = []
+    room = LENGTH - len(f"{FENCE}\n{MORE}")
+    for line in text.splitlines():
+        cut = line if len(line) <= LINE else f"{line[: LINE - 1]}…"
+        room -= len(cut) + 1
+        if room < 0:
+            break
+        kept.append(cut)
+    is_open = kept.count(FENCE) % 2 == 1
+    return "\n".join([*kept, *([FENCE] if is_open else []), MORE])
 
 
 class NoteListener:
@@ -56,7 +75,7 @@ def run_note(stages: Mapping[str, StageResult], states: Mapping[str, str], texts
     for state, said in STATES.items():
         names[said] = [task_id for task_id, found in states.items() if found == state]
     outcomes = "\n".join(f"{outcome}: {', '.join(found)}" for outcome, found in names.items() if found)
-    return "\n\n".join(filter(None, [outcomes, *texts]))[:LENGTH]
+    return shortened("\n\n".join(filter(None, [outcomes, *texts])))
 
 
 def _write(dag_run: "DagRun") -> None:
@@ -67,7 +86,7 @@ def _write(dag_run: "DagRun") -> None:
         ended = {task_id for task_id, state in states.items() if state in ENDED}
         texts = {task_id: text for task_id, text in _xcoms(session, run, KEY).items() if task_id in ended}
         stages = _stage_results(_xcoms(session, run, "return_value"), ended)
-        notes = {task_id: f"{result.outcome}: {result.reason}"[:LENGTH] for task_id, result in stages.items()} | texts
+        notes = {task_id: shortened(f"{result.outcome}: {result.reason}") for task_id, result in stages.items()} | texts
         for ti in instances:
             if ti.task_id in notes and _is_ours(ti.task_instance_note):
                 ti.note = notes[ti.task_id]

@@ -18,11 +18,13 @@ from include.report import render
 from ml_operators.assets import about_version, alias_of, champion_asset, emit
 from ml_operators.base import PipelineOperator, cache_dir, registry_of
 from ml_operators.links import ModelVersionLink, ReportLink
-from ml_operators.notes import write_note
+from ml_operators.notes import FENCE, LENGTH, write_note
 from ml_operators.results import EvaluatedModel, RegisteredModel
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+ROOM = LENGTH - 150  # characters: the run's note begins with its stages
 
 
 class EvaluateModelOperator(PipelineOperator):
@@ -58,8 +60,7 @@ class EvaluateModelOperator(PipelineOperator):
             verdict = replace(verdict, note=f"{verdict.note}; warning about the data: {'; '.join(manifest.warnings)}")
         table = verdict.table()
         self.log.info("Version %s: alias %s; %s\n%s", verdict.version, verdict.alias, verdict.note, table)
-        note = f"Model {model.name} version {verdict.version}: alias {verdict.alias}; {verdict.note}"
-        write_note(context, f"{note}\n\n```\n{table}\n```")
+        write_note(context, _note(model.name, verdict))
         document = {**verdict.as_dict(), "table": table, "name": model.name}
         lineage.add(run, VERDICT, json.dumps(document, indent=2).encode())
         cache = cache_dir()
@@ -75,6 +76,13 @@ class EvaluateModelOperator(PipelineOperator):
     ) -> Verdict:
         """The verdict of the gate."""
         return registry.propose(model.version, model.metrics, self.pipeline_config.registry, comparison.scores_of)
+
+
+def _note(name: str, verdict: Verdict) -> str:
+    said = f"Model {name} version {verdict.version}: alias {verdict.alias}; {verdict.note}"
+    table = verdict.table()
+    shown = table if len(said) + len(table) <= ROOM else verdict.table_worst_first()
+    return f"{said}\n\n{FENCE}\n{shown}\n{FENCE}"
 
 
 class PromoteModelOperator(EvaluateModelOperator):

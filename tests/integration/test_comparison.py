@@ -1,10 +1,12 @@
 """The fair comparison: by recorded predictions, or the champion is scored on the rows of the challenger."""
 
 import hashlib
+import io
 import shutil
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 
 from include.errors import DataError
@@ -101,6 +103,20 @@ def test_a_champion_whose_predictions_are_gone_is_scored_again(registries, recor
 
     assert "whose predictions were not recorded: scored again on these rows" in verdict.note
     assert verdict.checks[1].lower is not None
+
+
+def test_a_champion_for_another_target_of_the_same_table_is_not_compared_and_the_run_goes_on(
+    registries, recorded, other_rows
+):
+    registry, _ = recorded
+    table = pd.read_parquet(io.BytesIO(predictions(registries, 9)))
+    other = put(registries, parquet(table.assign(actual=table["actual"].iloc[::-1].to_numpy())))
+    registries.mlflow.set_model_version_tag(registry.name, "1", "md5.test_predictions", other)
+
+    verdict = evaluate_on(registries, registry, other_rows)
+
+    assert (verdict.passed, verdict.champion) == (False, "1")
+    assert "cannot be compared: it predicts something else than data.target (target)" in verdict.note
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from include.errors import ServiceError
 from include.settings import RuntimeSettings
 from include.store.client import client
-from include.store.lock import LEASE, leased
+from include.store.lock import LEASE, HeldError, leased
 from tests.support.concurrency import at_once
 
 
@@ -51,6 +51,17 @@ def test_a_lock_that_a_killed_process_left_is_taken_over_after_its_lease(deploym
 
     assert waited > 1  # it was left alone for the whole lease
     assert "locks/test/left" not in deployment.objects()
+
+
+def test_a_lock_that_is_kept_is_held_for_longer_than_its_lease(deployment, s3, monkeypatch):
+    monkeypatch.setattr("include.store.lock.LEASE", 2.0)
+
+    with leased(s3, deployment.bucket, "test/kept") as lease:
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            lease.keep()
+            with pytest.raises(HeldError), leased(s3, deployment.bucket, "test/kept", patience=0):
+                pass
 
 
 def test_who_lost_a_lock_to_another_does_not_go_on(deployment, s3, monkeypatch):

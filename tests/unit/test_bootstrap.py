@@ -13,8 +13,7 @@ from tests.support.pairs import METRICS, drawn, labelled
 @pytest.fixture
 def few_samples(monkeypatch):
     """Enough to count how often bounds are wrong."""
-    monkeypatch.setattr(resampling, "SAMPLES", 500)
-    monkeypatch.setattr(bootstrap, "SAMPLES", 500)
+    monkeypatch.setattr(bootstrap, "samples_for", lambda _level: 500)
 
 
 def gain(pair: Pair, metric: str) -> float:
@@ -142,12 +141,28 @@ def test_many_values_are_drawn_as_the_bootstrap_draws_them():
     random = np.random.default_rng(1)
     plain = [losses[random.integers(0, 3000, 3000)].mean() for _ in range(5000)]
 
-    found = bootstrap._of_mean(losses, (np.zeros(1), np.zeros(1))).gains
+    found = bootstrap._of_mean(losses, (np.zeros(1), np.zeros(1)), 10_000).gains
 
     assert resampling.parts_of(losses).middle == 3000 - 2 * resampling.ENDS
     assert found.mean() == pytest.approx(losses.mean(), abs=0.05 * np.std(plain))
     wanted = np.quantile(plain, [0.025, 0.5, 0.975])
     assert np.quantile(found, [0.025, 0.5, 0.975]) == pytest.approx(wanted, abs=0.1 * np.std(plain))
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "log_loss", "roc_auc_ovr"])
+def test_a_difference_that_is_beyond_doubt_is_shown_at_the_smallest_level_there_is(metric):
+    pair = labelled("abc" * 40, "bca" * 20 + "abc" * 20, "abc" * 40)
+
+    assert bounds(pair, metric, 1 - 2 * resampling.LEAST_LEVEL).lower > 0
+
+
+def test_a_smaller_level_takes_more_samples_up_to_a_limit():
+    assert [resampling.samples_for(level) for level in (0.025, 0.001, 0.0002, 0.0)] == [
+        10_000,
+        20_000,
+        100_000,
+        100_000,
+    ]
 
 
 def test_rows_of_one_class_have_no_roc_curve():

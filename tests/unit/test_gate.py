@@ -1,11 +1,16 @@
 """The gate's rules, on numbers alone."""
 
+import json
+import math
+
+import numpy as np
 import pytest
 
 from include.errors import ConfigError
 from include.registry.evidence import Evidence
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.registry.paired import value
+from include.registry.slices import Group
 from include.registry.warnings import warnings_of
 from include.settings import RegistryConfig
 from include.settings.config_file import validate_config
@@ -102,11 +107,19 @@ def test_the_table_has_a_line_per_rule():
         ("tolerances", {"test_f2": 0.1}, "registry.tolerances"),
         ("tolerances", {"test_f1_macro": -0.1}, "registry.tolerances"),
         ("approval", "maybe", "registry.approval"),
-        ("confidence", 1, "registry.confidence: must be above 0.5 and below 1, such as 0.95"),
+        ("confidence", 1, "registry.confidence: must be above 0.5 and at most 0.999, such as 0.95"),
+        ("confidence", 0.9999, "registry.confidence: must be above 0.5 and at most 0.999"),
         ("confidence", 0, "registry.confidence: must be above 0.5"),
         ("confidence", 95, r"registry.confidence: must be .* \(got 95\). Fix it there"),
         ("confidence", "high", "registry.confidence: Input should be a valid number"),
         ("evidence", "strong", "registry.evidence: Input should be 'not_shown_worse'"),
+        ("margin", math.inf, "registry.margin: Input should be a finite number"),
+        ("minimum", math.nan, "registry.minimum: Input should be a finite number"),
+        (
+            "tolerances",
+            {"test_f1_macro": math.inf},
+            "registry.tolerances.test_f1_macro: Input should be a finite number",
+        ),
         ("margin", 0, "registry.margin: Input should be greater than 0"),
         (
             "min_gain",
@@ -244,6 +257,54 @@ def test_thirty_rows_on_which_both_agree_cannot_tell_a_tolerance():
     assert all(passed(checks))
     assert "a difference of 0.02 (registry.tolerances.test_f1_macro) cannot be told; that takes about" in told[0]
     assert told[1] == "champion and challenger predict the same class for every test row"
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (3, 3)])
+def test_the_rows_that_a_warning_asks_for_do_tell_the_difference(wins, losses):
+    margin, values = 0.02, {"evidence": "non_inferiority", "margin": 0.02}
+    _, (warning, *_) = shown(wins, losses, 60, **values)
+    needed = int(warning.rpartition("about ")[2].removesuffix(" rows").replace(",", ""))
+    times = needed / 60
+
+    (_, check), _ = shown(round(wins * times), round(losses * times), 2 * (needed // 2), **values)
+
+    half = (check.upper - check.lower) / 2
+    assert 0.75 * margin < half < 1.25 * margin
+
+
+def test_each_comparison_of_the_gate_keeps_its_lock():
+    actual = "ab" * 20
+    pair = labelled(actual, actual, actual)
+    asked = rule(confidence=0.95, tolerances={"test_f1_macro": 0.02})
+    group = Group("registry.slices.0", "test_accuracy[x=1]", "accuracy", pair, None, 0.1)
+    same, kept = {"test_accuracy": 1.0, "test_f1_macro": 1.0}, []
+
+    checks = evaluate(asked, same, same, evidence=Evidence(pair, [group] * 3), between=lambda: kept.append(1))
+
+    assert len(kept) == len(checks) - 1
+
+
+def test_one_row_shows_nothing_and_its_verdict_is_json():
+    pair = labelled("ab", "ab", "ab").at(np.array([True, False]))
+    same = {"test_accuracy": 1.0}
+
+    checks = evaluate(rule(confidence=0.95, evidence="non_inferiority"), same, same, evidence=Evidence(pair))
+
+    verdict = Verdict("2", False, "challenger", "1", "1", "same rows", checks)
+    assert passed(checks) == [True, False]
+    assert json.dumps(verdict.as_dict(), allow_nan=False)
+    assert "required: shown not worse by more than 0.02" in why_not_champion(verdict.as_dict())
+
+
+def test_where_the_end_may_be_cut_off_what_failed_and_warnings_come_first():
+    checks = evaluate(rule(min_gain=0.1), {"test_accuracy": 0.95}, {"test_accuracy": 0.9})
+    verdict = Verdict("2", False, "challenger", "1", "1", "same rows", checks, warnings=["few rows"])
+
+    head, failed, warning, held = verdict.table_worst_first().splitlines()
+
+    assert head.startswith("metric")
+    assert failed.endswith("better by 0.1  no")
+    assert (warning, held.split()[-1]) == ("warning: few rows", "yes")
 
 
 def test_a_confidence_without_predictions_is_a_mistake_of_the_caller():

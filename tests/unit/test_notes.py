@@ -1,7 +1,7 @@
 """The note on a run says which stages ran, and what the gate decided."""
 
 from dvc_airflow.result import Outcome, StageResult
-from ml_operators.notes import LENGTH, run_note
+from ml_operators.notes import FENCE, LENGTH, MORE, run_note, shortened
 
 
 def ended(stage: str, outcome: Outcome, second: int) -> StageResult:
@@ -57,5 +57,19 @@ def test_a_run_without_stages_has_the_texts_alone():
     assert run_note({}, {}, ["rolled back"]) == "rolled back"
 
 
-def test_a_note_is_no_longer_than_airflow_takes():
-    assert len(run_note({}, {}, ["x" * 5000])) == LENGTH
+def test_a_note_is_no_longer_than_airflow_takes_and_says_what_is_missing():
+    table = ["metric", *(f"test_recall[region={number}]  0.9  no" for number in range(60))]
+    text = "\n".join([f"Model iris version 3: {'a long remark ' * 60}", "", FENCE, *table, FENCE])
+
+    for note in (run_note({}, {}, ["x" * 5000]), run_note({}, {}, [text]), shortened(text)):
+        assert len(note) <= LENGTH
+        assert note.endswith(MORE)
+
+    lines = shortened(text).splitlines()
+    assert lines[2:5] == [FENCE, *table[:2]]
+    assert lines[-2] == FENCE
+    assert set(lines[4:-2]) <= set(table)
+
+
+def test_a_note_that_fits_is_left_as_it_is():
+    assert shortened("x" * LENGTH) == "x" * LENGTH

@@ -1,12 +1,14 @@
 """Groups of test rows: which there are, what is said of bad ones, and that a loss in one of them is found."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from include.errors import ConfigError, DataError
 from include.registry.evidence import Evidence
-from include.registry.gate import evaluate
+from include.registry.gate import change_in_words, evaluate
 from include.registry.paired import Answers, Pair
 from include.registry.slices import groups
 from include.registry.warnings import warnings_of
@@ -111,6 +113,33 @@ def test_a_column_with_many_different_numbers_is_to_be_binned():
         found(rule({"column": "age", "minimum": 0.5}), pair, {"age": np.linspace(0, 1, 120)})
 
 
+def test_more_groups_than_can_be_compared_at_the_confidence_are_refused():
+    pair, numbers = drawn(np.random.default_rng(0), 260), np.arange(260)
+    columns = {name: (numbers // 10 + number) % 26 for number, name in enumerate("vwxyz")}
+    slices = [{"column": name, "tolerance": 0.1} for name in columns]
+
+    with pytest.raises(
+        DataError, match=r"registry\.slices: 130 groups of test rows .* 0\.95 at most 125 can be compared"
+    ):
+        found(rule(*slices), pair, columns)
+    assert len(found(rule(*slices, evidence="non_inferiority"), pair, columns)[0]) == 130
+    assert len(found(rule(*slices[:4]), pair, columns)[0]) == 104
+
+
+def test_a_loss_is_found_in_one_of_as_many_groups_as_can_be_compared():
+    actual = "ab" * 1250
+    pair = labelled(actual, actual, "ba" * 15 + actual[30:])
+    columns = {name: np.arange(2500) // 50 for name in "xy"} | {"z": np.arange(2500) // 100}
+
+    checks, _ = judged(rule(*({"column": name, "tolerance": 0.1} for name in columns)), pair, columns)
+
+    assert len(checks) == 125
+    assert [check.metric for check in checks if not check.passed] == [
+        f"test_accuracy[{name}=0]" for name in ("x", "y", "z")
+    ]
+    assert "95 % (all groups together) interval" in change_in_words(vars(checks[0]))
+
+
 def test_a_group_of_one_class_has_no_roc_auc_and_is_named():
     pair = labelled("a" * 20 + "b" * 10, "a" * 30, "a" * 30)
     asked = rule({"column": "region", "metric": "test_roc_auc_ovr", "tolerance": 0.1})
@@ -127,6 +156,17 @@ def test_a_group_of_one_class_has_no_roc_auc_and_is_named():
         ([{"column": "region"}], "slices.0: column 'region' has neither minimum nor tolerance"),
         ([{"column": "region", "minimum": 0.1, "min_rows": 1}], r"slices\.0\.min_rows"),
         ([{"column": "region", "minimum": 0.1}] * 2, "slices.1: column 'region' is there twice"),
+        (
+            [{"column": "target", "minimum": 0.1}, {"column": "target", "metric": "test_accuracy", "tolerance": 0.1}],
+            "slices.1: column 'target' is there twice with the same metric",
+        ),
+        (
+            [{"column": "region", "minimum": 0.1}, {"column": "region", "metric": "test_accuracy", "minimum": 0.1}],
+            "slices.1: column 'region' is there twice",
+        ),
+        ([{"column": "region", "minimum": 1.5}], r"registry\.slices\.0\.minimum: test_accuracy is never above 1"),
+        ([{"column": "target", "minimum": 1.5}], r"registry\.slices\.0\.minimum: recall is never above 1"),
+        ([{"column": "region", "tolerance": math.inf}], r"slices\.0\.tolerance: Input should be a finite number"),
         ([{"column": "target", "metric": "test_f1_macro", "minimum": 0.1}], "rows of one class have no test_f1_macro"),
         ([{"colum": "region", "minimum": 0.1}], r"registry\.slices\.0\.colum: unknown key"),
     ],
