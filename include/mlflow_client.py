@@ -72,8 +72,8 @@ def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:
             return False
         except DataError:
             return True
-    answer = _get(runtime, "api/2.0/mlflow/runs/get", {"run_id": run_id})
-    return answer is None or answer["run"]["info"].get("lifecycle_stage") != "active"
+    info = _get(runtime, "api/2.0/mlflow/runs/get", {"run_id": run_id}, lambda found: {**found["run"]["info"]})
+    return info is None or info.get("lifecycle_stage") != "active"
 
 
 def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
@@ -84,8 +84,11 @@ def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
     if not _is_server(runtime):
         with translated_errors(runtime):
             return version_of_alias(connect(runtime), name, CHAMPION)
-    answer = _get(runtime, "api/2.0/mlflow/registered-models/alias", {"name": name, "alias": CHAMPION})
-    return str(answer["model_version"]["version"]) if answer is not None else None
+    asked = {"name": name, "alias": CHAMPION}
+    version = _get(
+        runtime, "api/2.0/mlflow/registered-models/alias", asked, lambda one: one["model_version"]["version"]
+    )
+    return None if version is None else str(version)
 
 
 def aliases_of_version(runtime: RuntimeSettings, name: str, version: str) -> list[str]:
@@ -96,8 +99,9 @@ def aliases_of_version(runtime: RuntimeSettings, name: str, version: str) -> lis
     if not _is_server(runtime):
         with translated_errors(runtime):
             return list(connect(runtime).get_model_version(name, version).aliases)
-    answer = _get(runtime, "api/2.0/mlflow/model-versions/get", {"name": name, "version": version})
-    return list(answer["model_version"].get("aliases", ())) if answer is not None else []
+    asked = {"name": name, "version": version}
+    found = _get(runtime, "api/2.0/mlflow/model-versions/get", asked, lambda one: {**one["model_version"]})
+    return list(found.get("aliases", ())) if found is not None else []
 
 
 def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
@@ -122,7 +126,7 @@ def server_version(runtime: RuntimeSettings) -> str:
 
     if not _is_server(runtime):
         return version("mlflow")
-    answer = _get(runtime, "version", {}, _version)
+    answer = _get(runtime, "version", {}, _version, str)
     if answer is None:
         raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri)))
     return str(answer)
@@ -139,11 +143,16 @@ def _is_server(runtime: RuntimeSettings) -> bool:
 
 
 def _get(
-    runtime: RuntimeSettings, path: str, params: Mapping[str, str], read: Callable[[str], Any] = json.loads
+    runtime: RuntimeSettings,
+    path: str,
+    params: Mapping[str, str],
+    read: Callable[[Any], Any],
+    parse: Callable[[str], Any] = json.loads,
 ) -> Any:
     """Ask the server by one request; None if it knows no such thing. MLflow's own client takes seconds to import.
 
-    :param read: turns the text of the answer into what is returned.
+    :param read: turns the answer into what is returned.
+    :param parse: turns its text into the answer.
     """
     import requests
 
@@ -164,8 +173,13 @@ def _get(
             return None
         answer.raise_for_status()
     try:
-        return read(answer.text)
-    except (ValueError, TypeError):  # the login page of a proxy, say
+        return read(parse(answer.text))
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # the login page of a proxy, say, or JSON of another server
         raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri))) from None
 
 

@@ -6,6 +6,7 @@ Airflow.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from dvc_airflow.run_page.details import Described, Details, Link, Mark, Project
 from dvc_airflow.run_page.runs import Run
-from include.errors import PipelineError
+from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
 from include.mlflow_client import champion_version, run_url, version_url
 from include.registry.gate import why_not_champion
@@ -30,7 +31,9 @@ OPERATORS = (
     "EvaluateModelOperator",
     "PromoteModelOperator",
 )
-SECONDS = 3  # that MLflow has to answer: somebody waits for the page
+SECONDS = 3  # that MLflow has to answer, for all models together: somebody waits for the page
+AT_ONCE = 8  # requests to MLflow
+UNKNOWN = "Which version {}is champion now is not known: {}"
 
 
 class _Resolved(BaseModel):
@@ -62,28 +65,41 @@ class _Evaluated(BaseModel):
 T = TypeVar("T", bound=BaseModel)
 
 
-def describe(runs: Sequence[Run]) -> Described:
-    """What there is to say of these runs."""
-    runtime = load_runtime_settings()
-    models = dict.fromkeys(model.name for run in runs if (model := _read(run, _Registered, "RegisterModelOperator")))
-    champions, notes = _champions(runtime, list(models))
+def describe(runs: Sequence[Run], shown: int) -> Described:
+    """What there is to say of these runs.
+
+    :param shown: how many, from the first on, are shown; the champions of their models are asked for.
+    """
+    try:
+        runtime = load_runtime_settings()
+    except ConfigError as error:
+        return Described([Details() for _ in runs], [f"Of models and verdicts nothing is known: {error}"])
+    models = [model.name for run in runs[:shown] if (model := _read(run, _Registered, "RegisterModelOperator"))]
+    champions, notes = _champions(runtime, list(dict.fromkeys(models)))
     return Described([_details(runtime, run, champions) for run in runs], notes)
 
 
 def _champions(runtime: RuntimeSettings, names: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
-    """The champions of now by model, and what to say of them. MLflow is asked no more once it does not answer."""
-    champions: dict[str, str | None] = {}
-    notes: list[str] = []
+    """The champions of now by model, and what to say of them."""
+    if not names:
+        return {}, []
     if not runtime.mlflow_tracking_uri.startswith(("http://", "https://")):
-        return champions, ["Which version is champion now is not known: MLFLOW_TRACKING_URI names no server."]
+        return {}, [UNKNOWN.format("", "MLFLOW_TRACKING_URI of Airflow's API server names no server.")]
     hurried = runtime.model_copy(update={"mlflow_http_request_timeout": SECONDS})
-    for name in names:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    asked = {name: pool.submit(champion_version, hurried, name) for name in names}
+    wait(asked.values(), timeout=SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    champions: dict[str, str | None] = {}
+    notes = []
+    for name, answer in asked.items():
         try:
-            champions[name] = champion_version(hurried, name)
-        except PipelineError as error:
-            return champions, [*notes, f"Which version of {name} is champion now is not known: {error}"]
-        version = champions[name]
-        notes.append(f"Champion of {name} now: {f'version {version}' if version else 'none'}.")
+            champions[name] = answer.result(timeout=0)
+        except (PipelineError, TimeoutError, CancelledError) as error:
+            late = f"MLflow did not answer within {SECONDS} s."
+            notes.append(UNKNOWN.format(f"of {name} ", error if isinstance(error, PipelineError) else late))
+        else:
+            notes.append(f"Champion of {name} now: {f'version {champions[name]}' if champions[name] else 'none'}.")
     return champions, notes
 
 
@@ -93,13 +109,15 @@ def _details(runtime: RuntimeSettings, run: Run, champions: Mapping[str, str | N
     recorded = _read(run, _Recorded, "RecordLineageOperator")
     # Where a person approves, the task that promotes has no result if she did not.
     verdict = _read(run, _Evaluated, "PromoteModelOperator", "EvaluateModelOperator")
+    is_champion = model is not None and champions.get(model.name) == model.version
     return Details(
         compared=_compared(resolved) if resolved else {},
         metrics=model.metrics if model else {},
         metric=resolved.config.get("registry", {}).get("metric") if resolved else None,
         marks=_marks(model, verdict, champions),
-        highlighted=model is not None and champions.get(model.name) == model.version,
-        remark=(_why(run) or "") if verdict else "",
+        highlighted=is_champion,
+        # A person may make a version champion that the gate refused.
+        remark=(_why(run) or "") if verdict and not is_champion else "",
         verdict=f"{verdict.table}\n\n{verdict.note}" if verdict else "",
         links=_links(runtime, model, recorded, verdict),
         stored=_stored(runtime, run, resolved) if resolved else {},

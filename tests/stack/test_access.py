@@ -105,7 +105,7 @@ def test_secrets_are_where_they_are_needed_and_nowhere_else(stack):
     assert holders("AIRFLOW_DB_PASSWORD") - ONE_SHOT == database
     assert holders("AIRFLOW_FERNET_KEY") - ONE_SHOT == database
     assert holders("MLFLOW_DB_PASSWORD") - ONE_SHOT == {"mlflow"}
-    assert holders("MLFLOW_TRACKING_PASSWORD") - ONE_SHOT == {"airflow-scheduler", "airflow-api"}
+    assert holders("MLFLOW_TRACKING_PASSWORD") - ONE_SHOT == {"airflow-scheduler"}
 
 
 def test_no_secret_is_in_a_log_the_image_or_its_history(stack, first_run):

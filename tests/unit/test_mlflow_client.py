@@ -13,14 +13,14 @@ from include.settings import RuntimeSettings
 
 
 @contextmanager
-def answering(status: int) -> Iterator[RuntimeSettings]:
+def answering(status: int, body: bytes = b"Permission denied") -> Iterator[RuntimeSettings]:
     """A server that answers everything with this status."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"Permission denied")
+            self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -51,6 +51,19 @@ def test_our_own_requests(ask: Callable[[RuntimeSettings], object], status: int,
 
     assert type(caught.value) is kind
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b"[1]", b"null", b'{"model_version": 1, "run": {"info": []}}'])
+def test_an_answer_of_another_server_is_named(body: bytes):
+    asked: list[Callable[[RuntimeSettings], object]] = [
+        lambda runtime: deleted_run(runtime, "0" * 32),
+        lambda runtime: champion_version(runtime, "m"),
+        lambda runtime: aliases_of_version(runtime, "m", "1"),
+    ]
+    with answering(200, body) as runtime:
+        for ask in asked:
+            with pytest.raises(ServiceError, match=r"127\.0\.0\.1:\d+ is not MLflow"):
+                ask(runtime)
 
 
 @pytest.mark.parametrize(

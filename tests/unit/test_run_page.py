@@ -1,12 +1,16 @@
 """The pages on runs in Airflow: what they show, of whatever the tasks left, and that all of it is text."""
 
 import re
+import threading
+import time
 
 import pytest
 
+from dvc_airflow.result import CHECKSUM, _as_numbers, digest
 from dvc_airflow.run_page.details import Described, Details, Link
 from dvc_airflow.run_page.pages import dag_page, run_page
 from dvc_airflow.run_page.plot import plot
+from dvc_airflow.run_page.runs import PAGE
 from include.errors import ServiceError
 from ml_operators import run_details
 from tests.support.run_rows import MLFLOW_RUN, STAGES, Rows, Task, complete, stage
@@ -16,12 +20,14 @@ EVIL = "<script>alert(1)</script>"
 
 @pytest.fixture(autouse=True)
 def champion(monkeypatch):
-    """MLflow's answer: the version that is champion now, or the error."""
+    """MLflow's answers by model: the version that is champion now, the error, or an event that it waits for."""
     answers = {"iris": "2"}
 
     def answer(runtime, name):
         if isinstance(answers[name], Exception):
             raise answers[name]
+        if isinstance(answers[name], threading.Event):
+            answers[name].wait(60)
         return answers[name]
 
     monkeypatch.setattr(run_details, "champion_version", answer)
@@ -33,17 +39,29 @@ def champion(monkeypatch):
 
 def listed(*rows: Rows, describe=run_details.describe, **arguments) -> str:
     runs = [one.run() for one in rows]
-    return dag_page("ml_pipeline", runs, describe(runs), arguments.get("page", 0), arguments.get("metric"))
+    return dag_page("ml_pipeline", runs, describe(runs, PAGE), arguments.get("page", 0), arguments.get("metric"))
 
 
 def shown(*rows: Rows) -> str:
     runs = [one.run() for one in rows]
-    return run_page("ml_pipeline", runs, run_details.describe(runs))
+    return run_page("ml_pipeline", runs, run_details.describe(runs, 1))
 
 
-def plain(runs) -> Described:
+def plain(runs, shown) -> Described:
     """What is known of runs of any DVC project."""
     return Described([Details() for _ in runs])
+
+
+def with_fields(task: Task, **fields) -> None:
+    """Give what the task returned these fields, and the checksum of what is there then."""
+    values = {name: value for name, value in {**task.value, **fields}.items() if name != CHECKSUM}
+    task.value = {**values, CHECKSUM: digest(_as_numbers(values))}
+
+
+def renamed(rows: Rows, model: str) -> Rows:
+    """The run, with a model of this name."""
+    with_fields(next(task for task in rows.tasks if task.task_id == "register_model"), name=model)
+    return rows
 
 
 def words(html: str) -> str:
@@ -90,6 +108,70 @@ def test_without_mlflow_no_run_is_called_champion_and_the_page_says_why(champion
     assert row_of(html, "run-2").count("version 2 was made champion gate passed") == 1
     assert "Whether it still is one is not known." in html
     assert 'class="marked"' not in html
+
+
+def test_of_models_that_are_shown_mlflow_has_three_seconds_in_all(champion, monkeypatch):
+    monkeypatch.setattr(run_details, "SECONDS", 0.2)
+    never = threading.Event()
+    slow = {f"slow-{number}": never for number in range(12)}  # more than are asked at once
+    champion.update(slow)
+    rows = [renamed(complete(number), name) for number, name in enumerate(["iris", *slow])]
+    older = [renamed(complete(20 + number), "unknown") for number in range(2)]  # a model that nobody may ask for
+    runs = [one.run() for one in (*rows, *older)]
+
+    try:
+        begun = time.monotonic()
+        described = run_details.describe(runs, len(rows))
+        took = time.monotonic() - begun
+    finally:
+        never.set()
+
+    assert took < 30  # each of them would have waited a minute
+    assert described.notes[0] == "Champion of iris now: version 2."
+    assert [note for note in described.notes if "slow-11 is champion now is not known: MLflow did not answer" in note]
+    assert len(described.notes) == 13
+
+
+def test_of_runs_without_a_model_mlflow_is_not_asked_and_nothing_is_said(monkeypatch):
+    runs = [Rows(1, [stage("get_data")]).run()]
+    assert run_details.describe(runs, 1).notes == []
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # as in the containers, where there is no login to MLflow
+    assert run_details.describe(runs, 1).notes == []
+    assert "Which version is champion now is not known: MLFLOW_TRACKING_URI of" in words(shown(complete(1)))
+
+
+def test_a_setting_that_is_wrong_is_said_in_place_of_models_and_verdicts(monkeypatch):
+    monkeypatch.setenv("STORE_READ_TIMEOUT", "soon")
+
+    page = words(shown(complete(1)))
+
+    assert "Of models and verdicts nothing is known: environment or config/.env: STORE_READ_TIMEOUT" in page
+    assert "get_data executed" in page
+
+
+def test_a_version_that_a_person_made_champion_needs_no_remedy(champion):
+    refused = listed(complete(2, promoted=False))
+    assert "version 2 champion gate not passed" in row_of(refused, "run-2")
+    assert "why not champion" not in refused
+
+    champion["iris"] = "1"
+    assert "why not champion" in listed(complete(2, promoted=False))
+
+
+def test_the_run_that_executed_a_result_is_a_link_only_where_that_is_certain():
+    runs = [
+        Rows(3, [stage("get_data", run_id="run-3"), stage("preprocess", "restored", run_id="run-1")]),
+        Rows(1, [stage("preprocess", run_id="run-1")]),
+    ]
+    assert "get_data executed - 1.5 this run" in words(shown(*runs))
+    assert '<a href="./run-1">run-1</a></td>' in shown(*runs)
+
+    # Executed by the run of the same id of another DAG, with which it shares the cache.
+    runs[0].tasks = [stage("get_data", "restored", run_id="run-3"), stage("preprocess", "restored", run_id="run-1")]
+    runs[1].tasks = [stage("preprocess", "restored", run_id="run-1")]
+    assert "get_data restored - 1.5 run-3 preprocess restored - 1.5 run-1" in words(shown(*runs))
+    assert ">run-1</a></td>" not in shown(*runs)
 
 
 def test_the_plot_is_of_the_gates_metric_or_of_the_one_that_is_asked_for():
@@ -148,28 +230,27 @@ def test_a_run_that_is_going_on_shows_how_far_it_is():
 
 
 def test_a_result_that_was_changed_or_that_nobody_can_read_is_named_and_not_believed():
-    changed, foreign = stage("get_data"), stage("preprocess")
+    changed, foreign, other = stage("get_data"), stage("preprocess"), stage("train_and_evaluate")
     changed.value = {**changed.value, "outcome": "unchanged"}
     foreign.value = Details().__dict__ | {"checksum": "x"}
     rows = complete(1)
-    rows.tasks = [changed, foreign, *rows.tasks[2:]]
+    with_fields(other, lock={"dvc.lock": {"train_and_evaluate": {"outs": [{"md5": "0"}]}}})  # without a path
+    rows.tasks = [changed, foreign, other, *rows.tasks[3:]]
     registered = next(task for task in rows.tasks if task.task_id == "register_model")
     registered.value = {**registered.value, "version": "99"}
 
     page = words(shown(rows))
 
     assert page.count("was truncated or changed") == 2
+    assert page.count("that this one cannot read") == 1
     assert "version 99" not in page
 
 
 def test_results_of_another_version_of_the_code_are_shown_as_far_as_they_are_known():
-    from dvc_airflow.result import CHECKSUM, _as_numbers, digest
-
     rows = complete(1)
     for task in rows.tasks:
-        fields = {name: value for name, value in task.value.items() if name != CHECKSUM} | {"new_field": [1]}
-        fields.pop("published", None)
-        task.value = {**fields, CHECKSUM: digest(_as_numbers(fields))}
+        task.value.pop("published", None)
+        with_fields(task, new_field=[1])
 
     page = words(shown(rows))
 
@@ -178,7 +259,8 @@ def test_results_of_another_version_of_the_code_are_shown_as_far_as_they_are_kno
     assert "version 1" in page
 
 
-def test_a_run_has_its_verdict_links_objects_and_difference_on_a_page():
+def test_a_run_has_its_verdict_links_objects_and_difference_on_a_page(champion):
+    champion["iris"] = "1"
     html = shown(complete(2, c=0.5, promoted=False), complete(1))
 
     assert "test_accuracy  -         0.9020      -       at least 0.9  no" in html
@@ -226,11 +308,8 @@ def test_everything_that_comes_from_users_is_shown_as_text():
     rows.tasks = [stage("get_data", reason=EVIL), *rows.tasks[1:]]
     rows.tasks.append(Task(f"t{EVIL}", "X", None, "failed"))
     resolved = next(task for task in rows.tasks if task.task_id == "resolve_config")
-    from dvc_airflow.result import CHECKSUM, _as_numbers, digest
-
-    fields = {name: value for name, value in resolved.value.items() if name != CHECKSUM}
-    fields["config"] = {**fields["config"], "data": {**fields["config"]["data"], "source": EVIL}}
-    resolved.value = {**fields, CHECKSUM: digest(_as_numbers(fields))}
+    config = resolved.value["config"]
+    with_fields(resolved, config={**config, "data": {**config["data"], "source": EVIL}})
 
     for html in (listed(rows, complete(1), metric=EVIL), shown(rows, complete(1))):
         assert "<script>alert" not in html

@@ -3,8 +3,8 @@
 A plugin registers it: ``fastapi_apps = [RunPage().app()]`` and ``external_views = views()``.
 """
 
+import threading
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,17 +23,24 @@ class RunPage:
 
     def __init__(self, project: "Callable[[], Project] | None" = None) -> None:
         self.project = project
+        self._app: Any = None
+        self._making = threading.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Called by the API server with each request below the prefix."""
+        if self._app is None:
+            from anyio.to_thread import run_sync
+
+            await run_sync(self._make)  # its imports take a while, in which the API server has others to answer
         await self._app(scope, receive, send)
 
-    @cached_property
-    def _app(self) -> Any:
+    def _make(self) -> None:
         from dvc_airflow.run_page.app import create
         from dvc_airflow.run_page.details import Project
 
-        return create(self.project() if self.project else Project())
+        with self._making:
+            if self._app is None:
+                self._app = create(self.project() if self.project else Project())
 
     def app(self) -> dict[str, Any]:
         """The entry in a plugin's ``fastapi_apps``."""

@@ -42,7 +42,7 @@ def create(project: Project) -> FastAPI:
             found = runs.newest(session, dag_id, page, project.operators)
             if not found and not runs.is_known(session, dag_id):
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no DAG {dag_id}.")
-        return HTMLResponse(dag_page(dag_id, found, project.describe(found), page, metric), headers=headers)
+        return HTMLResponse(dag_page(dag_id, found, project.describe(found, runs.PAGE), page, metric), headers=headers)
 
     @app.get("/dags/{dag_id}/runs/{run_id:path}", dependencies=MAY_READ)
     def of_run(dag_id: str, run_id: str) -> HTMLResponse:
@@ -50,7 +50,7 @@ def create(project: Project) -> FastAPI:
             found = runs.run_and_before(session, dag_id, run_id, project.operators)
         if not found:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no run {run_id} of the DAG {dag_id}.")
-        return HTMLResponse(run_page(dag_id, found, project.describe(found)), headers=headers)
+        return HTMLResponse(run_page(dag_id, found, project.describe(found, 1)), headers=headers)
 
     def refused(request: Request, error: Any) -> HTMLResponse:
         said = SAID.get(error.status_code) or str(error.detail)

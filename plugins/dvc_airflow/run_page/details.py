@@ -61,7 +61,7 @@ class Described:
     notes: Sequence[str] = ()
 
 
-def _nothing(runs: "Sequence[Run]") -> Described:
+def _nothing(runs: "Sequence[Run]", shown: int) -> Described:
     return Described([Details() for _ in runs])
 
 
@@ -70,8 +70,9 @@ class Project:
     """What a project adds to the pages.
 
     :param operators: names of operators beside `DvcStageOperator` whose results ``describe`` reads.
-    :param describe: what there is to say of runs beside their stages.
+    :param describe: what there is to say of runs beside their stages. Its second argument is how many are shown, the
+        first of them; with the others they are compared.
     """
 
     operators: Sequence[str] = ()
-    describe: "Callable[[Sequence[Run]], Described]" = _nothing
+    describe: "Callable[[Sequence[Run], int], Described]" = _nothing

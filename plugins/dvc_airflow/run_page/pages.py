@@ -60,6 +60,7 @@ def run_page(dag_id: str, found: Sequence[Run], described: Described) -> str:
         before=before,
         changes=changes,
         outputs=_outputs(run),
+        executors=_executors(found),
         # Relative, whatever is in a run id; of one with slashes, the browser takes them for folders.
         up="./" + "../" * run.run_id.count("/"),
     )
@@ -87,6 +88,17 @@ def _row(run: Run, said: Details, before: Any) -> dict[str, Any]:
         "wrong": {task: said for task, said in run.wrong.items() if task not in stages and said != NOT_RUN},
         "before": before,
         "causes": [change for change in changes if change.is_cause],
+    }
+
+
+def _executors(found: Sequence[Run]) -> set[str]:
+    """The tasks of the first run whose result one of the others executed.
+
+    Two DAGs that share a cache may have runs of the same id, so the id alone does not say which run it was.
+    """
+    executed = {(run.run_id, stage.name) for run in found[1:] for stage in run.stages if stage.outcome == "executed"}
+    return {
+        stage.task_id for stage in found[0].stages if stage.ended and (stage.ended.executed_in, stage.name) in executed
     }
 
 

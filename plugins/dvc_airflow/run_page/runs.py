@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from dvc_airflow.result import is_whole
 
@@ -34,6 +34,15 @@ class Ended(BaseModel):
     started_at: str
     executed_in: str | None = None
     lock: dict[str, dict[str, dict[str, Any]]]
+
+    @field_validator("lock")
+    @classmethod
+    def _has_paths(cls, lock: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+        entries = [entry for stages in lock.values() for entry in stages.values()]
+        items = [item for entry in entries for role in ("deps", "outs") for item in entry.get(role) or ()]
+        if not all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in items):
+            raise ValueError("a dependency or output has no path")
+        return lock
 
 
 @dataclass(frozen=True)
