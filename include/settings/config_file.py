@@ -2,22 +2,21 @@
 
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from datetime import date
-from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from include.errors import ConfigError
 from include.models.settings import KINDS_BY_NAME
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
+from include.settings.keys import explained, key_sections, known_keys, suggestion
 
 # The DAG itself is made from these: they cannot differ from run to run.
 FIXED_SECTIONS = ("paths", "schedule")
@@ -112,7 +111,7 @@ def validate_config(document: Mapping[str, Any], where: str | Path = CONFIG_FILE
     try:
         return PipelineConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from None
+        raise ConfigError(explained(error, where)) from None
 
 
 def load_config(project_dir: Path = PROJECT_DIR) -> PipelineConfig:
@@ -137,7 +136,7 @@ def load_config_with(overrides: Mapping[str, Any], where: str, sections: Collect
         return PipelineConfig.model_validate(merged)
     except ValidationError as error:
         validate_config(document)  # what is wrong in the file itself is said to be
-        raise ConfigError(_explain(error, where)) from None
+        raise ConfigError(explained(error, where)) from None
 
 
 def apply_overrides(
@@ -155,8 +154,8 @@ def apply_overrides(
     merged = deepcopy(dict(document))
     for given, value in flat.items():
         key = _with_kind(given, kind, where)
-        if key not in _known_keys():
-            raise ConfigError(f"{where}: unknown key {given!r}{_suggest(given, _of_a_run(sections))}")
+        if key not in known_keys():
+            raise ConfigError(f"{where}: unknown key {given!r}{suggestion(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
@@ -175,7 +174,7 @@ def apply_overrides(
 def _with_kind(key: str, kind: Any, where: str) -> str:
     """``model.C`` as ``model.logistic_regression.C``, where that is the kind."""
     section, _, name = key.partition(".")
-    if section != "model" or "." in name or f"model.{name}" in _known_keys():
+    if section != "model" or "." in name or f"model.{name}" in known_keys():
         return key
     kinds = [other for other, settings in KINDS_BY_NAME.items() if name in settings.model_fields]
     if kinds and isinstance(kind, str) and kind in KINDS_BY_NAME and kind not in kinds:
@@ -225,7 +224,7 @@ def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> dict
     flat: dict[str, Any] = {}
     for name, value in overrides.items():
         key = f"{prefix}{name}"
-        if key not in _sections():
+        if key not in key_sections():
             flat[key] = value
         elif isinstance(value, Mapping):
             flat |= _flatten(value, where, f"{key}.")
@@ -234,75 +233,6 @@ def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> dict
     return flat
 
 
-@cache
-def fields() -> dict[str, FieldInfo]:
-    """Every value of the configuration, by its key such as ``data.csv.decimal``."""
-    return dict(_fields_of(PipelineConfig))
-
-
-def _fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _fields_of(field.annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
-
-
-@cache
-def _known_keys() -> frozenset[str]:
-    return frozenset(fields())
-
-
-@cache
-def _sections() -> frozenset[str]:
-    """Sections, and those within them: ``data``, ``data.csv``."""
-    return frozenset(key.rsplit(".", depth)[0] for key in fields() for depth in range(1, key.count(".") + 1))
-
-
 def _of_a_run(sections: Collection[str]) -> list[str]:
     """What may stand in the conf of a run, at the top."""
     return [*(one for one in sections if one not in FIXED_SECTIONS), *([FORCE] if "model" in sections else [])]
-
-
-def _suggest(key: str, top: Collection[str] = tuple(PipelineConfig.model_fields)) -> str:
-    """The nearest known key, or those of the same section.
-
-    :param top: those without a section.
-    """
-    short = {f"model.{name}" for settings in KINDS_BY_NAME.values() for name in settings.model_fields}
-    near = get_close_matches(key, sorted(_known_keys() | _sections() | short | set(top)), n=1)
-    if near:
-        return f" (did you mean {near[0]!r}?)."
-    section = key.rpartition(".")[0]
-    of_section = sorted(one for one in _known_keys() if section and one.startswith(f"{section}."))
-    return f"; valid: {', '.join(of_section or top)}."
-
-
-def _explain(error: ValidationError, where: str | Path) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        key = ".".join(map(str, problem["loc"])) or "(whole file)"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key{_moved(key) or _suggest(key).removesuffix('.')}")
-        elif problem["type"] == "missing":
-            lines.append(f"{key}: is missing{_example(key)}")
-        else:
-            got = repr(problem["input"])
-            shown = (
-                "" if isinstance(problem["input"], Mapping) else f" (got {got if len(got) <= 80 else got[:77] + '...'})"
-            )
-            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
-    return f"{where}: " + "; ".join(lines) + ". Fix it there."
-
-
-def _example(key: str) -> str:
-    """A value to add for a key that a configuration of an earlier version lacks."""
-    field = fields().get(key)
-    return f"; add for example {key.rpartition('.')[2]}: {field.examples[0]}" if field and field.examples else ""
-
-
-def _moved(key: str) -> str:
-    """Where a hyperparameter stands that used to be directly below ``model``."""
-    name = key.removeprefix("model.")
-    kinds = [kind for kind, settings in KINDS_BY_NAME.items() if name in settings.model_fields]
-    return f"; it belongs below its kind, as in model.{kinds[0]}.{name}" if key.startswith("model.") and kinds else ""

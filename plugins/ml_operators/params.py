@@ -6,7 +6,8 @@ from typing import Any
 from airflow.sdk import Param, get_parsing_context
 
 from include.settings import PipelineConfig
-from include.settings.config_file import FORCE, PIPELINE, fields, is_fixed, value_at
+from include.settings.config_file import FORCE, PIPELINE, is_fixed, value_at
+from include.settings.keys import fields
 
 # What Airflow's form shows of a JSON schema; it ignores anyOf, and exclusive bounds are checked but not shown.
 SHOWN = (

@@ -7,7 +7,8 @@ import pytest
 
 from include.errors import ConfigError
 from include.settings import RuntimeSettings, load_runtime_settings
-from include.settings.config_file import fields, validate_config
+from include.settings.config_file import validate_config
+from include.settings.keys import fields
 
 
 def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
