@@ -91,6 +91,7 @@ def test_a_backfill_is_a_table_by_date_and_resolves_the_data_of_each(deployment)
     ("arguments", "env", "message"),
     [
         (["--conf", '{"model.CC": 1}'], {}, "--conf: unknown key 'model.CC' (did you mean 'model.C'?)"),
+        (["--conf", '{"force": 1}'], {}, "--conf, force: 1 is neither true nor false"),
         (["--from-date", "2026-03-01", "--to-date", "2026-03-05"], {}, "schedule.cron is null, which has no dates"),
         ([], {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "DVC_CACHE_DIR": "none"}, "http://127.0.0.1:9 does not answer"),
     ],
