@@ -20,9 +20,9 @@ PLANNER = "ml_operators.plan"
 
 def plan(
     conf: Annotated[str | None, typer.Option(help="Values of the run as JSON, as for a run by hand.")] = None,
-    date: Annotated[str | None, typer.Option(help="The run's logical date; default: a run by hand, now.")] = None,
-    from_date: Annotated[str | None, typer.Option(help="Plan a backfill: the first date.")] = None,
-    to_date: Annotated[str | None, typer.Option(help="The last date of the backfill.")] = None,
+    date: Annotated[str | None, typer.Option(help="What {date} becomes; default: as in a run by hand, now.")] = None,
+    from_date: Annotated[str | None, typer.Option(help="Plan a backfill: the first {date}.")] = None,
+    to_date: Annotated[str | None, typer.Option(help="The last {date} of the backfill.")] = None,
     as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Print Markdown, for a pull request.")] = False,
 ) -> None:

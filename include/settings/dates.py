@@ -83,6 +83,6 @@ def parse_date(text: str, option: str) -> datetime:
     """
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # in UTC it may be before the year 1
         raise ConfigError(f"{option}: {text!r} is not a date. Write it like 2026-03-01.") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -203,11 +203,16 @@ class ScheduleConfig(Section):
     @field_validator("cron")
     @classmethod
     def _cron_that_airflow_knows(cls, value: str | None) -> str | None:
-        from croniter import croniter
+        from croniter import CroniterBadDateError, croniter
 
         presets = (*CRON_PRESETS, *PRESETS_WITHOUT_INTERVAL)
         if value is not None and value not in presets and not croniter.is_valid(value):
             raise ValueError(f"is neither a cron expression nor one of {', '.join(presets)}")
+        if value is not None and value not in presets:
+            try:
+                croniter(value, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)).get_next()
+            except CroniterBadDateError:
+                raise ValueError("names a date that never comes") from None
         return value
 
     date: Literal["logical_date", "data_interval_start"] = Field(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dvc_airflow.errors import TaskError
+from dvc_airflow.errors import TaskError, in_words
 from dvc_airflow.plan_command import add_arguments, plan_project
 from dvc_airflow.project_files import write_list
 from dvc_airflow.pull import pull
@@ -18,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(options.do(options))
     except (TaskError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be read
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -14,6 +14,11 @@ REFUSED = re.compile(
 )
 
 
+def in_words(error: OSError) -> str:
+    """What the system refuses, and where."""
+    return f"{error.filename or 'this machine'}: {error.strerror or error}"
+
+
 class TaskError(Exception):
     """A stage or a push cannot go on."""
 

@@ -1,6 +1,5 @@
 """What runs of a project would execute, why, and for how long. It reads; it writes into a private folder alone."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -27,6 +26,7 @@ from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
 from dvc_airflow.stage_plan import FORCED, PlannedRun, StagePlan, always_runs, depends_on, stage_plan
 from dvc_airflow.stage_settings import StageSettings
+from dvc_airflow.workspace import private_folder
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,7 @@ def planner_of(
     :param seconds_of: see `Planner`.
     :raises TaskError: the project cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="dvc-plan-") as folder:
-        scratch = Path(folder)
+    with private_folder() as scratch:
         try:
             project = load_project(run.project_dir, graph_cache_dir, keep_in=scratch)
             stages = selected(project.stages, select, exclude)

@@ -34,6 +34,7 @@ def plan_project(options: argparse.Namespace) -> str:
     """Plan a run of a project in a checkout.
 
     :raises TaskError, ValueError: it cannot be planned; with what to do.
+    :raises OSError: what it reads or its temporary folder cannot be used.
     """
     logging.getLogger("dvc_airflow").addHandler(logging.NullHandler())  # the reasons say what a warning would
     form, conf = form_of(json=options.json, md=options.md), conf_of(options.conf, EXAMPLE)
@@ -56,6 +57,8 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     places = places_of(project_dir, remote)
     own = places.cache_dir if not places.remote_url or (places.cache_dir / FOLDER / LAST).is_dir() else None
     cache_dir = own if cache is None else None if cache == "none" else Path(cache).resolve()
+    if cache is not None and cache_dir is not None and not cache_dir.is_dir():
+        raise TaskError(f"--cache-dir {cache}: there is no such folder. Name the cache that the tasks share, or none.")
     if cache_dir is None and places.remote_url is None:
         raise TaskError(ProjectRun(project_dir, dag_id="", run_id="").nowhere)
     return ProjectRun(

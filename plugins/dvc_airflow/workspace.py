@@ -7,8 +7,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -81,7 +81,7 @@ class Workspace:
         except OSError as error:
             raise _no_room(tempfile.gettempdir(), error) from None
         try:
-            self._own()
+            self._owner = _owned(self.path)
             self._fill()
         except OSError as error:
             self._remove()
@@ -100,11 +100,6 @@ class Workspace:
     def remote_name(self) -> str | None:
         """The default remote in the workspace's DVC configuration, if there is one."""
         return self._config.remote
-
-    def _own(self) -> None:
-        (self.path / OWNER).parent.mkdir()
-        self._owner = os.open(self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def _remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -168,6 +163,29 @@ class Workspace:
     def _is_own(self, target: Path) -> bool:
         """Whether a path in the workspace really lies there: what a link leads to is the user's."""
         return target.parent.resolve().is_relative_to(self.path.resolve())
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A temporary folder. If this process is killed, the next task or plan of this machine removes it.
+
+    :raises OSError: it cannot be made.
+    """
+    remove_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        owner = _owned(Path(name))
+        try:
+            yield Path(name)
+        finally:
+            os.close(owner)
+
+
+def _owned(folder: Path) -> int:
+    """Lock the file that says that a folder is in use. :return: its descriptor; the lock is held until it is closed."""
+    (folder / OWNER).parent.mkdir()
+    owner = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    return owner
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time
 from functools import cached_property, partial
 from typing import Any, Self
 
-from dvc_airflow.errors import TaskError
+from dvc_airflow.errors import TaskError, in_words
 from dvc_airflow.plan import planner_of
 from dvc_airflow.plan_report import conf_of, form_of, searched
 from dvc_airflow.project import default_graph_cache_dir
@@ -48,18 +48,19 @@ class Request:
         return cls(**json.loads(text))
 
     def dates(self) -> list[datetime | None]:
-        """The logical dates of the runs; None: a run that is started now.
+        """The dates that ``{date}`` becomes in the runs; None: a run that is started now.
 
         :raises ConfigError: a date is none, or they do not go together.
         """
-        if self.date and (self.from_date or self.to_date):
+        ends = (self.from_date, self.to_date)
+        if self.date is not None and ends != (None, None):
             raise ConfigError("--date plans one run, --from-date and --to-date a backfill: give one or the other.")
-        if bool(self.from_date) != bool(self.to_date):
+        if (self.from_date is None) != (self.to_date is None):
             raise ConfigError("--from-date and --to-date: a backfill has both. Give the other one too.")
-        if self.from_date and self.to_date:
+        if self.from_date is not None and self.to_date is not None:
             first, last = parse_date(self.from_date, "--from-date"), parse_date(self.to_date, "--to-date")
             return [*backfill_dates(load_config().schedule, first, last, datetime.now(UTC))]
-        return [parse_date(self.date, "--date")] if self.date else [None]
+        return [None if self.date is None else parse_date(self.date, "--date")]
 
 
 class Plan:
@@ -148,6 +149,9 @@ def main() -> int:
         print(Plan(Request.read(sys.stdin.read())).text())
     except (PipelineError, TaskError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be read
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,190 +1,40 @@
 """A plan says what the run then does and says, wherever it is definite; and nothing is written for it."""
 
-import hashlib
 import json
+import os
 import shutil
-from pathlib import Path
+import signal
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
+from dvc_airflow import workspace
 from dvc_airflow.__main__ import main
 from dvc_airflow.errors import RemoteError, TaskError
 from dvc_airflow.lockfile import lock_text
-from dvc_airflow.plan import RunPlan, planner_of
+from dvc_airflow.plan import planner_of
 from dvc_airflow.project_run import ProjectRun
-from tests.support.plans import differences, nothing_written
+from tests.support.planned_project import CHAIN, Place
+from tests.support.plans import nothing_written
 from tests.support.proxy import proxy_to
-from tests.support.strangers import Stranger
-
-RAW = "a\nb\n"
-RAW_MD5 = hashlib.md5(RAW.encode()).hexdigest()
-# All kinds of stages that DVC has.
-ZOO = {
-    "dvc.yaml": """
-stages:
-  load:
-    foreach: [a, b]
-    do:
-      cmd: mkdir -p loaded && cp seeds/${item}.txt loaded/${item}.txt
-      deps: ["seeds/${item}.txt"]
-      outs: ["loaded/${item}.txt"]
-  join: {cmd: cat loaded/*.txt > joined.txt, deps: [loaded], outs: [joined.txt]}
-  fit:
-    matrix: {depth: [1, 2]}
-    cmd: mkdir -p fits/${item.depth} && cat joined.txt params.yaml > fits/${item.depth}/model
-    deps: [joined.txt]
-    params: [rate]
-    outs: ["fits/${item.depth}"]
-  pick: {cmd: cp fits/1/model picked.txt, deps: [fits/1/model], outs: [picked.txt]}
-  elsewhere: {wdir: work, cmd: cp ../joined.txt out.txt, deps: [../joined.txt], outs: [out.txt]}
-  download: {cmd: date +%N > page.html, outs: [page.html]}
-  upload: {cmd: cat page.html, deps: [page.html]}
-  remind: {cmd: echo remind}
-  collect: {cmd: cat seeds/a.txt >> all.txt, deps: [seeds/a.txt], outs: [all.txt: {persist: true}]}
-  tick: {cmd: date +%N > tick.txt, deps: [joined.txt], outs: [tick.txt], always_changed: true}
-  after: {cmd: cp tick.txt after.txt, deps: [tick.txt], outs: [after.txt]}
-  raw: {cmd: wc -l < raw.csv > raw.txt, deps: [raw.csv], outs: [raw.txt]}
-""",
-    "sub/dvc.yaml": """
-stages:
-  part: {cmd: bash part.sh > part.json, deps: [../joined.txt, part.sh], metrics: [part.json: {cache: false}]}
-""",
-    "sub/part.sh": "echo 1\n",
-    "seeds/a.txt": "a\n",
-    "seeds/b.txt": "b\n",
-    "work/README": "here\n",
-    "params.yaml": "rate: 1\n",
-    "raw.csv.dvc": f"outs:\n- md5: {RAW_MD5}\n  size: {len(RAW)}\n  hash: md5\n  path: raw.csv\n",
-}
-CHAIN = {
-    "dvc.yaml": """
-stages:
-  load: {cmd: mkdir -p out && cp seed.txt out/one && echo 2 > out/two, deps: [seed.txt], outs: [out]}
-  train: {cmd: bash train.sh > model.txt, deps: [out, train.sh], params: [rate, depth], outs: [model.txt]}
-  report: {cmd: cp model.txt report.txt, deps: [model.txt], outs: [report.txt]}
-""",
-    "seed.txt": "seed\n",
-    "train.sh": "cat out/*; grep rate params.yaml\n",
-    "params.yaml": "rate: 0.5\ndepth: 3\n",
-}
 
 
-class Place:
-    """A project whose runs are planned first."""
-
-    def __init__(self, folder: Path, files: dict[str, str], *, cache: bool = True) -> None:
-        self.stranger, self.cache = Stranger(folder, files), cache
-
-    def run_of(self, dag_id: str = "dag") -> ProjectRun:
-        return self.stranger.project_run(dag_id, cache=self.cache)
-
-    def planner(self, dag_id: str = "dag", **options):
-        return planner_of(self.run_of(dag_id), self.stranger.path.parent / "graphs", **options)
-
-    def plan(self, dag_id: str = "dag", *, force: bool = False, **options) -> RunPlan:
-        own = self.stranger
-        with nothing_written(own.path, own.cache, own.remote), self.planner(dag_id, **options) as planner:
-            return planner.plan(force=force)
-
-    def run(self, dag_id: str = "dag", *, force: bool = False) -> dict[str, str]:
-        """Plan a run and run it; the plan may not be wrong. :return: what was planned, for each stage."""
-        plan = self.plan(dag_id, force=force)
-        results = self.stranger.run(cache=self.cache, push=True, force=force, dag_id=dag_id)
-        assert differences(plan, results) == []
-        self.results = results
-        return {stage.stage: str(stage.outcome or "depends") for stage in plan.stages}
-
-    def remove(self, stage: str, *, where: tuple[Path, ...]) -> None:
-        """The first output of a stage, from cache and remote."""
-        for path in self.objects(stage, where):
-            path.unlink()
-
-    def objects(self, stage: str, where: tuple[Path, ...]) -> list[Path]:
-        md5 = self.results[stage].entry["outs"][0]["md5"]
-        found = [folder / "files" / "md5" / md5[:2] / md5[2:] for folder in where]
-        return [path for path in found if path.exists()]
-
-
-def stages_with(outcome: str, planned: dict[str, str]) -> set[str]:
-    return {stage for stage, found in planned.items() if found == outcome}
-
-
-def test_all_kinds_of_stages_do_what_is_planned(tmp_path):
-    place = Place(tmp_path, ZOO)
+def test_a_chain_does_what_is_planned(tmp_path):
+    """What else may happen to results, and all kinds of stages: tests/slow/test_plans.py."""
+    place = Place(tmp_path, CHAIN)
     stranger = place.stranger
-    kept = stranger.cache / "files" / "md5" / RAW_MD5[:2] / RAW_MD5[2:]
-    kept.parent.mkdir(parents=True)
-    kept.write_text(RAW)
-
-    first = place.run()
-    assert stages_with("depends", first) == {
-        "join", "fit@1", "fit@2", "pick", "elsewhere", "upload", "after", "sub/dvc.yaml:part"
-    }  # fmt: skip
-    assert stages_with("executed", first) == first.keys() - stages_with("depends", first)
-
-    again = place.run()
-    assert stages_with("executed", again) == {"tick", "remind"}
-    assert stages_with("depends", again) == {"after"}
-
-    stranger.write({"params.yaml": "rate: 2\n", "sub/part.sh": "echo 2\n"})
-    changed = place.run()
-    assert stages_with("executed", changed) == {"fit@1", "fit@2", "sub/dvc.yaml:part", "tick", "remind"}
-    assert stages_with("depends", changed) == {"pick", "after"}
-
-    stranger.write({"params.yaml": "rate: 1\n", "sub/part.sh": "echo 1\n", "seeds/a.txt": "other\n"})
-    back = place.run()
-    assert stages_with("executed", back) == {"load@a", "collect", "tick", "remind"}
-    assert stages_with("depends", back) >= {"join", "fit@1", "pick"}
-
-    # frozen: whatever comes before it, and what comes after it is certain
-    entry = place.results["join"].entry
-    stranger.write({
-        "dvc.lock": lock_text({"join": entry}),
-        "dvc.yaml": ZOO["dvc.yaml"].replace("outs: [joined.txt]}", "outs: [joined.txt], frozen: true}"),
-        "seeds/a.txt": "third\n",
-    })  # fmt: skip
-    frozen = place.run()
-    assert stages_with("depends", frozen) == {"after"}
-    assert frozen["join"] == "unchanged"
-
-    # without the cache: all from the remote, but for what is in no history
-    shutil.rmtree(stranger.cache)
-    elsewhere = place.run()
-    assert elsewhere["fit@1"] == "restored"
-    assert elsewhere["collect"] == elsewhere["download"] == "executed"
-
-
-@pytest.mark.parametrize("cache", [True, False], ids=["shared cache", "no shared cache"])
-def test_a_chain_does_what_is_planned_whatever_happened_to_its_results(tmp_path, cache):
-    place = Place(tmp_path, CHAIN, cache=cache)
-    stranger = place.stranger
-    both = (stranger.cache, stranger.remote)
     certain = lambda *outcomes: dict(zip(("load", "train", "report"), outcomes, strict=True))  # noqa: E731
 
     assert place.run() == certain("executed", "depends", "depends")
-    assert place.run() == certain("unchanged", "unchanged", "unchanged")
-    stranger.write({"params.yaml": "rate: 2.5\ndepth: 3\n", "train.sh": "cat out/*; grep rate params.yaml; #\n"})
+    stranger.write({"params.yaml": "rate: 2.5\ndepth: 3\n"})
     assert place.run() == certain("unchanged", "executed", "depends")
-    stranger.write({name: CHAIN[name] for name in ("params.yaml", "train.sh")})
+    stranger.write({"params.yaml": CHAIN["params.yaml"]})
     assert place.run() == certain("unchanged", "restored", "restored")
     assert place.run("another") == certain("restored", "restored", "restored")
-    assert place.run(force=True) == certain("executed", "executed", "executed")
-
-    place.remove("train", where=both)
-    assert place.run() == certain("unchanged", "executed", "depends")
-    place.remove("load", where=both)  # the list of a folder
+    place.remove("load", where=(stranger.cache, stranger.remote))  # the list of a folder
     assert place.run() == certain("executed", "depends", "depends")
-    for damaged in place.objects("train", both):
-        damaged.chmod(0o644)
-        damaged.write_text("damaged, and longer than it was")
-    assert place.run() == certain("unchanged", "executed", "depends")
-    for folder in both:
-        shutil.rmtree(folder / "runs", ignore_errors=True)
-    shutil.rmtree(stranger.cache / "airflow" / "results", ignore_errors=True)
-    assert place.run() == certain("executed", "depends", "depends")
-
-    stranger.write({"dvc.yaml": CHAIN["dvc.yaml"].replace("  report:", "  summary:")})
-    assert place.run() == {"load": "unchanged", "train": "unchanged", "summary": "restored"}  # by another name
 
 
 def test_what_is_damaged_in_the_cache_is_restored_from_the_remote_and_stays_where_it_is(tmp_path):
@@ -324,6 +174,7 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
         (["--conf", '{"run_every_stage": 1}'], "run_every_stage must be true or false"),
         (["--json", "--md"], "--json and --md: give one of them"),
         (["--remote", "other"], "has no DVC remote other. It has store."),
+        (["--cache-dir", "gone"], "--cache-dir gone: there is no such folder"),
         (["--select", "trian"], "matches no stage. Did you mean train?"),
     ],
 )
@@ -343,3 +194,31 @@ def test_a_project_that_does_not_parse_is_shown_with_the_line(checkout):
     assert said.startswith("error: ")
     assert "dvc.yaml" in said
     assert "outputs" in said
+
+
+def test_a_temporary_folder_that_cannot_be_used_is_one_line(checkout, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    said = checkout("--dag", "own", code=1)
+
+    assert said.startswith(f"error: {tmp_path / 'gone'}")
+    assert said.endswith(": No such file or directory\n")
+
+
+def test_what_a_killed_plan_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(workspace, "YOUNG_SECONDS", 0)
+    code = """
+import os, signal
+from dvc_airflow.workspace import private_folder
+with private_folder():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=env).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+
+    with workspace.private_folder() as first, workspace.private_folder() as second:
+        assert not left.exists()
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Which date a run fills in, with Airflow's own timetables: scheduled runs, backfills and runs by hand."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ from pendulum import instance
 
 from include.errors import ConfigError
 from include.settings import ScheduleConfig
-from include.settings.dates import backfill_dates, last_interval_start
+from include.settings.dates import backfill_dates, last_interval_start, parse_date
+from ml_operators.plan import Request
 from ml_operators.run_date import run_date, timetable
 
 START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday
@@ -162,3 +164,31 @@ def test_the_dates_of_a_planned_backfill_are_those_that_airflow_chooses(cron, da
 def test_a_backfill_without_dates_is_not_planned(cron):
     with pytest.raises(ConfigError, match="no dates for a backfill"):
         backfill_dates(schedule(cron, "logical_date"), START, LATER, NOW)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"date": "March"}, "--date: 'March' is not a date. Write it like 2026-03-01."),
+        ({"date": ""}, "--date: '' is not a date."),
+        ({"from_date": "", "to_date": ""}, "--from-date: '' is not a date."),
+        ({"date": "2026-03-01", "to_date": "2026-03-01"}, "give one or the other"),
+        ({"date": "2026-03-01", "to_date": ""}, "give one or the other"),
+        ({"from_date": "2026-03-01"}, "a backfill has both"),
+    ],
+)
+def test_dates_that_cannot_be_planned_are_refused(asked: dict[str, str], message: str):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Request(**asked).dates()
+
+
+def test_a_date_that_is_none_in_utc_is_refused():
+    with pytest.raises(ConfigError, match="--date: '0001-01-01T00:00\\+05:00' is not a date"):
+        parse_date("0001-01-01T00:00+05:00", "--date")
+    assert parse_date("2026-03-01T02:00+05:00", "--date") == datetime(2026, 2, 28, 21, tzinfo=UTC)
+
+
+def test_a_schedule_whose_date_never_comes_is_refused():
+    with pytest.raises(ValueError, match="names a date that never comes"):
+        schedule("0 0 31 2 *", "logical_date")
+    assert schedule("0 0 29 2 *", "logical_date").cron == "0 0 29 2 *"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import attributed_to
+from dvc_airflow.dvc.producers import Producers, is_param
 from dvc_airflow.lockfile import LockEntry, lock_file_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ResolvedStage:
         from dvc.dvcfile import load_file
 
         self.objects, self._repo = objects, objects.repo
+        self._producers = Producers(self._repo)
         file, _, self._short_name = name.rpartition(":")
         # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
         self._stages = load_file(self._repo, str(Path(self._repo.root_dir) / (file or "dvc.yaml"))).stages
@@ -101,7 +103,7 @@ class ResolvedStage:
         :return: paths relative to the project; None if it has dependencies outside.
         """
         root = Path(self._repo.root_dir)
-        paths = [Path(dep.fs_path) for dep in self._stage.deps if not self._is_made(dep)]
+        paths = [Path(dep.fs_path) for dep in self._stage.deps if not self._producers.make_all_of(dep)]
         if not all(dep.protocol == "local" for dep in self._stage.deps) or not all(
             path.is_relative_to(root) for path in paths
         ):
@@ -133,14 +135,14 @@ class ResolvedStage:
         :raises RemoteError: the remote cannot be asked.
         """
         for dep in self._stage.deps:
-            for out, subpath in self._absent_producers(dep):
+            for out, subpath in self._producers.absent(dep):
                 self._checkout(out, subpath)
 
     def missing_inputs(self) -> list[MissingObjectsError]:
         """What neither the cache nor the remote has whole of the outputs of earlier stages that this one reads."""
         found = []
         for dep in self._stage.deps:
-            for out, subpath in self._absent_producers(dep):
+            for out, subpath in self._producers.absent(dep):
                 if missing := self.objects.missing(out, subpath):
                     found.append(_missing(out, missing))
         return found
@@ -213,7 +215,7 @@ class ResolvedStage:
         return [
             dep.def_path
             for dep in self._stage.deps
-            if not _is_param(dep) and self._producers(dep) and used.get(dep.def_path) != dep.hash_info.value
+            if not is_param(dep) and self._producers.of(dep) and used.get(dep.def_path) != dep.hash_info.value
         ]
 
     def _load(self) -> "PipelineStage":
@@ -222,19 +224,19 @@ class ResolvedStage:
     def _fill_dependencies(self) -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
         for dep in self._stage.deps:
-            producers = self._producers(dep)
-            if not _is_param(dep) and len(producers) == 1 and self._take_hash(dep, *producers[0]):
+            producers = self._producers.of(dep)
+            if not is_param(dep) and len(producers) == 1 and self._take_hash(dep, *producers[0]):
                 continue
             # It is made up of several outputs, has its hash by another rule, or is a file of params.
-            for out, subpath in self._absent_producers(dep):
+            for out, subpath in self._producers.absent(dep):
                 if out.hash_info:
                     self._checkout(out, subpath)
-            if _is_param(dep) or dep.exists:
+            if is_param(dep) or dep.exists:
                 dep.save()
 
     def _take_hash(self, dep: Any, out: "Output", subpath: str | None) -> bool:
         """Give the dependency the hash that an output, or a part of one, has by its lock entry."""
-        if out.hash_name != dep.hash_name or not out.hash_info or self._is_around(dep, out):
+        if out.hash_name != dep.hash_name or not out.hash_info or self._producers.lie_in(dep, out):
             return False
         if subpath is None:
             dep.hash_info, dep.meta = out.hash_info, out.meta
@@ -249,34 +251,6 @@ class ResolvedStage:
         dep.hash_info = found.hash_info
         dep.meta = meta or _folder_meta(found)
         return True
-
-    def _is_made(self, dep: Any) -> bool:
-        """Whether one output is, or holds, all of the dependency."""
-        producers = self._producers(dep)
-        return len(producers) == 1 and not self._is_around(dep, producers[0][0])
-
-    def _is_around(self, dep: Any, out: "Output") -> bool:
-        return dep.fs_path != out.fs_path and bool(self._repo.fs.isin(out.fs_path, dep.fs_path))
-
-    def _producers(self, dep: Any) -> list[tuple["Output", str | None]]:
-        """The outputs that make up a dependency, each with the path in it that is meant (None: all)."""
-        from dvc.exceptions import OutputNotFoundError
-        from dvc.stage import PipelineStage
-
-        if dep.protocol != "local":
-            return []
-        try:
-            outs = self._repo.find_outs_by_path(dep.fs_path, recursive=True, strict=False)
-        except OutputNotFoundError:
-            return []
-        if _is_param(dep):  # no stage makes what a .dvc file tracks: the project's own file counts, as for DVC
-            outs = [out for out in outs if isinstance(out.stage, PipelineStage)]
-        inside = [(out, dep.fs_path) for out in outs if self._repo.fs.isin(dep.fs_path, out.fs_path)]
-        return inside or [(out, None) for out in outs]
-
-    def _absent_producers(self, dep: Any) -> list[tuple["Output", str | None]]:
-        """Those that are to be checked out: a file of params that is there has the values of this run."""
-        return [] if _is_param(dep) and dep.exists else self._producers(dep)
 
     def _checkout(self, out: "Output", subpath: str | None) -> None:
         with attributed_to(out):
@@ -314,9 +288,3 @@ def _folder_meta(tree: Any) -> Any:
     from dvc_data.hashfile.meta import Meta
 
     return Meta(isdir=True, nfiles=len(tree)) if hasattr(tree, "digest") else Meta()
-
-
-def _is_param(dep: Any) -> bool:
-    from dvc.dependency import ParamsDependency
-
-    return isinstance(dep, ParamsDependency)
