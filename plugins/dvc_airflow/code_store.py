@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dvc_airflow.code_pack import PACK_ID, CodePack
 from dvc_airflow.collecting import MarkedFolder, say_beside_collections
-from dvc_airflow.dvc.remote import RemoteFolder, address_of, has_remote, remote_odb, translated_errors
+from dvc_airflow.dvc.remote import address_of, has_remote, remote_odb, translated_errors
 from dvc_airflow.dvc.s3 import s3_client, s3_client_by_options
-from dvc_airflow.dvc.s3_folder import S3Folder
+from dvc_airflow.dvc.s3_folder import S3Folder, folder_of
 from dvc_airflow.dvc.streams import Streams
 from dvc_airflow.dvc.transfer import DvcTransfer, Transfer
 from dvc_airflow.errors import CodeError
@@ -143,4 +143,4 @@ def _remote(run: ProjectRun) -> Iterator[_Remote | None]:
         with translated_errors(repo):
             odb = remote_odb(repo, algorithm="md5-dos2unix")
             client = s3_client(odb.fs, odb.path)
-            yield _Remote(Streams(client) if client else DvcTransfer(odb.fs), odb.path, RemoteFolder(repo))
+            yield _Remote(Streams(client) if client else DvcTransfer(odb.fs), odb.path, folder_of(repo))

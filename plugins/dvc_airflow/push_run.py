@@ -8,9 +8,10 @@ from dvc_airflow.collecting import say_beside_collections
 from dvc_airflow.command import CommandRunner, Environment, base_environment
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import has_tracked_data, objects_of, outputs_to_push, push_outputs
-from dvc_airflow.dvc.remote import RemoteFolder, address, has_remote, watched
+from dvc_airflow.dvc.remote import address, has_remote, translated_errors, watched
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.run_cache import RunCache
+from dvc_airflow.dvc.s3_folder import folder_of
 from dvc_airflow.dvc_config import no_remote
 from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import merge_locks
@@ -70,9 +71,10 @@ class PushRun:
             with workspace.repo() as repo:
                 if not has_remote(repo):
                     raise TaskError(no_remote(run.project_dir))
-                folder = RemoteFolder(repo)
-                announce = partial(announce_lock, folder, run.dag_id, run.run_id, self._lock)
-                announced = say_beside_collections(announce, folder)
+                with translated_errors(repo):
+                    folder = folder_of(repo)
+                    announce = partial(announce_lock, folder, run.dag_id, run.run_id, self._lock)
+                    announced = say_beside_collections(announce, folder)
             missing = reproducing_missing(lambda: self._stream(workspace), self._producer_of)
             if missing:
                 with workspace.repo() as repo, watched(repo, self._runner.end):
@@ -99,7 +101,8 @@ class PushRun:
             objects = Objects(repo)
             sizes = push_outputs(objects, outputs_to_push(repo, self._stages))
             entries = RunCache(repo).push(entry for stages in self._lock.values() for entry in stages.values())
-            keep_last(RemoteFolder(repo), self._project_run.dag_id, announced)
+            with translated_errors(repo):
+                keep_last(folder_of(repo), self._project_run.dag_id, announced)
             if not has_tracked_data(repo):
                 self._memory.keep(sizes, objects.remote.there(entries))
             return self._result(len(sizes), sum(sizes.values()), pushed, address(repo))
