@@ -29,9 +29,10 @@ class RunPage:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Called by the API server with each request below the prefix."""
         if self._app is None:
-            from anyio.to_thread import run_sync
+            from fastapi.concurrency import run_in_threadpool
 
-            await run_sync(self._make)  # its imports take a while, in which the API server has others to answer
+            # Its imports take a while, in which the API server has others to answer.
+            await run_in_threadpool(self._make)
         await self._app(scope, receive, send)
 
     def _make(self) -> None:
