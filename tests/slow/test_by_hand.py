@@ -12,6 +12,7 @@ from include.settings.config_file import parse_yaml
 
 STAGES = ("get_data", "preprocess", "train_and_evaluate")
 TITLES = (
+    "Calibration per class (test; on the diagonal, probabilities are true)",
     "Confusion matrix (test)",
     "ROC per class (test)",
     "Features (coefficients of the standardised ones, or permutation importances)",
