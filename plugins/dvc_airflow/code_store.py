@@ -114,7 +114,8 @@ class _Remote:
         The list comes first, see `dvc_airflow.collecting`: whether the contents are there is asked after that.
         """
         listing = listing_name(pack)
-        say_beside_collections(lambda: self._put([listing], local), self._folder)
+        text = (local.path / listing).read_bytes()
+        say_beside_collections(lambda: self._folder.write(text, CODE, listing), self._folder)
         contents = [*(large_name(sha256) for sha256 in large_contents(listed)), archive_name(pack)]
         self._put(self._missing(contents), local)
 

@@ -34,8 +34,8 @@ def of_data(line: bytes) -> bool:
 
 
 def of_results(line: bytes) -> bool:
-    """A request for what stages made."""
-    return of_data(line) and b"/airflow/code" not in line
+    """A request for what stages made; not for the code, nor whether a garbage collection is at work."""
+    return of_data(line) and b"/airflow/code" not in line and b"/airflow/gc" not in line
 
 
 @pytest.mark.parametrize(("silent", "task"), [(of_data, "resolve_config"), (of_results, "pipeline.get_data")])
