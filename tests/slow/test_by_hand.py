@@ -201,7 +201,7 @@ def test_plots_diff_shows_two_versions_of_the_model_side_by_side(deployment):
 
     both = ["HEAD", "workspace"]
     assert {title: revisions(plot) for title, plot in shown.items()} == dict.fromkeys(TITLES, both)
-    _, roc, weights = (shown[title] for title in TITLES)
+    *_, roc, weights = (shown[title] for title in TITLES)
     assert (roc["encoding"]["color"]["field"], roc["encoding"]["strokeDash"]["field"]) == ("class", "rev")
     assert weights["encoding"]["color"]["field"] == "rev"
     assert "zero" not in weights["encoding"]["x"].get("scale", {})  # bars begin at 0
