@@ -171,7 +171,7 @@ def _note(bucket: Bucket, plan: Plan, planner: Planner, allowed: Collection[str]
     """
     by_key = {f"{LINEAGE}/runs/{folder}/{MANIFEST}": run for folder, run in plan.expired.items()}
     going = [run for key, run in by_key.items() if key in chosen]
-    # Some stay with the results that they came to after they were cleared.
+    # A run that was cleared may stay: with its later results, while the earlier ones go.
     staying = [*plan.kept.values(), *(run for key, run in by_key.items() if key not in allowed)]
     locked = [run for key, run in plan.locked.items() if key in chosen]
     runs = {RunKey(one.dag_id, one.run_id) for one in going} | {RunKey(one.dag_id, one.run_id) for one in locked}

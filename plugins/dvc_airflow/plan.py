@@ -85,7 +85,7 @@ class Planner:
         """The texts of the project's files with the values of a run.
 
         :param given, where: see `dvc_airflow.run_values.values_of`.
-        :raises TaskError: there is no such value, or it is of another type.
+        :raises TaskError: the project has no such value, or one of another type.
         """
         from dvc_airflow.dvc.values import texts_with
 

@@ -113,7 +113,7 @@ def newest(session: "Session", dag_id: str, page: int, operators: Sequence[str])
 
 
 def run_and_before(session: "Session", dag_id: str, run_id: str, operators: Sequence[str]) -> list[Run]:
-    """The run and some older ones; nothing, if there is no such run."""
+    """The run and some older ones; an empty list if the run does not exist."""
     from airflow.models.dagrun import DagRun
     from sqlalchemy import and_, or_
 
