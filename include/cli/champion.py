@@ -11,8 +11,9 @@ from uuid import uuid4
 import typer
 
 from include.cli.app import AsJson, Session
+from include.cli.confirmation import confirm
 from include.cli.output import print_json
-from include.errors import ConfigError, PipelineError
+from include.errors import ConfigError
 from include.registry.history import PREVIOUS, ChampionChange, Kind
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def _change(kind: Kind, target: str, reason: str, yes: bool, dry_run: bool, as_j
         if yes:
             print("\n".join(before), file=sys.stderr)
         else:
-            _confirm([_line(champion, change), *before], _command(change, as_json))
+            lines = [_line(champion, change), *before]
+            command = f"To make the change, run: {_command(change, as_json)}"
+            confirm(lines, "Change the champion?", "Nothing was changed.", command)
         change = champion.carry_out(change)
     if as_json:
         print_json({**asdict(change), "name": champion.name})
@@ -119,22 +122,6 @@ def _command(change: ChampionChange, as_json: bool) -> str:
     name = "rollback" if change.kind == "roll-back" else "promote"
     words = ["python", "-m", "include", name, change.version, "--reason", change.reason, "--yes"]
     return shlex.join([*words, *(["--json"] if as_json else [])])
-
-
-def _confirm(lines: list[str], command: str) -> None:
-    """Ask at the terminal.
-
-    :raises ConfigError: there is none.
-    :raises PipelineError: the answer is no.
-    """
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"this has to be confirmed, and there is no terminal to ask at. {' '.join(lines)} Nothing was changed. To "
-            f"make the change, run: {command}"
-        )
-    print("\n".join(lines), file=sys.stderr)
-    if not typer.confirm("Change the champion?", err=True):
-        raise PipelineError("not confirmed. Nothing was changed.")
 
 
 def _user() -> str:

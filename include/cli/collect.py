@@ -1,7 +1,6 @@
 """``gc``: delete what no run that is kept, no champion and no commit needs, after a confirmation."""
 
 import shlex
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from include.cli.app import AsJson, Session
+from include.cli.confirmation import confirm
 from include.cli.output import print_json, print_table, progress, shown_size
 from include.collection.decide import Rules
 from include.collection.layout import Kind
 from include.collection.plan import Plan, Planner
-from include.errors import ConfigError, DataError, PipelineError
+from include.errors import DataError, PipelineError
 from include.lineage.lineage_store import RunKey
 from include.settings import PROJECT_DIR
 
@@ -203,19 +203,7 @@ def _print_table(title: str, table: dict[str, dict[str, int]]) -> None:
 
 
 def _confirm(document: dict[str, Any], command: str) -> None:
-    """Ask at the terminal.
-
-    :raises ConfigError: there is none.
-    :raises PipelineError: the answer is no.
-    """
     table = document["garbage"].values()
     count, size = (sum(one[name] for one in table) for name in ("count", "bytes"))
     lines = [*_lines(document), f"{count} objects of the bucket would be deleted ({shown_size(size)})."]
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"this has to be confirmed, and there is no terminal to ask at. {' '.join(lines)} Nothing was deleted. To "
-            f"delete them, run: {command}"
-        )
-    print("\n".join(lines), file=sys.stderr)
-    if not typer.confirm("Delete them for good?", err=True):
-        raise PipelineError("not confirmed. Nothing was deleted.")
+    confirm(lines, "Delete them for good?", "Nothing was deleted.", f"To delete them, run: {command}")

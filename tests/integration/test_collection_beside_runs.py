@@ -24,21 +24,11 @@ from include.settings import RuntimeSettings
 from include.settings.config_file import load_config
 from include.store.lock import leased
 from tests.support.code_project import Project
-from tests.support.pushed import BUCKET, DEFINITIONS, Pushed, client_with_bucket, make, new_pushed, stored
+from tests.support.pushed import BUCKET, DEFINITIONS, Pushed, make, stored
 
 LATER = timedelta(days=1000)
 KEEP = timedelta(days=90)
 PUSHES = int(os.environ.get("PUSHES", "3"))
-
-
-@pytest.fixture(scope="module")
-def s3(services) -> Any:
-    return client_with_bucket(services)
-
-
-@pytest.fixture
-def pushed(services, s3, tmp_path) -> Pushed:
-    return new_pushed(services, tmp_path)
 
 
 @pytest.fixture

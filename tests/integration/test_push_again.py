@@ -9,17 +9,12 @@ import pytest
 from dvc_airflow.errors import RemoteError
 from dvc_airflow.project_run import ProjectRun
 from tests.support.proxy import proxy_to
-from tests.support.pushed import BUCKET, Pushed, client_with_bucket, make, new_pushed, stored
-
-
-@pytest.fixture(scope="module")
-def s3(services) -> Any:
-    return client_with_bucket(services)
+from tests.support.pushed import BUCKET, Pushed, make, stored
 
 
 @pytest.fixture
-def pushed(services, s3, tmp_path) -> Pushed:
-    pushed = new_pushed(services, tmp_path)
+def pushed(pushed) -> Pushed:
+    """Pushed once."""
     pushed.push()
     return pushed
 

@@ -19,7 +19,7 @@ from dvc_airflow.dvc.s3 import S3Client
 from dvc_airflow.dvc.transfer import DvcTransfer
 from dvc_airflow.errors import RemoteError
 from tests.support.proxy import proxy_to
-from tests.support.pushed import BUCKET, SMALL, Pushed, client_with_bucket, make, new_pushed, stored
+from tests.support.pushed import BUCKET, SMALL, Pushed, make, stored
 
 LARGE = 'open("out", "wb").write(bytes(range(256)) * 4 * 1024 * 40)\n'  # 40 MiB, in eight parts
 # A task's own process, to be killed.
@@ -29,16 +29,6 @@ from tests.support.pushed import Pushed
 pushed = Pushed(**json.loads(sys.argv[1]))
 pushed.push()
 """
-
-
-@pytest.fixture(scope="module")
-def s3(services) -> Any:
-    return client_with_bucket(services)
-
-
-@pytest.fixture
-def pushed(services, s3, tmp_path) -> Pushed:
-    return new_pushed(services, tmp_path)
 
 
 def uploads(s3: Any, pushed: Pushed) -> list[dict[str, Any]]:
