@@ -16,6 +16,8 @@ from tests.support import airflow_fork
 from tests.support.copies import copy_of_project
 
 TEMPLATE = "airflow"  # the database that the services migrated, and nobody uses
+# For Airflow's own 30 s of a DAG file are not enough on a busy machine: DVC is started for each project that is new.
+IMPORT_SECONDS = 240
 
 
 @dataclass
@@ -179,6 +181,7 @@ def new_deployment(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace(
             f"/{TEMPLATE}?", f"/{database}?"
         ),
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": str(IMPORT_SECONDS),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(own / "airflow-logs"),
         "DVC_CACHE_DIR": str(own / "cache"),
         "TMPDIR": str(temporary),

@@ -80,7 +80,8 @@ class Home:
         """What the services left outside the state folder: sockets, logs and the like."""
         noted = self.project / ".embedded" / "left"
         sockets = [path for path in self.sockets if path.exists()]
-        files = [file for file in self.temporary.iterdir() if not file.name.startswith(WORKSPACE)]
+        ours = [path for path in self.temporary.iterdir() if not path.name.startswith(WORKSPACE)]
+        files = [file for path in ours for file in (path, *path.rglob("*"))]
         return [str(path) for path in (*files, *sockets, *([noted] if noted.exists() else []))]
 
     def see_sockets(self, processes: list[psutil.Process]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import ConfigError, PipelineError
+from include.errors import ConfigError, PipelineError, ServiceError
 from include.services.embedded.state import HOST, State, choose_port, free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -120,5 +120,18 @@ def test_what_is_no_port_number_is_refused(monkeypatch, value):
         choose_port("STORE_PORT")
 
 
-def test_free_ports_are_all_different():
-    assert len(set(free_ports(20))) == 20
+def test_free_ports_are_all_different_and_none_that_a_connection_may_get():
+    ports = free_ports(20)
+
+    assert len(set(ports)) == 20
+    assert max(ports) < 32768  # net.ipv4.ip_local_port_range of Linux begins there
+
+
+def test_a_port_that_is_in_use_is_not_taken(monkeypatch):
+    with socket.socket() as used:
+        used.bind((HOST, 0))
+        port = used.getsockname()[1]
+        monkeypatch.setattr("include.services.embedded.state.PORTS", range(port, port + 1))
+
+        with pytest.raises(ServiceError, match=f"of the ports {port} to {port} on {HOST}, 1 cannot be had"):
+            free_ports(1)

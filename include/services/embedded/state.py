@@ -3,21 +3,25 @@
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from include.errors import ConfigError, PipelineError
+from include.errors import ConfigError, PipelineError, ServiceError
 from include.settings import PROJECT_DIR
 from include.stages.files import write_bytes
 
 HOST = "127.0.0.1"
+# Below those that the kernel gives to connections (Linux from 32768, others from 49152): one of them would now and then
+# have a port between our look at it and the start of the service.
+PORTS = range(20000, 32768)
 SPACE = 300  # MB, for the databases when new, their log, and what a few runs write
 
 
@@ -194,15 +198,19 @@ def choose_port(variable: str, default: int | None = None) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports that were free a moment ago, all different.
+
+    :raises ServiceError: there are not so many.
+    """
+    with ExitStack() as probes:
+        found: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            with suppress(OSError):
+                probes.enter_context(socket.socket()).bind((HOST, port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise ServiceError(f"of the ports {PORTS[0]} to {PORTS[-1]} on {HOST}, {count} cannot be had: others use them.")
 
 
 def _try_lock(lock: TextIO) -> bool:
