@@ -67,9 +67,8 @@ def _change(kind: Kind, target: str, reason: str, yes: bool, dry_run: bool, as_j
         if yes:
             print("\n".join(before), file=sys.stderr)
         else:
-            lines = [_line(champion, change), *before]
-            command = f"To make the change, run: {_command(change, as_json)}"
-            confirm(lines, "Change the champion?", "Nothing was changed.", command)
+            otherwise = f"To make the change, run: {_command(change, as_json)}"
+            confirm([_line(champion, change), *before], "Change the champion?", "Nothing was changed.", otherwise)
         change = champion.carry_out(change)
     if as_json:
         print_json({**asdict(change), "name": champion.name})

@@ -11,8 +11,8 @@ from include.errors import ConfigError, PipelineError
 def confirm(lines: Iterable[str], question: str, nothing: str, otherwise: str) -> None:
     """Show what would change, and ask.
 
-    :param nothing: what is said of one who does not agree: ``Nothing was deleted.``.
-    :param otherwise: how it is done without a terminal: ``To delete them, run: ...``.
+    :param nothing: what is said if the answer is no, or cannot be given: ``Nothing was deleted.``.
+    :param otherwise: how to do it without a terminal: ``To delete them, run: ...``.
     :raises ConfigError: there is no terminal.
     :raises PipelineError: the answer is no.
     """

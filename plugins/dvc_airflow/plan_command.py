@@ -58,7 +58,7 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     own = places.cache_dir if not places.remote_url or (places.cache_dir / FOLDER / LAST).is_dir() else None
     cache_dir = own if cache is None else None if cache == "none" else Path(cache).resolve()
     if cache is not None and cache_dir is not None and not cache_dir.is_dir():
-        raise TaskError(f"--cache-dir {cache}: there is no such folder. Name the cache that the tasks share, or none.")
+        raise TaskError(f"--cache-dir {cache} is not a folder. Name the cache that the tasks share, or none.")
     if cache_dir is None and places.remote_url is None:
         raise TaskError(ProjectRun(project_dir, dag_id="", run_id="").nowhere)
     return ProjectRun(

@@ -174,7 +174,7 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
         (["--conf", '{"run_every_stage": 1}'], "run_every_stage must be true or false"),
         (["--json", "--md"], "--json and --md: give one of them"),
         (["--remote", "other"], "has no DVC remote other. It has store."),
-        (["--cache-dir", "gone"], "--cache-dir gone: there is no such folder"),
+        (["--cache-dir", "gone"], "--cache-dir gone is not a folder"),
         (["--select", "trian"], "matches no stage. Did you mean train?"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_run_after_one_that_was_killed_succeeds(home):
     assert home.wait_until_gone() == []
 
     code, output = home.run("run", CONF='{"split": {"test_size": 0.3}, "force": true}')
-    shutil.rmtree(home.temporary)  # what killed processes could not take away: a later run does so a day after
+    shutil.rmtree(home.temporary, ignore_errors=True)  # killed processes leave files, and other tests look for those
 
     assert code == 0, output + home.logs()
     assert re.search(r"^ *stages  executed: get_data, preprocess, train_and_evaluate$", output, re.MULTILINE)
