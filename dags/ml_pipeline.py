@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from airflow.sdk import DAG, BaseOperatorLink
+from airflow.sdk.definitions.param import ParamsDict
 from pendulum import datetime
 
 from dvc_airflow import DvcPushOperator, DvcTaskGroup
@@ -80,14 +81,13 @@ with DAG(
     "ml_pipeline",
     description="From raw data to a champion: DVC stages on Airflow",
     doc_md=DOC,
-    params=trigger_form(config),
     schedule=timetable(config.schedule),
     start_date=datetime(start.year, start.month, start.day, tz="UTC"),
     catchup=config.schedule.catchup,
     max_active_runs=config.schedule.max_active_runs,
     default_args=retry_arguments(config.schedule),
     tags=["dvc", "mlflow"],
-):
+) as dag:
     resolve_config = ResolveConfigOperator(task_id="resolve_config")
     resolved = resolve_config.output
     if config.schedule.wait_minutes:
@@ -152,3 +152,6 @@ with DAG(
         record_lineage >> evaluate_model >> approve >> promote_model
     else:
         record_lineage >> promote_model
+
+# Only now: Airflow copies into each task what the DAG has before it, and checks and stores all these copies.
+dag.params = ParamsDict(trigger_form(config))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import DAG
+from airflow.sdk.definitions.param import ParamsDict
 
 from dvc_airflow.errors import TaskError
 from dvc_airflow.params_form import params_form
@@ -39,10 +40,12 @@ class DvcDag(DAG):
                 f"params: the form of {dag_id} has {', '.join(taken)} already, from the project. Rename yours; "
                 "values= gives another default."
             )
-        super().__init__(dag_id, params={**form, **own_params}, **others)
+        super().__init__(dag_id, params=own_params, **others)
         self.fileloc = file  # Airflow takes the caller of DAG's own __init__ for it
         with self:  # Airflow finds a DAG that is not assigned to a name by this
             self.rendered = RenderedProject(self.task_group, arguments, project, Form(frozenset(own_params)))
+        # Only now: Airflow copies into each task what the DAG has before it, and checks and stores all these copies.
+        self.params = ParamsDict({**form, **own_params})
         self.stage_tasks = self.rendered.stage_tasks
 
 

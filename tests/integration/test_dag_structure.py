@@ -59,6 +59,11 @@ def test_schedule_and_retries_come_from_the_configuration(deployment, dag):
     assert "resolve_config" in dag["doc"]
 
 
+def test_the_form_is_stored_once_and_not_with_each_task(dag):
+    assert "model.logistic_regression.C" in dag["params"]
+    assert dag["copied_params"] == {}
+
+
 def test_the_other_dags_import_and_scoring_waits_for_a_champion(deployment):
     rollback, scoring = deployment.described("ml_rollback"), deployment.described("score_batch")
 

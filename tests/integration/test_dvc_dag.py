@@ -110,8 +110,10 @@ def test_three_lines_are_a_dag_whose_runs_may_change_the_projects_params(place):
 def test_the_form_says_what_a_run_may_change_and_why_not_the_rest(place):
     place.write(WHOLE)
 
-    form = place.deployment.described("own", **place.env)["params"]
+    described = place.deployment.described("own", **place.env)
 
+    assert described["copied_params"] == {}
+    form = described["params"]
     assert form["rate"]["value"] == 0.5
     assert {name: form[name]["schema"]["type"] for name in ("rate", "depth", "extra.json:shout")} == {
         "rate": "number",

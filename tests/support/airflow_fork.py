@@ -166,6 +166,7 @@ def described(dag_folder: str, dag_id: str) -> dict[str, Any]:
             name: {"value": param.value, "schema": param.schema, "description": param.description}
             for name, param in dag.params.items()
         },
+        "copied_params": {task.task_id: len(task.params) for task in dag.tasks if task.params},
         "retries": sorted({(task.retries, task.retry_delay.total_seconds()) for task in dag.tasks}),
         "schedule": str(dag.schedule),
         "max_active_runs": dag.max_active_runs,
