@@ -31,7 +31,7 @@ def main() -> None:
 
         with running_services(copy_of_project(folder / "project"), folder / "embedded") as services:
             (folder / "bench").mkdir()
-            bench = Bench(new_deployment(services, "bench", folder / "bench"), folder, report)
+            bench = Bench(new_deployment(services, "bench", folder / "bench", whole=True), folder, report)
             works = {
                 "one_run": one_run,
                 "look_up": look_up,

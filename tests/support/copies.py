@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from dvc_airflow.project_files import project_files
 
 ROOT = Path(__file__).resolve().parents[2]
+# What no task reads: each task gets a copy of the project, and of its files these would be the half.
+UNUSED_BY_TASKS = ("docs", "examples", "tests")
 BUILD = ROOT / "build" / "tests"  # what test runs write; `make clean` removes it
 
 
@@ -21,9 +24,14 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])}
 
 
-def copy_of_project(target: Path) -> Path:
-    """Copy the project's code into an empty folder: a git checkout like a fresh clone."""
+def copy_of_project(target: Path, without: Collection[str] = ()) -> Path:
+    """Copy the project's code into an empty folder: a git checkout like a fresh clone.
+
+    :param without: folders at the top to leave out, such as `UNUSED_BY_TASKS`.
+    """
     for name in project_files(ROOT):
+        if name.partition("/")[0] in without:
+            continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
     shutil.copytree(ROOT / ".dvc" / "plots", target / ".dvc" / "plots")

@@ -13,7 +13,7 @@ import psycopg2
 from mlflow import MlflowClient
 
 from tests.support import airflow_fork
-from tests.support.copies import copy_of_project
+from tests.support.copies import UNUSED_BY_TASKS, copy_of_project
 
 TEMPLATE = "airflow"  # the database that the services migrated, and nobody uses
 # For Airflow's own 30 s of a DAG file are not enough on a busy machine: DVC is started for each project that is new.
@@ -157,7 +157,13 @@ class Deployment:
 
 
 def new_deployment(
-    services: Mapping[str, Any], name: str, folder: Path, retries: int = 1, temporary: Path | None = None
+    services: Mapping[str, Any],
+    name: str,
+    folder: Path,
+    retries: int = 1,
+    temporary: Path | None = None,
+    *,
+    whole: bool = False,
 ) -> Deployment:
     """Set up a copy of the project against the running services.
 
@@ -167,8 +173,9 @@ def new_deployment(
     :param retries: see `Deployment.retry_soon`.
     :param temporary: an empty folder for temporary files, so that one can see what a run leaves there; default: in
         ``folder``. With a long path (the socket of a warm server lies there) all stages start cold.
+    :param whole: whether the copy has also what no task reads, for a measurement.
     """
-    project = copy_of_project(folder / "project")
+    project = copy_of_project(folder / "project", () if whole else UNUSED_BY_TASKS)
     env = {key: value.replace(services["project"], str(project)) for key, value in services["env"].items()}
     database = f"airflow_{name.replace('-', '_')}"
     _create_database(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], database)
