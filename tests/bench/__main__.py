@@ -1,5 +1,6 @@
 """``python -m tests.bench [MEASUREMENT ...]``."""
 
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ from tests.support.shared_services import running_services
 
 def main() -> None:
     """Measure, and write the results."""
+    # Ended from outside, it stops the services all the same.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     report = Report()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = Path(temporary)

@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
+from typing import Any
 
 import psutil
 
@@ -72,6 +73,11 @@ class Times:
     changed: list[float] = field(default_factory=list)
 
 
+def _step(place: Mapping[str, str], conf: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A run that finds neither objects nor a champion of another place: that one would have to be scored again."""
+    return {"conf": {"storage.prefix": place["prefix"], "registry.model_name": place["prefix"], **(conf or {})}}
+
+
 KINDS = ("cold", "unchanged", "changed")
 
 
@@ -88,7 +94,7 @@ class OneRun:
     def warm_up(self) -> None:
         """The run in which the server of warm starts is started: the first of all on a machine."""
         with self.bench.fresh() as place:
-            (run,) = self.bench.dag({"conf": {"storage.prefix": place["prefix"]}}, DVC_CACHE_DIR=place["cache"])
+            (run,) = self.bench.dag(_step(place), DVC_CACHE_DIR=place["cache"])
         self.warming.append(sum(run["durations"][task] for task in DVC_TASKS))
 
     def begin(self) -> None:
@@ -109,7 +115,7 @@ class OneRun:
     def _this_dag(self, changed: float) -> None:
         with self.bench.fresh() as place:
             confs = [{}, {}, {"model.C": changed}]
-            steps = [{"conf": {"storage.prefix": place["prefix"], **conf}} for conf in confs]
+            steps = [_step(place, conf) for conf in confs]
             started = time.perf_counter()
             runs = self.bench.dag(*steps, DVC_CACHE_DIR=place["cache"])
             all_runs = time.perf_counter() - started
@@ -140,10 +146,8 @@ class OneRun:
     def memory(self) -> dict[str, float]:
         """Peaks of the memory (PSS, MiB) of a cold run."""
         found: dict[str, float] = {}
-        with self.bench.fresh() as place:
-            step = {"conf": {"storage.prefix": place["prefix"]}}
-            with peak_memory(found, "this DAG, cold, with its stages and Airflow"):
-                self.bench.dag(step, DVC_CACHE_DIR=place["cache"])
+        with self.bench.fresh() as place, peak_memory(found, "this DAG, cold, with its stages and Airflow"):
+            self.bench.dag(_step(place), DVC_CACHE_DIR=place["cache"])
         with self.bench.fresh() as place, self.bench.checkout(**place) as project, peak_memory(found, f"{REPRO}, cold"):
             self.bench.shell(project, REPRO)
         return found
