@@ -78,6 +78,7 @@ def test_it_shows_what_would_go_asks_and_keeps_the_champions_and_those_before(ru
     assert code == 0, said
 
     assert [row["run"] for row in deployment.cli_json("runs")] == [f"run-{number}" for number in (8, 7, 6, 5, 3, 2)]
+    assert runs.lineage.all_collected(DAG) == {RunKey(DAG, "run-1"), RunKey(DAG, "run-4")}
     assert {name: runs.damages(one) for name, one in runs.listed().items()} == {name: [] for name in runs.listed()}
     assert "There is nothing to delete." in deployment.cli(*GC, "--dry-run")
     for name in ("run-1", "1", "v4"):

@@ -1,6 +1,6 @@
 """What stands in a line of ``runs`` about a run that failed, and what is said if Airflow's database breaks off."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -43,6 +43,7 @@ def test_a_failed_run_whose_manifest_is_damaged_says_so_and_one_without_a_manife
     monkeypatch.setattr(run_list, "failed_runs", lambda _: [FailedRun(run, times[run], ("a",)) for run in times])
     monkeypatch.setattr(run_list, "champion_version", lambda *_: None)
     lineage = SimpleNamespace(
+        all_collected=lambda _: set(),
         started=lambda _: {damaged: times[damaged]},
         read_all=lambda runs: [Entry(run, None, problem=f"{run}: cannot be read") for run in runs],
     )
@@ -52,6 +53,22 @@ def test_a_failed_run_whose_manifest_is_damaged_says_so_and_one_without_a_manife
     assert [row["outcome"] for row in listed.rows] == ["damaged: cannot be read", "failed"]
     assert [row["failed_tasks"] for row in listed.rows] == [["a"], ["a"]]
     assert [row["started_at"] for row in listed.rows] == ["2026-11-27T09:00:00", "2026-11-27T08:00:00"]
+
+
+def test_failed_runs_that_gc_removed_are_left_out_and_older_ones_fill_the_page(monkeypatch):
+    day = datetime(2026, 11, 27, tzinfo=UTC)
+    failed = [FailedRun(RunKey("ml_pipeline", f"r{n}"), day - timedelta(days=n), ("promote_model",)) for n in range(4)]
+    monkeypatch.setattr(run_list, "failed_runs", lambda limit: failed[:limit])
+    monkeypatch.setattr(run_list, "champion_version", lambda *_: None)
+    lineage = SimpleNamespace(
+        all_collected=lambda dag_id: {RunKey(dag_id, "r0"), RunKey(dag_id, "r2")},
+        started=lambda _: {},
+        read_all=lambda runs: [Entry(run, None) for run in runs],
+    )
+    session = SimpleNamespace(lineage=lineage, config=load_config(), runtime=None)
+
+    assert [row["run"] for row in run_list.list_runs(session, 2, 1).rows] == ["r1", "r3"]
+    assert [row["run"] for row in run_list.list_runs(session, 1, 2).rows] == ["r3"]
 
 
 def test_a_database_that_stops_during_the_query_is_no_wrong_address(monkeypatch):
