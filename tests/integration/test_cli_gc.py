@@ -191,8 +191,6 @@ def test_where_something_cannot_be_asked_nothing_is_deleted(runs):
         assert "deleting in bucket" in said
         assert "gc needs s3:DeleteObject there" in said
     assert deployment.objects() == before
-    said = deployment.cli("gc", "--keep-days", "0", code=2)
-    assert "greater than or equal to 1" in said
 
 
 def test_a_store_without_runs_is_left_alone(runs):
