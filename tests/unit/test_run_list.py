@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from include.cli import run_list
-from include.cli.past_runs import _cells
+from include.cli.past_runs import _cells, _of_newest
 from include.errors import ServiceError
 from include.lineage.failed_runs import ADDRESS, FailedRun, failed_runs
 from include.lineage.lineage_store import Entry, RunKey
@@ -35,6 +35,33 @@ def test_a_failure_stands_where_its_result_would(row, model_was, gate):
     cells = _cells(row)
 
     assert (cells["model was"], cells["gate"]) == (model_was, gate)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"failed_tasks": ["promote_model"], "why_not_champion": None},
+            "The newest run failed in promote_model. Why is ",
+        ),
+        ({"failed_tasks": ["x"], "why_not_champion": "it is worse"}, "The newest run failed in x. Why is "),
+        ({"failed_tasks": None, "why_not_champion": "it is worse"}, "version 2 is not champion: it is worse."),
+    ],
+)
+def test_below_the_list_it_is_said_why_the_newest_run_has_no_champion(row, said):
+    assert said in (_of_newest({**RECORDED, **row}) or "")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"failed_tasks": None, "why_not_champion": None},
+        {"failed_tasks": [], "why_not_champion": None},
+        {"failed_tasks": None, "why_not_champion": "it was worse", "champion": True},
+    ],
+)
+def test_of_a_run_that_needs_no_reason_nothing_is_said(row):
+    assert _of_newest({**RECORDED, **row}) is None
 
 
 def test_a_failed_run_whose_manifest_is_damaged_says_so_and_one_without_a_manifest_has_failed(monkeypatch):
