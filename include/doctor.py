@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from include.errors import PipelineError
-from include.mlflow_client import champion_version, server_version, shown
+from include.mlflow_client import champion_version, connect, server_version, shown
+from include.mlflow_client import translated_errors as translated_mlflow_errors
+from include.registry.champion import Champion
+from include.registry.history import promotion_chain
+from include.registry.lost_run import lost_run
 from include.settings import CONFIG_FILE, ENV_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config
 from include.store.client import client, translated_errors
@@ -183,7 +187,16 @@ def _tracking(runtime: RuntimeSettings) -> str:
 def _registry(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     name = config.registry.model_name
     champion = champion_version(runtime, name)
-    return f"champion of {name}: " + (f"version {champion}" if champion else "none yet; run the pipeline")
+    if champion is None:
+        return f"champion of {name}: none yet; run the pipeline"
+    mlflow = connect(runtime)
+    with translated_mlflow_errors(runtime):
+        versions = promotion_chain(Champion(config, runtime, mlflow).history(), champion)[-2:]
+        lost = [one for version in reversed(versions) if (one := lost_run(mlflow, name, version))]
+    said = "; ".join([f"champion of {name}: version {champion}", *map(str, lost)])
+    if any(one.in_bin for one in lost):
+        raise _CheckFailedError(said)
+    return said
 
 
 def _dvc(config: PipelineConfig) -> str:

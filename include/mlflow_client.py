@@ -44,18 +44,23 @@ def require_run(client: "MlflowClient", run_id: str) -> None:
 
     :raises DataError: it is gone.
     """
+    if run_stage(client, run_id) != "active":
+        raise DataError(
+            f"MLflow run {run_id}, which trained this model, was deleted. Restore it with `mlflow runs restore "
+            f"--run-id {run_id}`, or change a param so that the model is trained again."
+        )
+
+
+def run_stage(client: "MlflowClient", run_id: str) -> str | None:
+    """``active``; ``deleted`` if the MLflow run is in the bin; None if it is gone for good."""
     from mlflow.exceptions import MlflowException
 
     try:
-        if client.get_run(run_id).info.lifecycle_stage == "active":
-            return
+        return str(client.get_run(run_id).info.lifecycle_stage)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    raise DataError(
-        f"MLflow run {run_id}, which trained this model, was deleted. Restore it with `mlflow runs restore --run-id "
-        f"{run_id}`, or change a param so that the model is trained again."
-    )
+        return None
 
 
 def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from include.errors import ConfigError
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, ScheduleConfig
 from include.settings.config_file import FORCE, as_written, dump_yaml, load_config_with
+from include.settings.keys import as_given
 from include.store.sources import current_version, fill_date
 
 
@@ -24,7 +25,7 @@ def config_with(
     values = dict(conf)
     force = values.pop(FORCE, False)
     if not isinstance(force, bool):
-        raise ConfigError(f"{where}, {FORCE}: {force!r} is neither true nor false.")
+        raise ConfigError(f"{where}, {FORCE}: {as_given(force)} is neither true nor false.")
     config = load_config_with(values, where)
     source = fill_date(config.data.source, date_of(config.schedule))
     return _with_data(config, source=source), force

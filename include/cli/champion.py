@@ -100,11 +100,15 @@ def _before(champion: "Champion", change: ChampionChange, target: str) -> list[s
 
 
 def _collected(session: Session, champion: "Champion", change: ChampionChange) -> list[str]:
-    """What is to be said of a version whose run `gc` removed."""
+    """What is to be said of a version whose run `gc` removed, or whose MLflow run was deleted."""
+    from include.registry.lost_run import lost_run
+
+    lost = lost_run(champion.mlflow, champion.name, change.version)
+    lines = [f"Warning: {lost}"] if lost else []
     if session.lineage.of_version(champion.name, change.version):
-        return []
+        return lines
     at = session.lineage.collected_named(change.version, champion.name)
-    return [f"gc removed the run of version {change.version} on {at}: only MLflow has the model."] if at else []
+    return [f"gc removed the run of version {change.version} on {at}: only MLflow has the model."] * bool(at) + lines
 
 
 def _print_plan(champion: "Champion", change: ChampionChange, before: list[str], as_json: bool) -> None:

@@ -17,7 +17,22 @@ from include.errors import DataError, PipelineError
 from include.lineage.lineage_store import RunKey
 from include.settings import PROJECT_DIR
 
-KeepDays = Annotated[int, typer.Option(min=1, max=36500, help="Keep runs that started in the last so many days.")]
+MOST_DAYS = 36500
+
+
+def _keep_days(value: int) -> int:
+    if not 1 <= value <= MOST_DAYS:
+        raise typer.BadParameter(
+            f"{value} is not between 1 and {MOST_DAYS}. Runs of the last day always stay, for they may not have ended: "
+            "give --keep-days 1 to keep no others for their age. Nothing was deleted."
+        )
+    return value
+
+
+KeepDays = Annotated[
+    int,
+    typer.Option(callback=_keep_days, help="Keep runs that started in the last so many days; at least 1."),
+]
 KeepChampions = Annotated[
     bool,
     typer.Option(

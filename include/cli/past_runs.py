@@ -34,13 +34,24 @@ def runs(
         print_json(listed.rows)
     elif listed.rows:
         _print_runs(listed.rows, session.config.registry.metric)
-        newest = listed.rows[0]
-        if page == 1 and newest["why_not_champion"] and not newest["champion"]:
-            print(f"\nThe newest run's version {newest['version']} is not champion: {newest['why_not_champion']}.")
+        if page == 1 and (line := _of_newest(listed.rows[0])):
+            print(f"\n{line}")
     else:
         print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
     if outage := listed.champions_unknown:
         raise type(outage)(f"cannot find out which version is champion: {outage}")
+
+
+def _of_newest(newest: Mapping[str, Any]) -> str | None:
+    """What is said below the list: why the newest run failed, or made no champion."""
+    if tasks := newest["failed_tasks"]:
+        return (
+            f"The newest run failed in {', '.join(tasks)}. Why is at the end of the task's log: open the task in "
+            "Airflow (of the embedded services: `make serve`)."
+        )
+    if newest["why_not_champion"] and not newest["champion"]:
+        return f"The newest run's version {newest['version']} is not champion: {newest['why_not_champion']}."
+    return None
 
 
 def _print_runs(rows: Sequence[Mapping[str, Any]], metric: str) -> None:

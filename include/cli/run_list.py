@@ -7,7 +7,7 @@ from typing import Any
 from include.cli.app import Session
 from include.errors import PipelineError
 from include.lineage.differences import own_values
-from include.lineage.failed_runs import FailedRun, failed_runs
+from include.lineage.failed_runs import DAG_ID, FailedRun, failed_runs
 from include.lineage.lineage_store import Entry, RunKey
 from include.mlflow_client import champion_version
 from include.registry.gate import why_not_champion
@@ -33,7 +33,9 @@ def list_runs(session: Session, limit: int, page: int) -> RunList:
     """
     listed, failed = RunList(), dict[RunKey, FailedRun]()
     try:
-        failed = {one.run: one for one in failed_runs(limit * page)}
+        collected = session.lineage.all_collected(DAG_ID)  # Airflow's database has those that failed still
+        found = failed_runs(limit * page + len(collected))
+        failed = {one.run: one for one in found if one.run not in collected}
     except PipelineError as error:
         listed.failures_unknown = error
     recorded = session.lineage.started(limit * page)

@@ -7,6 +7,7 @@ from include.collection.decide import Champions
 from include.errors import PipelineError
 from include.mlflow_client import CHAMPION, connect, translated_errors
 from include.registry.history import champion_changes, promotion_chain
+from include.registry.lost_run import trained_by
 from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def champions_of(runtime: RuntimeSettings, models: Iterable[str], before_each: C
                 versions[name] = _kept_versions(mlflow, name)
                 for one in versions[name]:
                     before_each()
-                    if run := _trained_by(mlflow, name, one):
+                    if run := trained_by(mlflow, name, one):
                         mlflow_runs.add(run)
     except PipelineError as error:
         raise type(error)(
@@ -49,16 +50,3 @@ def _kept_versions(mlflow: "MlflowClient", name: str) -> set[str]:
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     chain = promotion_chain(champion_changes(model.tags), aliases.get(CHAMPION))
     return {*aliases.values(), *chain}
-
-
-def _trained_by(mlflow: "MlflowClient", name: str, version: str) -> str | None:
-    """The MLflow run of a version; None if the version was deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = mlflow.get_model_version(name, version).run_id
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-    return found or None

@@ -1,9 +1,12 @@
-"""MLflow runs whose manifests are collected: into MLflow's bin, which `mlflow gc` empties with all bytes."""
+"""MLflow runs whose manifests are collected: into MLflow's bin, which `mlflow gc` empties.
+
+It deletes what the runs logged, but not their models: MLflow keeps those apart from runs.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from include.mlflow_client import connect, translated_errors
+from include.mlflow_client import connect, run_stage, translated_errors
 from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ def deletable(
 
     def is_deletable(run: str) -> bool:
         before_each()
-        return _is_active(mlflow, run) and not _has_alias(mlflow, run)
+        return run_stage(mlflow, run) == "active" and not _has_alias(mlflow, run)
 
     with translated_errors(runtime):
         return list(filter(is_deletable, mlflow_runs))
@@ -39,17 +42,6 @@ def delete(runtime: RuntimeSettings, mlflow_runs: Iterable[str], before_each: Ca
         for run in mlflow_runs:
             before_each()
             mlflow.delete_run(run)
-
-
-def _is_active(mlflow: "MlflowClient", run: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(mlflow.get_run(run).info.lifecycle_stage) == "active"
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
 
 
 def _has_alias(mlflow: "MlflowClient", run: str) -> bool:

@@ -219,6 +219,11 @@ class LineageStore:
         """When `gc` removed what was recorded of a run (ISO 8601, UTC); None: it did not, or the run was made anew."""
         return collected_at(self.get(collected_run(run.path)))
 
+    def all_collected(self, dag_id: str) -> set[RunKey]:
+        """The runs of a DAG that `gc` removed, and that were not made anew."""
+        folder = f"{FOLDER}/collected/runs/{quote(dag_id, safe='')}/"
+        return {RunKey.of_path(key) for key in self._keys(folder)}
+
     def collected_named(self, name: str, model_name: str) -> str | None:
         """When `gc` removed the run of this Airflow run id, or of this version of the model; None: it did not."""
         version = self.get(collected_version(model_name, name.removeprefix("v")))

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from include.errors import ConfigError
 from include.models.settings import KINDS_BY_NAME
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig
-from include.settings.keys import explained, key_sections, known_keys, suggestion
+from include.settings.keys import as_given, explained, key_sections, known_keys, suggestion
 
 # The DAG itself is made from these: they cannot differ from run to run.
 FIXED_SECTIONS = ("paths", "schedule")
@@ -164,8 +164,8 @@ def apply_overrides(
             )
         if _is_of_another_kind(key, kind) and value != value_at(document, key, _default_of(key)):
             raise ConfigError(
-                f"{where}: {key} is changed, but model.kind is {kind!r}, so it would change nothing. Set model.kind to "
-                f"{key.split('.')[1]!r} too, or leave it out."
+                f"{where}: {key} is changed, but model.kind is {as_given(kind)}, so it would change nothing. Set "
+                f"model.kind to {as_given(key.split('.')[1])} too, or leave it out."
             )
         _put(merged, key, value)
     return merged

@@ -1,9 +1,11 @@
 """The keys of config/config.yaml: which there are, and what is said of one that is wrong."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -61,16 +63,38 @@ def explained(error: ValidationError, where: str | Path) -> str:
     for problem in error.errors(include_url=False):
         key = ".".join(map(str, problem["loc"])) or "(whole file)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key{_moved(key) or suggestion(key).removesuffix('.')}")
+            lines.append(f"{key}: unknown key{(_moved(key) or _in_item(key) or suggestion(key)).removesuffix('.')}")
         elif problem["type"] == "missing":
             lines.append(f"{key}: is missing{_example(key)}")
         else:
-            got = repr(problem["input"])
-            shown = (
-                "" if isinstance(problem["input"], Mapping) else f" (got {got if len(got) <= 80 else got[:77] + '...'})"
-            )
-            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+            said = problem["msg"].removeprefix("Value error, ")
+            # A rule about several values names their keys itself.
+            if not said.startswith(
+                f"{key}." if problem["loc"] else tuple(f"{one}." for one in PipelineConfig.model_fields)
+            ):
+                said = f"{key}: {said}"
+            got = as_given(problem["input"])
+            shown = "" if isinstance(problem["input"], Mapping) else f" (got {got})"
+            lines.append(f"{said}{shown}")
     return f"{where}: " + "; ".join(lines) + ". Fix it there."
+
+
+def as_given(value: Any) -> str:
+    """A value as it is written in YAML and JSON, cut off where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _in_item(key: str) -> str:
+    """The nearest key, or all, of an item of a list: for ``registry.slices.0.tolerence``."""
+    item, _, name = key.rpartition(".")
+    field = fields().get(item.rpartition(".")[0])
+    of_item = [one for one in get_args(field.annotation) if hasattr(one, "model_fields")] if field else []
+    if not of_item:
+        return ""
+    names = list(of_item[0].model_fields)
+    near = get_close_matches(name, names, n=1)
+    return f" (did you mean {f'{item}.{near[0]}'!r}?)" if near else f"; valid: {', '.join(names)}"
 
 
 def _example(key: str) -> str:

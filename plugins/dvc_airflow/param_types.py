@@ -1,5 +1,6 @@
 """The types of a project's values, in a trigger form and in the conf of a run."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,11 @@ from typing import Any
 FORCE = "run_every_stage"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 ANY = ["string", "number", "boolean", "array", "object", "null"]
+
+
+def as_given(value: Any) -> str:
+    """A value as it is written in YAML and JSON, for messages."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def json_schema(value: Any) -> dict[str, Any]:

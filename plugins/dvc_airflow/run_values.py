@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from dvc_airflow.errors import TaskError
-from dvc_airflow.param_types import FORCE, json_schema, of_same_type
+from dvc_airflow.param_types import FORCE, as_given, json_schema, of_same_type
 from dvc_airflow.project import ProjectParam
 
 
@@ -28,7 +28,7 @@ def values_of(given: Mapping[str, Any], params: Iterable[ProjectParam], where: s
         elif not of_same_type(value, param.value):
             raise TaskError(
                 f"{where}: {name} must be of the type that it has in {param.file} ({_kind(param.value)}, now "
-                f"{param.value!r}), not {value!r}."
+                f"{as_given(param.value)}), not {as_given(value)}."
             )
         else:
             found.append((param, value))
@@ -49,7 +49,7 @@ def is_forced(given: Mapping[str, Any]) -> bool:
     """
     force = given.get(FORCE, False)
     if not isinstance(force, bool):
-        raise TaskError(f"the run's conf: {FORCE} must be true or false, not {force!r}.")
+        raise TaskError(f"the run's conf: {FORCE} must be true or false, not {as_given(force)}.")
     return force
 
 

@@ -11,6 +11,7 @@ from airflow.sdk import get_parsing_context
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dvc_airflow.arguments import module_names
+from dvc_airflow.param_types import as_given
 from dvc_airflow.pod import pod_override
 from dvc_airflow.project import DvcProjectError, StageSpec
 from dvc_airflow.variables import Variables
@@ -101,7 +102,7 @@ def _reason(key: str, problem: Any) -> str:
     reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if reason.startswith(f"{where}:"):  # of the operators' own arguments; the value may be a secret
         return f"{reason}."
-    return f"{where}: {reason}, not {problem['input']!r}"
+    return f"{where}: {reason}, not {as_given(problem['input'])}"
 
 
 def _error(stage: StageSpec, key: str, reason: str) -> DvcProjectError:

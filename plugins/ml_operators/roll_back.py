@@ -8,6 +8,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from include.errors import ConfigError
 from include.mlflow_client import connect, translated_errors
 from include.registry.champion import Actor, Champion
+from include.registry.lost_run import lost_run
 from include.settings.config_file import load_config
 from ml_operators.assets import alias_of, champion_asset, emit
 from ml_operators.base import runtime_settings
@@ -45,6 +46,9 @@ class RollBackOperator(BaseOperator):
             champion = Champion(config, runtime, mlflow)
             change = champion.roll_back(target, reason, Actor(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
             version = mlflow.get_model_version(champion.name, change.version)
+            lost = lost_run(mlflow, champion.name, change.version)
+        if lost:
+            self.log.warning("%s", lost)
         self.log.info("Champion: version %s -> %s (%s)", change.before, change.version, reason)
         extra = {
             "name": champion.name,

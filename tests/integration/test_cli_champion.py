@@ -128,6 +128,26 @@ def test_at_a_terminal_it_asks(registries, champion, answer, code, holder):
 
 
 @pytest.mark.parametrize("command", ["rollback", "promote"])
+def test_a_version_whose_mlflow_run_is_in_the_bin_comes_with_a_warning_that_names_the_remedy(
+    registries, champion, command
+):
+    deployment, run = registries.deployment, registries.trained(1)["run_id"]
+    deployment.mlflow.delete_run(run)
+    try:
+        planned = deployment.cli(command, "2", "--dry-run")
+        examined = deployment.python("-m", "include", "doctor")
+    finally:
+        deployment.mlflow.restore_run(run)
+
+    lost = f"the MLflow run of version 2 of {champion.name} is in MLflow's bin"
+    assert f"Warning: {lost}" in planned
+    assert f"Restore it: mlflow runs restore --run-id {run}" in planned
+    assert f"FAIL  registry: champion of {champion.name}: version 3; {lost}" in examined.stdout
+    assert "in MLflow's bin" not in deployment.cli(command, "2", "--dry-run")
+    assert f"ok    registry: champion of {champion.name}: version 3\n" in deployment.cli("doctor")
+
+
+@pytest.mark.parametrize("command", ["rollback", "promote"])
 def test_what_cannot_be_is_said_before_anything_is_confirmed(registries, champion, command):
     deployment = registries.deployment
 

@@ -94,6 +94,16 @@ def test_recorded_predictions_are_compared_row_by_row_and_no_model_is_loaded(
     assert any("fewer than 5 test rows (min_rows): 'petal_width_cm=" in line for line in verdict.warnings)
 
 
+def test_a_champion_whose_mlflow_run_is_in_the_bin_is_compared_all_the_same(registries, recorded, other_rows):
+    registries.mlflow.delete_run(registries.trained(9)["run_id"])
+    try:
+        verdict = evaluate_on(registries, recorded[0], other_rows)
+    finally:
+        registries.mlflow.restore_run(registries.trained(9)["run_id"])
+
+    assert verdict.note == "compared with version 1, scored on the same test rows"
+
+
 def test_a_champion_whose_predictions_are_gone_is_scored_again(registries, recorded, other_rows):
     registry, md5 = recorded
     key = f"{registries.base.storage.prefix}/files/md5/{md5[:2]}/{md5[2:]}"

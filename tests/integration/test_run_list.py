@@ -41,7 +41,8 @@ def test_failed_runs_are_listed_in_their_place_with_the_task_that_failed(deploym
     assert [run["dag"] for run in listed] == ["ml_pipeline"] * 4
     times = [run["started_at"] for run in listed]
     assert times == sorted(times, reverse=True)
-    lines = deployment.cli("runs").splitlines()
+    *lines, _, why = deployment.cli("runs").splitlines()
+    assert why.startswith("The newest run failed in resolve_config. Why is at the end of the task's log: ")
     assert [line.split()[0] for line in lines] == ["run", *runs[::-1]]
     assert [line.count("failed: ") for line in lines] == [0, 1, 0, 1, 0]
     assert "failed: pipeline.get_data" in lines[3]

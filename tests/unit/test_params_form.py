@@ -119,7 +119,7 @@ def test_a_text_stays_a_text_whatever_it_holds(project, value):
     [
         ({"lrr": 1}, r"the run's conf: the project's params and variable files have no value lrr\. Did you mean lr\?"),
         ({"train": {"dept": 1}}, r"no value train\.dept\. Did you mean train\.depth\?"),
-        ({"train.depth": "4"}, r"train\.depth must be of the type .*params\.yaml \(integer, now 3\), not '4'"),
+        ({"train.depth": "4"}, r"train\.depth must be of the type .*params\.yaml \(integer, now 3\), not \"4\""),
         ({"train.depth": 4.5}, "must be of the type"),
         ({"train.depth": True}, "must be of the type"),
         ({"train.fast": 1}, "must be of the type"),
@@ -156,5 +156,5 @@ def test_the_forms_defaults_may_be_others():
 
 def test_every_stage_runs_only_if_the_run_says_so_clearly():
     assert (is_forced({}), is_forced({FORCE: True})) == (False, True)
-    with pytest.raises(TaskError, match="must be true or false, not 'yes'"):
+    with pytest.raises(TaskError, match='must be true or false, not "yes"'):
         is_forced({FORCE: "yes"})

@@ -1,5 +1,6 @@
 """The models of the configuration: bounds, choices, unknown keys, secrets."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,43 @@ def test_any_other_model_name_is_accepted(config_document, name):
 def test_an_unknown_key_is_refused_and_the_nearest_one_named(config_document):
     with pytest.raises(ConfigError, match=r"split\.test_sise: unknown key \(did you mean 'split\.test_size'\?\)"):
         validate_config(changed(config_document, "split.test_sise", 0.2))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tolerence", r"\(did you mean 'registry\.slices\.1\.tolerance'\?\)"),
+        ("xyz", "; valid: column, metric, minimum, tolerance, min_rows"),
+    ],
+)
+def test_an_unknown_key_of_an_item_of_a_list_is_compared_with_those_of_the_item(config_document, name, said):
+    slices = [{"column": "a", "minimum": 0.5}, {"column": "b", "minimum": 0.5, name: 0.1}]
+
+    with pytest.raises(ConfigError, match=rf"registry\.slices\.1\.{name}: unknown key ?{said}\. Fix it there\.$"):
+        validate_config(changed(config_document, "registry.slices", slices))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "null"), (True, "true"), ([None], "[null]"), (["ä" * 90], '["' + "ä" * 75 + "...")]
+)
+def test_a_wrong_value_is_shown_as_it_is_written_in_the_file(config_document, value, shown):
+    with pytest.raises(ConfigError) as caught:
+        validate_config(changed(config_document, "split.test_size", value))
+
+    assert f"config.yaml: split.test_size: Input should be a valid number (got {shown})" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("registry.min_gain", 0.1, "registry.min_gain: a gain of 0.1 has to be shown"),
+        ("registry.slices", [{"column": "target", "minimum": 2.0}], "registry.slices.0.minimum: recall is never"),
+        ("data.drop", ["target"], "data: drop names 'target', which is data.target"),
+    ],
+)
+def test_a_rule_about_several_values_names_its_key_once(config_document, key, value, said):
+    with pytest.raises(ConfigError, match=rf"^config/config\.yaml: {re.escape(said)}"):
+        validate_config(changed(config_document, key, value))
 
 
 def test_an_unknown_section_is_refused(config_document):

@@ -87,7 +87,10 @@ def test_the_list_of_runs_says_it_of_the_newest_one(monkeypatch, capsys, config_
         config=validate_config(config_document),
         runtime=None,
         lineage=SimpleNamespace(
-            started=lambda limit: {entry.run: datetime.now(UTC)}, read_all=lambda runs: [entry], bucket="b"
+            all_collected=lambda dag_id: set(),
+            started=lambda limit: {entry.run: datetime.now(UTC)},
+            read_all=lambda runs: [entry],
+            bucket="b",
         ),
     )
     monkeypatch.setattr(past_runs, "Session", lambda: session)

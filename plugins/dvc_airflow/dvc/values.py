@@ -9,6 +9,7 @@ from typing import Any
 from dvc.utils.serialize import LOADERS, MODIFIERS
 
 from dvc_airflow.errors import TaskError
+from dvc_airflow.param_types import as_given
 from dvc_airflow.project import ProjectParam
 from dvc_airflow.run_code import RunCode
 
@@ -58,7 +59,7 @@ def _text(file: Path, values: Mapping[tuple[str, ...], Any]) -> str | None:
         after = LOADERS[suffix](str(copy))
         for steps, value in changed.items():
             if _at(after, steps) != value:
-                raise TaskError(f"{file}: {'.'.join(steps)} cannot be {value!r} in a file of this format.")
+                raise TaskError(f"{file}: {'.'.join(steps)} cannot be {as_given(value)} in a file of this format.")
         return copy.read_text(encoding="utf-8")
 
 
