@@ -21,7 +21,7 @@ def deployment(make_deployment):
     project = deployment.project
     (project / "tool.sh").write_text("#!/bin/sh\necho tool\n")
     (project / "tool.sh").chmod(0o755)
-    (project / "notes").symlink_to("docs")
+    (project / "notes").symlink_to("config")
     (project / "tool").symlink_to("tool.sh")
     (project / "config" / ".env").write_text("MLFLOW_TRACKING_PASSWORD=sesame\n")
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
@@ -93,7 +93,7 @@ def test_restore_brings_the_code_back_with_modes_and_links(deployment, runs, tmp
     assert {path for path in wanted.keys() - restored.keys() if not path.startswith(".dvc/")} == {".git"}
     assert (code / "tool.sh").stat().st_mode & 0o777 == 0o755
     assert (code / STAGE).stat().st_mode & 0o111 == 0
-    assert ((code / "notes").readlink(), (code / "tool").readlink()) == (Path("docs"), Path("tool.sh"))
+    assert ((code / "notes").readlink(), (code / "tool").readlink()) == (Path("config"), Path("tool.sh"))
     assert not (code / "config" / ".env").exists()
 
 

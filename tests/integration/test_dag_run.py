@@ -142,6 +142,7 @@ def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(
     import pandas as pd
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", deployment.env["MLFLOW_TRACKING_URI"])
+    mlflow.set_tracking_uri(deployment.env["MLFLOW_TRACKING_URI"])  # it wins over the variable
     version = runs["first"]["returned"]["register_model"]["version"]
     model = mlflow.pyfunc.load_model(f"models:/{deployment.model}/{version}")
 
