@@ -37,6 +37,12 @@ class RemoteRefusedError(RemoteError):
     is_final = True
 
 
+class ElsewhereError(TaskError):
+    """What a stage reads lies outside the project, and is not there or cannot be reached. Retried."""
+
+    is_final = False
+
+
 class WorkspaceError(TaskError):
     """A workspace cannot be made."""
 
