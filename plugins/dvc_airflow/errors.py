@@ -32,7 +32,7 @@ class RemoteError(TaskError):
 
 
 class RemoteRefusedError(RemoteError):
-    """The DVC remote refuses the credentials."""
+    """The DVC remote refuses the credentials, or there are none."""
 
     is_final = True
 
