@@ -11,6 +11,7 @@ from dvc_airflow.param_types import FORCE
 from dvc_airflow.plan import Planner, planner_of
 from dvc_airflow.plan_report import conf_of, form_of, searched
 from dvc_airflow.project import default_graph_cache_dir
+from dvc_airflow.project_root import no_folder
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.run_values import is_forced
 
@@ -54,6 +55,8 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     :param cache: the cache that tasks share, or ``none``; None: that of the checkout, if tasks have used it, or if
         there is no remote by which they could hand on their results.
     """
+    if reason := no_folder(project_dir):
+        raise TaskError(reason)
     places = places_of(project_dir, remote)
     own = places.cache_dir if not places.remote_url or (places.cache_dir / FOLDER / LAST).is_dir() else None
     cache_dir = own if cache is None else None if cache == "none" else Path(cache).resolve()
