@@ -64,7 +64,7 @@ class Planner:
         self._to_be: dict[str, tuple[str, LockEntry]] = {}  # by stage, the last planned run that executes it
         self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
         self._unsure: set[str] = set()  # stages of which the last planned run makes something unknown
-        self._causes: dict[tuple[str, str, bool], str | None] = {}  # by stage, files, and whether it is forced
+        self._causes: dict[tuple[str, bool], str | None] = {}  # by stage, and whether it is forced
         self._usual: dict[str, float | None] = {}
 
     def dags(self) -> list[str]:
@@ -141,8 +141,7 @@ class Planner:
         return merge_locks([*(lock for lock in known if lock), *left_out])
 
     def _certain_cause(self, run: PlannedRun, settings: StageSettings, *, force: bool) -> str | None:
-        is_templated = "${" in (run.project_dir / self._stages[settings.name].file).read_text(encoding="utf-8")
-        of = settings.name, digest(dict(run.files)) if is_templated else "", force
+        of = settings.name, force  # no run's values change a command, or which dependencies there are
         if of not in self._causes:
             self._causes[of] = certain_cause(run, settings, force=force)
         return self._causes[of]

@@ -158,16 +158,6 @@ stages:
             do()
 
 
-def test_a_dependency_that_the_values_of_a_run_choose_has_to_be_there(tmp_path):
-    chosen = USES % "deps: [first, '${name}.txt'], outs: [out]"
-    place = Place(tmp_path, {"dvc.yaml": chosen, "params.yaml": "name: in\n", "in.txt": ""})
-
-    with place.planner() as planner:
-        planner.plan()
-        with pytest.raises(TaskError, match=r"^gone\.txt is a dep of stage use"):
-            planner.plan(files=planner.files_with({"name": "gone"}, "--conf"))
-
-
 def test_a_remote_that_is_silent_is_named_soon(tmp_path, services):
     place = Place(tmp_path, CHAIN, cache=False)
     with proxy_to(services["env"]["AWS_ENDPOINT_URL"]) as store:
@@ -217,8 +207,10 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
     assert "depth 3 -> 4" in text
     assert "Executed: 1 of 3 stages; 1 depends on what others make." in text
     assert {stage["outcome"] for stage in document["runs"][0]["stages"]} == {"executed"}
+    assert (document["dag"], document["dags_with_runs"]) == ("own", ["own"])
     assert document["seconds"]["executed"] == document["seconds"]["at_most"] > 0
     assert "| train | executed | " in checkout("--md", "--conf", '{"rate": 1}')
+    assert checkout("--dag", "other").startswith("DAG other, which has not run this project yet (own has), no cache,")
     assert "no earlier" not in checkout("--dag", "other")
 
     place.run("second")
