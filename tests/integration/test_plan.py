@@ -116,6 +116,16 @@ REFUSED = {
         "stage use: the project on this worker has no in.txt, for git ignores it (.gitignore:1): put it there.",
     ),
     "elsewhere": (USES % "deps: [/nowhere/in.txt], outs: [out]", {}, "/nowhere/in.txt is a dep of stage use, but this"),
+    "a param that is not there": (
+        USES % "deps: [first], params: [trian.rat], outs: [out]",
+        {"params.yaml": "train: {rate: 1}\n"},
+        "stage use: params.yaml has no trian.rat, which dvc.yaml lists in the stage's params. Did you mean train.rate?",
+    ),
+    "a params file that is not there": (
+        USES % "params: [{other.yaml: [rate]}], outs: [out]",
+        {},
+        "stage use: other.yaml, whose params it reads, does not exist. Add it, or correct the stage's params in dvc.",
+    ),
     "an output in git": (
         USES % "deps: [first], outs: [out], always_changed: true",
         {"out": "1"},

@@ -11,7 +11,7 @@ from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import attributed_to
 from dvc_airflow.dvc.producers import Producers, is_inside, is_param
-from dvc_airflow.dvc.unmet import Absent, absent_dependencies, blocked_outputs, refuse_tracked
+from dvc_airflow.dvc.unmet import Absent, absent_dependencies, blocked_outputs, read_params, refuse_tracked
 from dvc_airflow.lockfile import LockEntry, lock_file_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class ResolvedStage:
     :param objects: of the opened workspace.
     :param name: the stage as ``dvc repro`` takes it.
     :raises MissingObjectsError: the list of a folder, needed for a dependency's hash, is missing.
+    :raises TaskError: its params are not there.
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
@@ -32,6 +33,7 @@ class ResolvedStage:
 
         self.objects, self._repo = objects, objects.repo
         self._producers = Producers(self._repo)
+        self._name = name
         file, _, self._short_name = name.rpartition(":")
         # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
         self._stages = load_file(self._repo, str(Path(self._repo.root_dir) / (file or "dvc.yaml"))).stages
@@ -228,7 +230,9 @@ class ResolvedStage:
             for out, subpath in self._producers.absent(dep):
                 if out.hash_info:
                     self._checkout(out, subpath)
-            if is_param(dep) or dep.exists:
+            if is_param(dep):
+                read_params(dep, self._name)
+            elif dep.exists:
                 dep.save()
 
     def _take_hash(self, dep: Any, out: "Output", subpath: str | None) -> bool:

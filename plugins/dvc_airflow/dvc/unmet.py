@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dvc_airflow.dvc.outputs import Maker, maker_of
 from dvc_airflow.dvc.producers import Producers, is_inside, is_param
+from dvc_airflow.errors import TaskError
 
 if TYPE_CHECKING:
+    from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -25,6 +28,40 @@ class Absent(NamedTuple):
     name: str
     is_inside: bool
     maker: Maker | None
+
+
+def read_params(dep: "ParamsDependency", stage: str) -> None:
+    """Let params have the values of their file.
+
+    :param stage: as ``dvc repro`` takes it.
+    :raises TaskError: the file is not there, or has no such params; with the nearest ones.
+    """
+    from dvc.dependency.param import MissingParamsError
+
+    dvc_yaml = stage.rpartition(":")[0] or "dvc.yaml"
+    try:
+        dep.save()
+    except dep.DoesNotExistError:
+        raise TaskError(
+            f"stage {stage}: {dep}, whose params it reads, does not exist. Add it, or correct the stage's params in "
+            f"{dvc_yaml}."
+        ) from None
+    except MissingParamsError:
+        missing, known = sorted({*dep.params} - dep.read_params().keys()), _names_in(dep)
+        near = dict.fromkeys(found for name in missing for found in get_close_matches(name, known, 1, 0.5))
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise TaskError(
+            f"stage {stage}: {dep} has no {', '.join(missing)}, which {dvc_yaml} lists in the stage's params. {hint}"
+            f"Correct {dvc_yaml}, or add it to {dep}."
+        ) from None
+
+
+def _names_in(dep: "ParamsDependency") -> list[str]:
+    """The names of all values and sections of a params file."""
+    from dvc.dependency.param import read_param_file
+
+    names = map(str, read_param_file(dep.repo.fs, dep.fs_path, None, flatten=True))
+    return list(dict.fromkeys(name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)))
 
 
 def absent_dependencies(stage: "PipelineStage", producers: Producers, repo: "Repo") -> Iterator[Absent]:
