@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
-from include.settings import CONFIG_FILE, RuntimeSettings
+from include.settings import CONFIG_FILE, RuntimeSettings, how_to_start
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -311,7 +311,9 @@ def _explain(text: str, code: str, uri: str) -> PipelineError:
             "MLFLOW_TRACKING_USERNAME, and the server's allowed hosts."
         )
     if any(sign in text for sign in ("Max retries exceeded", "Connection", "timed out")):
-        return ServiceError(f"MLflow at {uri} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?")
+        return ServiceError(
+            f"MLflow at {uri} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?{how_to_start(uri)}"
+        )
     first_line = text.partition("\n")[0]
     if code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"):
         return ConfigError(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from include.errors import ConfigError, PipelineError, ServiceError
 from include.lineage.lineage_store import RunKey
+from include.settings import how_to_start
 
 DAG_ID = "ml_pipeline"
 ADDRESS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
@@ -47,7 +48,7 @@ def failed_runs(limit: int) -> list[FailedRun]:
     try:
         connection = psycopg2.connect(address, connect_timeout=CONNECT_TIMEOUT)
     except psycopg2.Error as error:
-        raise _not_connected(_first_line(error)) from None
+        raise _not_connected(_first_line(error), address) from None
     try:
         with closing(connection), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = %s", (ANSWER_TIMEOUT * 1000,))
@@ -78,9 +79,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["it gave no reason"])[0]
 
 
-def _not_connected(said: str) -> PipelineError:
+def _not_connected(said: str, address: str) -> PipelineError:
     if said.startswith("connection to server "):
-        return ServiceError(f"Airflow's database does not answer: {said}")
+        return ServiceError(f"Airflow's database does not answer: {said}.{how_to_start(address)}")
     # Else it is about the address, a part of which the text repeats: that may be of the password.
     return ConfigError(f"{ADDRESS} is not the address of a database that can be reached.")
 

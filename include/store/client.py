@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from include.errors import AccessError, ConfigError, PipelineError, ServiceError
-from include.settings import RuntimeSettings
+from include.settings import RuntimeSettings, how_to_start
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -148,11 +148,13 @@ def translated_errors(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError):
-        raise AccessError(f"{doing}: no credentials for the object store at {endpoint}. Set {CREDENTIALS}.") from None
+        raise AccessError(
+            f"{doing}: no credentials for the object store at {endpoint}. Set {CREDENTIALS}.{how_to_start(endpoint)}"
+        ) from None
     except (EndpointConnectionError, HTTPClientError) as error:
         raise ServiceError(
             f"{doing}: the object store at {endpoint} does not answer ({type(error).__name__}). "
-            "Is it running, and is AWS_ENDPOINT_URL right?"
+            f"Is it running, and is AWS_ENDPOINT_URL right?{how_to_start(endpoint)}"
         ) from None
     except ClientError as error:
         raise _translated(error, doing, endpoint) from None
@@ -171,5 +173,6 @@ def _translated(error: "ClientError", doing: str, endpoint: str) -> PipelineErro
     if code in _REFUSED:
         return AccessError(
             f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {CREDENTIALS}."
+            f"{how_to_start(endpoint)}"
         )
     return ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}")

@@ -57,7 +57,7 @@ def _defaults(arguments: ProjectArguments, project: Project) -> dict[str, Any]:
     if not isinstance(arguments.values, Mapping | None):
         raise DvcProjectError('values of a DvcDag: give them by the names of params, such as {"train.lr": 0.1}.')
     try:
-        found = values_of(arguments.values or {}, project.params, "values of the DvcDag")
+        found = values_of(arguments.values or {}, project.params, "values of the DvcDag", is_conf=False)
     except TaskError as error:
         raise DvcProjectError(str(error)) from None
     return {param.name: value for param, value in found}

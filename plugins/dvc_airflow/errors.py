@@ -32,9 +32,15 @@ class RemoteError(TaskError):
 
 
 class RemoteRefusedError(RemoteError):
-    """The DVC remote refuses the credentials."""
+    """The DVC remote refuses the credentials, or there are none."""
 
     is_final = True
+
+
+class ElsewhereError(TaskError):
+    """What a stage reads lies outside the project, and is not there or cannot be reached. Retried."""
+
+    is_final = False
 
 
 class WorkspaceError(TaskError):

@@ -16,6 +16,7 @@ from dvc_airflow.failure import CommandError
 from dvc_airflow.files import FileStates
 from dvc_airflow.lockfile import Lock, LockEntry, merge_locks, read_entry
 from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.refusals import refuse_execution
 from dvc_airflow.remedy import find_remedy, unpassed_variables
 from dvc_airflow.reproduce import FindProducer, reproducing_missing
 from dvc_airflow.stage_settings import StageSettings
@@ -99,11 +100,11 @@ class Execution:
     def _prepare(self, workspace: DvcWorkspace) -> None:
         """Give the command what it finds in a checkout: its inputs, and no others; folders; git's history.
 
-        :raises DvcError: git tracks one of the outputs.
+        :raises TaskError: the command could not do its work.
         """
         with workspace.repo() as repo:
             stage = ResolvedStage(Objects(repo, self._states), self._settings.name)
-            stage.refuse_tracked(workspace.code.tracked)
+            refuse_execution(workspace, self._settings, stage)
             stage.fetch_inputs()
             stage.make_folders()
         if not (workspace.path / ".git").exists():

@@ -24,7 +24,7 @@ from dvc_airflow.run_code import RunCode, damaged
 from dvc_airflow.run_locks import ListedFolder
 from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
-from dvc_airflow.stage_plan import FORCED, PlannedRun, StagePlan, always_runs, depends_on, stage_plan
+from dvc_airflow.stage_plan import PlannedRun, StagePlan, certain_cause, depends_on, stage_plan
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.workspace import private_folder
 
@@ -64,7 +64,7 @@ class Planner:
         self._to_be: dict[str, tuple[str, LockEntry]] = {}  # by stage, the last planned run that executes it
         self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
         self._unsure: set[str] = set()  # stages of which the last planned run makes something unknown
-        self._always: dict[str, str | None] = {}
+        self._causes: dict[tuple[str, bool], str | None] = {}  # by stage, and whether it is forced
         self._usual: dict[str, float | None] = {}
 
     def dags(self) -> list[str]:
@@ -130,7 +130,7 @@ class Planner:
             if left_out := [name for name in plan.again if name not in self._stages]:
                 raise left_out_lacks(left_out[0], stage.name)
             return plan if force else self._after_others(plan)
-        if cause := FORCED if force else self._always_runs(run, settings):
+        if cause := self._certain_cause(run, settings, force=force):
             return StagePlan(stage.name, Outcome.EXECUTED, cause)
         return StagePlan(stage.name, None, depends_on(unknown))
 
@@ -140,10 +140,11 @@ class Planner:
         left_out = [run.locked_result(name, stage.name) for name in stage.upstream if name not in plans]
         return merge_locks([*(lock for lock in known if lock), *left_out])
 
-    def _always_runs(self, run: PlannedRun, settings: StageSettings) -> str | None:
-        if settings.name not in self._always:
-            self._always[settings.name] = always_runs(run, settings)
-        return self._always[settings.name]
+    def _certain_cause(self, run: PlannedRun, settings: StageSettings, *, force: bool) -> str | None:
+        of = settings.name, force  # no run's values change a command, or which dependencies there are
+        if of not in self._causes:
+            self._causes[of] = certain_cause(run, settings, force=force)
+        return self._causes[of]
 
     def _after_others(self, plan: StagePlan) -> StagePlan:
         """A result that an earlier one of the planned runs makes is not made again."""

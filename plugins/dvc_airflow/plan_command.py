@@ -2,15 +2,17 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from dvc_airflow.dvc.places import places_of
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import FOLDER, LAST
 from dvc_airflow.param_types import FORCE
-from dvc_airflow.plan import Planner, planner_of
+from dvc_airflow.plan import planner_of
 from dvc_airflow.plan_report import conf_of, form_of, searched
 from dvc_airflow.project import default_graph_cache_dir
+from dvc_airflow.project_root import no_folder
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.run_values import is_forced
 
@@ -41,10 +43,11 @@ def plan_project(options: argparse.Namespace) -> str:
     force = is_forced(conf)
     run = _run(options.project.resolve(), options.remote, options.cache_dir)
     with planner_of(run, default_graph_cache_dir(), select=options.select, exclude=options.exclude) as planner:
-        dag_id = options.dag or _dag_that_ran(planner)
+        known = planner.dags()
+        dag_id = options.dag or _dag_that_ran(known)
         files = planner.files_with({name: value for name, value in conf.items() if name != FORCE}, "--conf")
         plan = planner.of_dag(dag_id).plan(files=files, force=force)
-    return form([plan], {"dag": dag_id, **searched(run)})
+    return form([plan], {"dag": dag_id, "dags_with_runs": known, **searched(run)})
 
 
 def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun:
@@ -54,6 +57,8 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     :param cache: the cache that tasks share, or ``none``; None: that of the checkout, if tasks have used it, or if
         there is no remote by which they could hand on their results.
     """
+    if reason := no_folder(project_dir):
+        raise TaskError(reason)
     places = places_of(project_dir, remote)
     own = places.cache_dir if not places.remote_url or (places.cache_dir / FOLDER / LAST).is_dir() else None
     cache_dir = own if cache is None else None if cache == "none" else Path(cache).resolve()
@@ -71,12 +76,11 @@ def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun
     )
 
 
-def _dag_that_ran(planner: Planner) -> str:
+def _dag_that_ran(dags: Sequence[str]) -> str:
     """The DAG whose history the plan goes by; empty if no DAG has run the project.
 
     :raises TaskError: there are several.
     """
-    dags = planner.dags()
     if len(dags) > 1:
         raise TaskError(f"several DAGs have run stages of this project: {', '.join(dags)}. Name one with --dag.")
     return dags[0] if dags else ""

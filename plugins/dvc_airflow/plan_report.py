@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 def as_json(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     """For programs.
 
-    :param places: of which DAG the runs are, and where earlier results are looked for.
+    :param places: of which DAG the runs are, which DAGs have runs, and where earlier results are looked for.
     """
     runs = [
         {"run": plan.name or None, "stages": list(map(_fields, plan.stages)), "seconds": _sum([plan])} for plan in plans
@@ -71,7 +71,7 @@ def as_text(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     columns, rows = _table(plans)
     widths = [max(len(row[column]) for row in (columns, *rows)) for column in range(len(columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (columns, *rows)]
-    return "\n".join(line.rstrip() for line in [_places(places), "", *lines, "", *_conclusion(plans)])
+    return "\n".join(line.rstrip() for line in [_places(plans, places), "", *lines, "", *_conclusion(plans)])
 
 
 def as_markdown(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
@@ -80,7 +80,7 @@ def as_markdown(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     table = [columns, ["---"] * len(columns), *rows]
     lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in table]
     title = f"### Plan of {_escaped(str(places['dag']))}" if places["dag"] else "### Plan"
-    return "\n".join([title, "", *lines, "", *_conclusion(plans), "", f"<sub>{_escaped(_places(places))}</sub>"])
+    return "\n".join([title, "", *lines, "", *_conclusion(plans), "", f"<sub>{_escaped(_places(plans, places))}</sub>"])
 
 
 Form = Callable[[Sequence[RunPlan], Mapping[str, Any]], str]
@@ -118,7 +118,7 @@ def searched(run: ProjectRun) -> dict[str, str | None]:
 
 
 def _table(plans: Sequence[RunPlan]) -> tuple[list[str], list[list[str]]]:
-    if len(plans) == 1 and not plans[0].name:
+    if len(plans) == 1:
         return ["stage", "outcome", "usually", "why"], [_row(stage) for stage in plans[0].stages]
     names = [stage.stage for stage in plans[0].stages]
     rows = [[plan.name, *map(_outcome, plan.stages), str(Sum.of([plan])), _why(plan)] for plan in plans]
@@ -136,8 +136,12 @@ def _outcome(stage: StagePlan) -> str:
 
 
 def _why(plan: RunPlan) -> str:
-    """Why the first stages of a run are executed; what follows from them is left out."""
-    said = "; ".join(f"{stage.stage}: {stage.reason}" for stage in plan.of(Outcome.EXECUTED))
+    """Why the first stages of a run are executed, without what follows from them; else why none is."""
+    told = next(filter(None, map(plan.of, (Outcome.EXECUTED, Outcome.RESTORED, None, Outcome.UNCHANGED))), [])
+    stages: dict[str, list[str]] = {}
+    for stage in told:
+        stages.setdefault(stage.reason, []).append(stage.stage)
+    said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in stages.items())
     return said if len(said) <= WHY else f"{said[: WHY - 3]}..."
 
 
@@ -155,10 +159,21 @@ def _conclusion(plans: Sequence[RunPlan]) -> list[str]:
     return lines
 
 
-def _places(places: Mapping[str, Any]) -> str:
-    said = [f"DAG {places['dag']}" if places["dag"] else "no DAG has run this project yet"]
+def _places(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
+    said = [_dag(places["dag"], places.get("dags_with_runs"))]
+    said += [f"run {plans[0].name}"] if len(plans) == 1 and plans[0].name else []
     said += [f"{name} {places[name]}" if places[name] else f"no {name}" for name in ("cache", "remote")]
     return ", ".join(said)
+
+
+def _dag(dag_id: str, with_runs: Sequence[str] | None) -> str:
+    """:param with_runs: the DAGs that have run the project; None: not known."""
+    if not dag_id:
+        return "no DAG has run this project yet"
+    if with_runs is None or dag_id in with_runs:
+        return f"DAG {dag_id}"
+    others = f" ({', '.join(with_runs)} {'has' if len(with_runs) == 1 else 'have'})" if with_runs else ""
+    return f"DAG {dag_id}, which has not run this project yet{others}"
 
 
 def _fields(stage: StagePlan) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class DvcPrepareOperator(DvcOperator):
         code = run.code or CodeStore(run).load(packed.pack, packed.git_sha)
         params = [ProjectParam.of(document) for document in code.listed.params]
         values = merged(
-            values_of(self._values(), params, f"values of task {self.task_id}"),
+            values_of(self._values(), params, f"values of task {self.task_id}", is_conf=False),
             values_of(by_run, params, "the run's conf"),
         )
         return texts_with(code, values)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from dvc_airflow.files import replacing
 from dvc_airflow.project_files import ignored_by, project_files
+from dvc_airflow.project_root import no_folder, own_dvc_yamls, projects_near
 
 IGNORE_FILES = (".gitignore", ".dvcignore")
 DESCRIBE_TIMEOUT = 120  # seconds
@@ -127,15 +128,17 @@ def load_project(project_dir: Path, cache_dir: Path, *, keep_in: Path | None = N
     :param keep_in: where a new answer is kept, if not there.
     :raises DvcProjectError: there is no dvc.yaml, or one is wrong.
     """
-    if not project_dir.is_dir():
-        raise DvcProjectError(f"{project_dir}: no such folder.")
+    if reason := no_folder(project_dir):
+        raise DvcProjectError(reason)
     own = {
         path: _file_digest(project_dir / path)
         for path in project_files(project_dir)
         if path.endswith((".dvc", "dvc.yaml", *IGNORE_FILES)) and not ignored_by(project_dir, path, ".dvcignore")
     }
-    if not any(path.endswith("dvc.yaml") for path in own):
-        raise DvcProjectError(f"{project_dir}: no dvc.yaml there. Is project_dir the root of a DVC project?")
+    if not own_dvc_yamls(project_dir, own):
+        raise DvcProjectError(
+            f"{project_dir}: no dvc.yaml there, so it is not the root of a DVC project.{projects_near(project_dir)}"
+        )
     name = f"{_digest(project_dir, own)}.json"
     for folder in (cache_dir, keep_in):
         if folder and (answer := _read_cached(folder / name, project_dir)):

@@ -14,9 +14,8 @@ from pathlib import Path
 from dvc_airflow.dvc.outputs import Maker, StageFolder
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.failure import MISSING_COMMAND, MISSING_FILE, UNSET_VARIABLE, Failure
-from dvc_airflow.git_checkout import git_checkout_of
-from dvc_airflow.project_files import LIST, NEVER_COPIED, ignored_by, is_in
-from dvc_airflow.run_code import RunCode
+from dvc_airflow.missing_file import dvc_yaml_of, left_out, nowhere
+from dvc_airflow.project_files import ignored_by
 from dvc_airflow.stage_settings import StageSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,6 @@ MODULE = re.compile(r"No module named ['\"]?([\w.]+)")
 NO_GIT = re.compile(r"not a git repository|InvalidGitRepositoryError|NotGitRepository", re.IGNORECASE)
 LAST_LINES = 3  # in which a command that is no Python says why it fails, before DVC does
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes; no file has a longer one
-WITH_ENV = ", or pass its variables with env= of the task group, and do not read it"
 KEY_ERROR = re.compile(r"^KeyError: '([A-Za-z_]\w*)'$")
 ENVIRON = re.compile(r'File "<frozen os>"|[/\\]os\.py"|\benviron\b')
 
@@ -57,7 +55,7 @@ class _Remedies:
         self, workspace: DvcWorkspace, settings: StageSettings, environment: Mapping[str, str], failure: Failure
     ) -> None:
         self._workspace, self._settings, self._environment = workspace, settings, environment
-        self._dvc_yaml = settings.name.rpartition(":")[0] or "dvc.yaml"
+        self._dvc_yaml = dvc_yaml_of(settings)
         self._failure, self._cause = failure, failure.cause or ""
 
     def find(self) -> str | None:
@@ -74,7 +72,8 @@ class _Remedies:
                     yield from self._file(word, path, folder.maker_of(path))
         for word in (next(filter(None, found)) for found in NAMED.findall(self._cause)):
             for path in self._inside(word, folder.path)[:1]:
-                yield from self._nowhere(word, path)
+                if not self._has(path):
+                    yield nowhere(self._workspace, self._settings, word, path)
 
     def _file(self, word: str, path: str, maker: Maker | None) -> Iterator[str]:
         """:param word: the path as the stage said it."""
@@ -92,50 +91,7 @@ class _Remedies:
             else:
                 yield f"{path} is tracked by {maker.name}: {add}"
         elif os.path.lexists(self._workspace.project_dir / path):
-            yield self._left_out(word, path)
-
-    def _nowhere(self, word: str, path: str) -> Iterator[str]:
-        if self._has(path):
-            return
-        rule, is_dep = ignored_by(self._workspace.project_dir, path), is_in(path, self._settings.sources)
-        if rule:
-            declare = "" if is_dep else f", and declare it as a dep of stage {self._settings.name}"
-            variables = WITH_ENV if "env" in Path(path).name else ""
-            yield (
-                f"the project on this worker has no {word}, for git ignores it ({rule}): put it there{declare}"
-                f"{variables}"
-            )
-        elif is_dep:
-            yield (
-                f"{word} is a dep of stage {self._settings.name}, but the project has no such file, and no stage makes "
-                f"it: add it to the project, or correct {self._dvc_yaml}"
-            )
-        else:
-            yield (
-                f"neither the project nor the outs of its stages have {word}: if a stage makes it, add it to the outs "
-                f"of that stage, and to the deps of stage {self._settings.name}"
-            )
-
-    def _left_out(self, word: str, path: str) -> str:
-        """Why a file of the project is not in the workspace."""
-        original = self._workspace.project_dir / path
-        if not original.exists():
-            return f"{word} is a broken link in the project"
-        if not original.is_file() and not original.is_dir():
-            return f"{word} is neither a file nor a folder of the project (a socket, a pipe or a device)"
-        if not NEVER_COPIED.isdisjoint(path.split("/")):
-            return f"the project has {word}, but tasks do not get it: it belongs to one checkout"
-        rule = ignored_by(self._workspace.project_dir, path)
-        if rule is None and isinstance(self._workspace.code, RunCode):
-            return (
-                f"the project has {word} now, but had not when this run was prepared: start a new run, or clear the "
-                "task that prepared this one, with all that follow"
-            )
-        why = f"git ignores it ({rule})" if rule else "but the task's copy of the project has not"
-        more = WITH_ENV if "env" in Path(path).name else ""
-        if git_checkout_of(self._workspace.project_dir) is None:
-            more += f". If git tracks it, ship the list {LIST} with the project (python -m dvc_airflow list-files)"
-        return f"the project has {word}, {why}: declare it as a dep of stage {self._settings.name}{more}"
+            yield left_out(self._workspace, self._settings, word, path)
 
     def _modules(self) -> Iterator[str]:
         for name in MODULE.findall(self._cause):
@@ -145,7 +101,7 @@ class _Remedies:
                 for path in (f"{folder}/{first}.py", f"{folder}/{first}"):
                     path = os.path.normpath(path)
                     if (self._workspace.project_dir / path).exists() and not self._has(path):
-                        yield self._left_out(path, path)
+                        yield left_out(self._workspace, self._settings, path, path)
             if not self._has(f"{first}.py") and not self._has(first):
                 yield f"the Python of the task ({sys.executable}) has no module {first}: install it in its environment"
 

@@ -8,19 +8,24 @@ from dvc_airflow.errors import TaskError
 from dvc_airflow.param_types import FORCE, as_given, json_schema, of_same_type
 from dvc_airflow.project import ProjectParam
 
+NAMES_OF_FORCE = ("force", "run_all", "all")  # elsewhere
 
-def values_of(given: Mapping[str, Any], params: Iterable[ProjectParam], where: str) -> list[tuple[ProjectParam, Any]]:
+
+def values_of(
+    given: Mapping[str, Any], params: Iterable[ProjectParam], where: str, *, is_conf: bool = True
+) -> list[tuple[ProjectParam, Any]]:
     """Which params are to have which values.
 
     :param given: by the params' names, or nested as in the file: ``{"train.lr": 1}`` or ``{"train": {"lr": 1}}``.
     :param where: what gave them, for people.
+    :param is_conf: whether `FORCE` could stand there too.
     :raises TaskError: there is no param of a name, or no run may change it, or its value is of another type.
     """
     known = {param.name: param for param in params}
     found = []
     for name, value in _by_name(given, known):
         if name not in known:
-            raise TaskError(f"{where}: {_unknown(name, known)}")
+            raise TaskError(f"{where}: {_unknown(name, known, is_conf=is_conf)}")
         param = known[name]
         if param.fixed:
             if value != param.value:
@@ -65,8 +70,9 @@ def _by_name(given: Mapping[str, Any], known: Mapping[str, ProjectParam], above:
             yield name, value
 
 
-def _unknown(name: str, known: Mapping[str, ProjectParam]) -> str:
-    near = get_close_matches(name, known, 1, 0.5)
+def _unknown(name: str, known: Mapping[str, ProjectParam], *, is_conf: bool) -> str:
+    of_all_stages = is_conf and (name in NAMES_OF_FORCE or get_close_matches(name, [FORCE], 1))
+    near = [FORCE] if of_all_stages else get_close_matches(name, known, 1, 0.5)
     hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(known)[:20]) or 'none'}."
     return f"the project's params and variable files have no value {name}. {hint}"
 

@@ -24,6 +24,8 @@ def selected(
     :return: in the order of ``stages``.
     :raises DvcProjectError: a selector matches nothing, or nothing is left.
     """
+    if not stages:
+        raise DvcProjectError("the project's dvc.yaml defines no stage. Add one, as `dvc stage add` does.")
     graph = _Graph(stages)
     chosen = _matched(graph, "select", select) if _list(select) else {stage.name for stage in stages}
     left = chosen - _matched(graph, "exclude", exclude)

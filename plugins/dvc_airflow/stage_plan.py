@@ -12,6 +12,7 @@ from dvc_airflow.execution import began_anew
 from dvc_airflow.history import Folder, History, ReadOnlyFolder
 from dvc_airflow.lockfile import Lock, LockEntry
 from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.refusals import refuse_absent, refuse_execution, refuse_other_command
 from dvc_airflow.reproduce import no_stage_produces
 from dvc_airflow.result import Outcome
 from dvc_airflow.stage_memory import StageMemory
@@ -95,7 +96,7 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
         if status.usable is not None:
             return StagePlan(name, outcome, reason, _lock(settings, status.stage.lock_file, status.usable))
         with workspace.repo() as repo:
-            status.stage.refuse_tracked(workspace.code.tracked)
+            refuse_execution(workspace, settings, status.stage)
             again = tuple(dict.fromkeys(map(_producer, status.stage.missing_inputs())))
             last = memory.last(repo) if status.stage.has_persistent_outputs else None
             if last and (lost := status.stage.missing_persistent(last)):
@@ -104,10 +105,19 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
             return StagePlan(name, outcome, reason, inputs=status.inputs, key=key, again=again)
 
 
-def always_runs(run: PlannedRun, settings: StageSettings) -> str | None:
-    """Why a stage is executed whatever the stages before it make; None if it depends on that."""
+def certain_cause(run: PlannedRun, settings: StageSettings, *, force: bool = False) -> str | None:
+    """Why a stage is executed whatever the stages before it make; None if it depends on that.
+
+    :raises TaskError: the run would be refused, whatever they make.
+    """
     with run.workspace({}, settings.sources, settings.outputs) as workspace, workspace.repo() as repo:
-        return ResolvedStage(Objects(repo, only_read=workspace.only_read), settings.name).always_runs()
+        stage = ResolvedStage(Objects(repo, only_read=workspace.only_read), settings.name)
+        refuse_other_command(settings, stage)
+        refuse_absent(workspace, settings, stage)
+        cause = FORCED if force else stage.always_runs()
+        if cause:
+            refuse_execution(workspace, settings, stage)
+        return cause
 
 
 def depends_on(stages: Sequence[str]) -> str:

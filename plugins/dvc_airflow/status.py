@@ -15,6 +15,7 @@ from dvc_airflow.files import FileStates
 from dvc_airflow.lockfile import LockEntry
 from dvc_airflow.memo import Memo
 from dvc_airflow.project_code import ProjectCode
+from dvc_airflow.refusals import refuse_other_command
 from dvc_airflow.stage_settings import StageSettings
 
 if TYPE_CHECKING:
@@ -78,11 +79,7 @@ def stage_status(
     with workspace.repo() as repo:
         objects = Objects(repo, states, workspace.only_read)
         stage, run_cache = ResolvedStage(objects, settings.name), RunCache(repo, workspace.only_read)
-        if stage.command != settings.command:
-            raise TaskError(
-                f"stage {settings.name}: the values of this run would change its command in dvc.yaml, which is "
-                "refused. Let the command read the value from a params file instead of ${...}."
-            )
+        refuse_other_command(settings, stage)
         inputs = stage.inputs()
         if stage.is_frozen:
             frozen, published = _frozen(stage, settings, workspace.code)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time
 from functools import cached_property, partial
 from typing import Any, Self
 
-from dvc_airflow.errors import TaskError, in_words
+from dvc_airflow.errors import RemoteError, TaskError, in_words
 from dvc_airflow.plan import planner_of
 from dvc_airflow.plan_report import conf_of, form_of, searched
 from dvc_airflow.project import default_graph_cache_dir
@@ -21,7 +21,7 @@ from dvc_airflow.project_run import ProjectRun
 from include.errors import ConfigError, PipelineError
 from include.lineage.lineage_store import LineageStore
 from include.run_config import config_with, files_of, pinned
-from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings import PROJECT_DIR, PipelineConfig, RuntimeSettings, how_to_start, load_runtime_settings
 from include.settings.config_file import load_config
 from include.settings.dates import backfill_dates, manual_date, parse_date
 from ml_operators.published import published, why_run_is_gone
@@ -147,6 +147,10 @@ def main() -> int:
     logging.getLogger("dvc_airflow").addHandler(logging.NullHandler())  # the reasons say what a warning would
     try:
         print(Plan(Request.read(sys.stdin.read())).text())
+    except RemoteError as error:
+        address = load_runtime_settings().aws_endpoint_url
+        print(f"error: {error}{how_to_start(address)}", file=sys.stderr)
+        return 1
     except (PipelineError, TaskError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -158,11 +158,13 @@ def test_entries_of_other_stages_stay(stranger, clone):
     assert set(read_stages(clone / "dvc.lock")) == {"mine", "prepare", "grade", "local"}
 
 
-def test_a_folder_that_is_no_project_is_refused(tmp_path):
+def test_a_folder_that_is_no_project_is_refused_with_the_project_in_it(tmp_path):
+    (tmp_path / "project" / ".dvc").mkdir(parents=True)
     done = command(str(tmp_path))
 
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    said = f"{tmp_path}: no .dvc there, so it is not the root of a DVC project. There is one in {tmp_path}/project."
+    assert done.stderr == f"error: {said}\n"
 
 
 def test_of_a_run_whose_objects_are_not_there_it_says_that_the_push_may_not_have_ended(stranger, clone):

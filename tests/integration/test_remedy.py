@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from dvc_airflow.errors import TaskError
 from dvc_airflow.failure import CommandError
 from tests.support.strangers import Stranger, outcomes
 
@@ -161,18 +162,21 @@ def test_a_stage_that_does_not_do_what_it_declares_fails_with_dvcs_own_words(tmp
     assert (stranger.path / "in.txt").read_text() == "1\n"
 
 
-@pytest.mark.parametrize("kind", ["missing", "broken link"])
-def test_a_dependency_that_is_not_there_is_named(tmp_path, kind):
-    stranger = Stranger(tmp_path, {"dvc.yaml": stage("cat in.txt > out.txt", "in.txt")})
-    if kind == "broken link":
-        (stranger.path / "in.txt").symlink_to("nowhere")
+@pytest.mark.parametrize("name", ["in.txt", "data"])
+def test_a_dependency_that_is_a_broken_link_is_named_before_the_command_runs(tmp_path, name):
+    stranger = Stranger(tmp_path, {"dvc.yaml": stage(f"cat {name} > out.txt", name)})
+    (stranger.path / name).symlink_to("nowhere")
+
+    with pytest.raises(TaskError, match=rf"^stage use: {name} is a broken link in the project\.$"):
+        stranger.run()
+
+
+def test_a_file_that_a_folder_lacks_is_named_with_the_stage_that_depends_on_it(tmp_path):
+    stranger = Stranger(tmp_path, {"dvc.yaml": stage("cat data/in.txt > out.txt", "data"), "data/other.txt": ""})
 
     said = failure_of(stranger)
 
-    if kind == "missing":
-        assert "in.txt is a dep of stage use, but the project has no such file, and no stage makes it" in said
-    else:
-        assert "in.txt is a broken link in the project" in said
+    assert "data/in.txt is a dep of stage use, but the project has no such file, and no stage makes it" in said
     assert "dvc-task-" not in said
 
 

@@ -119,6 +119,8 @@ def test_a_text_stays_a_text_whatever_it_holds(project, value):
     [
         ({"lrr": 1}, r"the run's conf: the project's params and variable files have no value lrr\. Did you mean lr\?"),
         ({"train": {"dept": 1}}, r"no value train\.dept\. Did you mean train\.depth\?"),
+        ({"force": True}, r"no value force\. Did you mean run_every_stage\?"),
+        ({"run_every_stages": True}, r"Did you mean run_every_stage\?"),
         ({"train.depth": "4"}, r"train\.depth must be of the type .*params\.yaml \(integer, now 3\), not \"4\""),
         ({"train.depth": 4.5}, "must be of the type"),
         ({"train.depth": True}, "must be of the type"),

@@ -62,11 +62,36 @@ def test_several_runs_are_a_table_by_run_and_the_whole_is_summed_up():
     lines = as_text(plans, PLACES).splitlines()
 
     assert lines[3].split() == ["one", "unchanged", "executed", "4.2", "s", "train:", "rate", "1", "->", "2"]
-    assert lines[4].split() == ["two", "unchanged", "depends", "0", "s"]
+    assert lines[4].split()[:5] == ["two", "unchanged", "depends", "0", "s"]
     assert lines[-1].startswith("Executed: 1 of 4 stages in 2 runs; 1 depends on what others make.")
     document = json.loads(as_json(plans, PLACES))
     assert [run["run"] for run in document["runs"]] == ["one", "two"]
     assert document["seconds"] == {"executed": 4.25, "at_most": 4.25, "not_known": []}
+
+
+def test_each_of_several_runs_has_a_reason_also_if_nothing_is_executed():
+    twice = StagePlan("train", Outcome.UNCHANGED, LOAD.reason)
+    back = StagePlan("train", Outcome.RESTORED, "rate 2 -> 1; executed by run-1 at noon")
+    plans = [RunPlan("one", (LOAD, twice)), RunPlan("two", (LOAD, TWIN)), RunPlan("three", (LOAD, back))]
+
+    rows = as_text(plans, PLACES).splitlines()[3:6]
+
+    assert rows[0].endswith(f"  load, train: {LOAD.reason}")
+    assert rows[1].endswith("  train: depends on what train makes for one")
+    assert rows[2].endswith("  train: rate 2 -> 1; executed by run-1 at noon")
+
+
+def test_a_single_run_of_a_date_has_a_row_for_each_stage():
+    lines = as_text([RunPlan("2026-03-01", (LOAD, TRAIN))], PLACES).splitlines()
+
+    assert lines[0] == "DAG own, run 2026-03-01, no cache, remote s3://b/p"
+    assert [line.split()[:2] for line in lines[3:5]] == [["load", "unchanged"], ["train", "executed"]]
+    assert lines[4].endswith("rate 1 -> 2")
+
+
+def test_a_dag_without_a_run_of_the_project_is_called_so():
+    for dags, said in ((["own"], "DAG own,"), (["a", "b"], "DAG own, which has not run this project yet (a, b have),")):
+        assert as_text([RunPlan("", (LOAD,))], {**PLACES, "dags_with_runs": dags}).startswith(said)
 
 
 def test_values_are_no_markdown():

@@ -45,6 +45,23 @@ def test_a_folder_without_dvc_yaml_is_refused(tmp_path):
         load_project(tmp_path, tmp_path / "cache")
 
 
+def test_of_a_folder_around_projects_or_in_one_those_are_named(tmp_path):
+    project = tmp_path / "around" / "project"
+    for folder in (".dvc", "sub"):
+        (project / folder).mkdir(parents=True)
+    (project / "dvc.yaml").write_text("stages:\n  a: {cmd: x}\n")
+
+    for folder, said in (
+        (project.parent, f"There is one in {project}."),
+        (project / "sub", f"The DVC project that it is in is {project}."),
+    ):
+        with pytest.raises(DvcProjectError) as caught:
+            load_project(folder, tmp_path / "cache")
+        assert str(caught.value) == f"{folder}: no dvc.yaml there, so it is not the root of a DVC project. {said}"
+    with pytest.raises(DvcProjectError, match=r"dvc\.yaml: this is a file\. Name the folder that it is in\."):
+        load_project(project / "dvc.yaml", tmp_path / "cache")
+
+
 def test_ignored_files_and_locks_are_no_part_of_the_code(dvc_project):
     folder = dvc_project(
         dvc_dot_yaml="", dvc_dot_lock="", a_dot_py="", data__x_dot_csv="", sub__b_dot_py="", sub__b_dot_pyc="",

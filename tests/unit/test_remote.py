@@ -5,7 +5,6 @@ import socket
 import threading
 
 import pytest
-from botocore.exceptions import NoCredentialsError
 
 from dvc_airflow.dvc import remote
 from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors, watched
@@ -62,14 +61,38 @@ def test_a_refusal(code):
             ask(code, server.getsockname()[1])
 
 
-def test_errors_of_others_pass_through_and_missing_credentials_are_a_refusal(code):
+def test_errors_of_others_pass_through(code):
     with DvcWorkspace(code, remote_url="s3://bucket/dvc") as workspace, workspace.repo() as repo:
         with pytest.raises(FileNotFoundError), translated_errors(repo):
             raise FileNotFoundError
         with pytest.raises(KeyError), translated_errors(repo):
             raise KeyError
-        with pytest.raises(RemoteRefusedError), translated_errors(repo):
-            raise NoCredentialsError
+
+
+@pytest.mark.parametrize("key", ["", "a"])
+def test_without_credentials_it_is_said_where_they_are_looked_for(code, tmp_path, monkeypatch, key):
+    """A key without its secret is none."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+
+    with (
+        DvcWorkspace(code, remote_url="s3://bucket/dvc", credentials=lambda: {"region": "x"}) as workspace,
+        workspace.repo() as repo,
+        pytest.raises(RemoteRefusedError) as caught,
+        translated_errors(repo),
+    ):
+        remote_odb(repo).fs.info("bucket/dvc/x")
+
+    said = str(caught.value)
+    assert said.startswith("no credentials for the DVC remote s3://bucket/dvc")
+    assert (
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws/credentials" in said
+    )
+    assert "refuses" not in said
 
 
 def test_the_number_of_attempts_is_put_back(monkeypatch):

@@ -78,3 +78,8 @@ def test_what_is_excluded_is_left_out_of_all_or_of_what_is_selected():
 def test_what_matches_nothing_is_an_error_with_what_there_is(arguments, message):
     with pytest.raises(DvcProjectError, match=message):
         names(**arguments)
+
+
+def test_a_project_without_stages_is_called_so():
+    with pytest.raises(DvcProjectError, match=r"^the project's dvc\.yaml defines no stage"):
+        selected((), (), ())

@@ -13,6 +13,7 @@ from dvc_airflow.dvc.repo import translated_errors
 from dvc_airflow.dvc_config import no_remote
 from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import Lock, LockEntry, lock_file_of
+from dvc_airflow.project_root import FOLDER, is_root, no_folder, projects_near
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -30,10 +31,14 @@ def opened_checkout(project_dir: Path, remote: str | None) -> Iterator["Repo"]:
     """
     from dvc.repo import Repo
 
+    if reason := no_folder(project_dir):
+        raise TaskError(reason)
+    if not is_root(project_dir):
+        raise TaskError(
+            f"{project_dir}: no {FOLDER} there, so it is not the root of a DVC project.{projects_near(project_dir)}"
+        )
     config = {"core": {"remote": remote}} if remote else None
     with translated_errors(), few_attempts(), Repo(str(project_dir), config=config) as repo:
-        if Path(repo.root_dir) != project_dir.resolve():
-            raise TaskError(f"{project_dir} is not the root of a DVC project ({repo.root_dir} is).")
         if not has_remote(repo):
             raise TaskError(no_remote(project_dir))
         with chdir(repo.root_dir):

@@ -44,13 +44,19 @@ class StageFolder:
 
         :param path: relative to the project.
         """
-        from dvc.stage import PipelineStage
-
         full = self._repo.fs.join(self._repo.root_dir, path)
         for stage in self._repo.index.stages:
-            if any(out.protocol == "local" and out.fs.isin_or_eq(full, out.fs_path) for out in stage.outs):
-                return Maker(_name_of(stage, self._repo.root_dir), isinstance(stage, PipelineStage))
+            for out in stage.outs:
+                if out.protocol == "local" and out.fs.isin_or_eq(full, out.fs_path):
+                    return maker_of(out)
         return None
+
+
+def maker_of(out: "Output") -> Maker:
+    """What makes an output."""
+    from dvc.stage import PipelineStage
+
+    return Maker(_name_of(out.stage, out.repo.root_dir), isinstance(out.stage, PipelineStage))
 
 
 def _name_of(stage: "Stage", root: str) -> str:

@@ -50,3 +50,8 @@ def is_param(dep: Any) -> bool:
     from dvc.dependency import ParamsDependency
 
     return isinstance(dep, ParamsDependency)
+
+
+def is_inside(out: Any) -> bool:
+    """Whether DVC's cache and remote hold the output."""
+    return bool(out.protocol == "local" and out.is_in_repo)

@@ -20,6 +20,10 @@ WATCH_SECONDS = 5
 SILENT_PROBES = 2  # after so many without an answer, the remote counts as silent
 ATTEMPTS = "AWS_MAX_ATTEMPTS"
 CLIENTS = ("botocore", "aiobotocore", "aiohttp", "obstore")  # whose errors mean that a remote failed
+NO_CREDENTIALS = re.compile(
+    r"NoCredentialsError|PartialCredentialsError|Unable to locate credentials|DefaultCredentialsError"
+    r"|CredentialUnavailableError"
+)
 REFUSALS = ("PermissionDeniedError", "UnauthenticatedError")  # obstore's
 UNREACHABLE = re.compile(
     r"could ?n.t connect|connect timeout|read timeout|timed out|cannot connect|EndpointConnectionError"
@@ -47,7 +51,7 @@ def translated_errors(remote: "Repo | str") -> Iterator[None]:
     """Turn what the remote's client raises into `RemoteError` with the address.
 
     :param remote: the opened repo whose default remote it is, or the address.
-    :raises RemoteRefusedError: the credentials are refused.
+    :raises RemoteRefusedError: the credentials are refused, or there are none.
     :raises RemoteError: it does not answer, or fails.
     """
     try:
@@ -179,6 +183,8 @@ _opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyD
 def _translated(error: BaseException, where: str) -> RemoteError | None:
     chain = list(_causes(error))
     text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
+    if NO_CREDENTIALS.search(text):
+        return RemoteRefusedError(f"no credentials for the DVC remote {where} ({_line(error)}). {_how_to_give(where)}")
     refused = (
         type(one).__name__ in REFUSALS or (isinstance(one, PermissionError) and one.filename is None) for one in chain
     )
@@ -189,6 +195,16 @@ def _translated(error: BaseException, where: str) -> RemoteError | None:
     if foreign or timed_out or UNREACHABLE.search(text):
         return RemoteError(f"the DVC remote {where} does not answer ({_line(error)}). Is it running?")
     return None
+
+
+def _how_to_give(where: str) -> str:
+    """How credentials for a remote are given; for people."""
+    variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws/credentials"
+    given = f"Set {variables}" if where.startswith("s3:") else "Give them as DVC's documentation of such a remote says"
+    return (
+        f"{given}. In a DAG, remote_conn_id= can name a Connection that has them; in a checkout, `dvc remote modify "
+        "--local` can set them."
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

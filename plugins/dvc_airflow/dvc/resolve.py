@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.outputs import attributed_to
-from dvc_airflow.dvc.producers import Producers, is_param
+from dvc_airflow.dvc.producers import Producers, is_inside, is_param
+from dvc_airflow.dvc.unmet import Absent, absent_dependencies, blocked_outputs, read_params, refuse_tracked
 from dvc_airflow.lockfile import LockEntry, lock_file_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class ResolvedStage:
     :param objects: of the opened workspace.
     :param name: the stage as ``dvc repro`` takes it.
     :raises MissingObjectsError: the list of a folder, needed for a dependency's hash, is missing.
+    :raises TaskError: its params are not there.
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
@@ -31,6 +33,7 @@ class ResolvedStage:
 
         self.objects, self._repo = objects, objects.repo
         self._producers = Producers(self._repo)
+        self._name = name
         file, _, self._short_name = name.rpartition(":")
         # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
         self._stages = load_file(self._repo, str(Path(self._repo.root_dir) / (file or "dvc.yaml"))).stages
@@ -68,7 +71,7 @@ class ResolvedStage:
     @property
     def writes_outside(self) -> bool:
         """Whether an output lies outside the project, where neither cache nor remote hold it."""
-        return not all(_is_inside(out) for out in self._stage.outs)
+        return not all(is_inside(out) for out in self._stage.outs)
 
     @property
     def is_in_run_cache(self) -> bool:
@@ -80,7 +83,7 @@ class ResolvedStage:
         if self.has_persistent_outputs or not (stage.cmd and stage.deps and stage.outs):
             return False
         return all(dep.protocol == "local" and dep.def_path and dep.hash_info for dep in stage.deps) and all(
-            _is_inside(out) and out.def_path for out in stage.outs
+            is_inside(out) and out.def_path for out in stage.outs
         )
 
     def inputs(self) -> LockEntry:
@@ -120,11 +123,11 @@ class ResolvedStage:
 
     def missing(self, entry: LockEntry) -> list[Object]:
         """What of this result neither the cache nor the remote has whole."""
-        return [one for out in self.outputs(entry) if _is_inside(out) for one in self.objects.missing(out)]
+        return [one for out in self.outputs(entry) if is_inside(out) for one in self.objects.missing(out)]
 
     def changed_outside(self, entry: LockEntry) -> list[str]:
         """Outputs outside the project that are not as this result left them. DVC keeps no copy of those."""
-        return [str(out) for out in self.outputs(entry) if not _is_inside(out) and not _is_as_it_was(out)]
+        return [str(out) for out in self.outputs(entry) if not is_inside(out) and not _is_as_it_was(out)]
 
     def fetch_inputs(self) -> None:
         """Put the outputs of earlier stages that this one reads, and no others, into the workspace.
@@ -151,28 +154,24 @@ class ResolvedStage:
     def output_paths(self) -> list[str]:
         """The outputs in the project, relative to it."""
         root = Path(self._repo.root_dir)
-        return [Path(out.fs_path).relative_to(root).as_posix() for out in self._stage.outs if _is_inside(out)]
+        return [Path(out.fs_path).relative_to(root).as_posix() for out in self._stage.outs if is_inside(out)]
 
     def refuse_tracked(self, tracked: Collection[str]) -> None:
-        """Refuse what DVC refuses in a git checkout, but before the command runs.
+        """See `dvc_airflow.dvc.unmet.refuse_tracked`."""
+        refuse_tracked(self._stage, tracked, Path(self._repo.root_dir))
 
-        :param tracked: what git tracks, relative to the project.
-        :raises OutputAlreadyTrackedError: git tracks an output that DVC is to track.
-        """
-        from dvc.output import OutputAlreadyTrackedError
+    def absent_dependencies(self) -> list[Absent]:
+        """What this stage reads and is not there."""
+        return list(absent_dependencies(self._stage, self._producers, self._repo))
 
-        root = Path(self._repo.root_dir)
-        for out in self._stage.outs:
-            if not out.use_scm_ignore:
-                continue
-            path = Path(out.fs_path).relative_to(root).as_posix()
-            if path in tracked or any(file.startswith(f"{path}/") for file in tracked):
-                raise OutputAlreadyTrackedError(out)
+    def blocked_outputs(self) -> list[tuple[str, str]]:
+        """See `dvc_airflow.dvc.unmet.blocked_outputs`."""
+        return list(blocked_outputs(self._stage, Path(self._repo.root_dir)))
 
     def make_folders(self) -> None:
         """Make the folders that the outputs go into: in a checkout, earlier runs have left them."""
         for out in self._stage.outs:
-            if _is_inside(out):
+            if is_inside(out):
                 Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
 
     def restore_persistent(self, last: LockEntry) -> None:
@@ -189,7 +188,7 @@ class ResolvedStage:
         return next((MissingObjectsError(objects) for objects in missing if objects), None)
 
     def _persistent(self, entry: LockEntry) -> list["Output"]:
-        return [out for out in self.outputs(entry) if out.persist and _is_inside(out)]
+        return [out for out in self.outputs(entry) if out.persist and is_inside(out)]
 
     def commit(self, entry: LockEntry) -> list[str]:
         """Put all outputs of the stage into the cache: DVC leaves out some with ``cache: false``.
@@ -197,14 +196,14 @@ class ResolvedStage:
         :return: what it still lacks: DVC does not write over an object that is there, but corrupted.
         """
         for out in self._stage.outs:
-            if not out.use_cache and _is_inside(out) and out.exists:
+            if not out.use_cache and is_inside(out) and out.exists:
                 out.use_cache = True
                 out.save()
                 out.commit()
         return [
             one.name
             for out in self.outputs(entry)
-            if _is_inside(out)
+            if is_inside(out)
             for one in self.objects.of(out)
             if not self.objects.cache.has(one)
         ]
@@ -231,7 +230,9 @@ class ResolvedStage:
             for out, subpath in self._producers.absent(dep):
                 if out.hash_info:
                     self._checkout(out, subpath)
-            if is_param(dep) or dep.exists:
+            if is_param(dep):
+                read_params(dep, self._name)
+            elif dep.exists:
                 dep.save()
 
     def _take_hash(self, dep: Any, out: "Output", subpath: str | None) -> bool:
@@ -272,11 +273,6 @@ def _missing(out: "Output", objects: list[Object]) -> MissingObjectsError:
             raise MissingObjectsError(objects)
     except MissingObjectsError as error:
         return error
-
-
-def _is_inside(out: Any) -> bool:
-    """Whether DVC's cache and remote hold the output."""
-    return bool(out.protocol == "local" and out.is_in_repo)
 
 
 def _is_as_it_was(out: "Output") -> bool:
