@@ -48,7 +48,7 @@ def read_params(dep: "ParamsDependency", stage: str) -> None:
         ) from None
     except MissingParamsError:
         missing, known = sorted({*dep.params} - dep.read_params().keys()), _names_in(dep)
-        near = dict.fromkeys(found for name in missing for found in get_close_matches(name, known, 1, 0.5))
+        near = dict.fromkeys(found for name in missing for found in _nearest(name, known))
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise TaskError(
             f"stage {stage}: {dep} has no {', '.join(missing)}, which {dvc_yaml} lists in the stage's params. {hint}"
@@ -62,6 +62,12 @@ def _names_in(dep: "ParamsDependency") -> list[str]:
 
     names = map(str, read_param_file(dep.repo.fs, dep.fs_path, None, flatten=True))
     return list(dict.fromkeys(name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)))
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    """The one that is most like a name: of those as deep in the file as it, if there is one."""
+    as_deep = [one for one in known if one.count(".") == name.count(".")]
+    return get_close_matches(name, as_deep, 1, 0.5) or get_close_matches(name, known, 1, 0.5)
 
 
 def absent_dependencies(stage: "PipelineStage", producers: Producers, repo: "Repo") -> Iterator[Absent]:
