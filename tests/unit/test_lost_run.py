@@ -2,12 +2,17 @@
 
 import re
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+from airflow.sdk import Asset
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
+from include.registry.history import ChampionChange
 from include.registry.lost_run import lost_run
+from include.settings import RuntimeSettings
+from ml_operators import roll_back
 
 
 def client(run_id: str | None, stage: str | None) -> SimpleNamespace:
@@ -45,3 +50,28 @@ def test_one_that_was_deleted_is_restored_only_while_it_is_in_the_bin(stage, sai
 
     assert lost is not None
     assert re.match(rf"the MLflow run of version 1 of m {said}", str(lost))
+
+
+def test_the_task_that_rolls_back_warns_in_its_log(monkeypatch):
+    mlflow = client("a", "deleted")
+    change = ChampionChange.now("roll-back", "1", "2", "bad", "anna", "t")
+    champion = SimpleNamespace(name="m", roll_back=lambda *_: change)
+    version = SimpleNamespace(run_id="a", tags={})
+    mlflow.get_model_version = lambda name, version_: version
+    monkeypatch.setattr(roll_back, "connect", lambda runtime: mlflow)
+    monkeypatch.setattr(roll_back, "runtime_settings", RuntimeSettings)
+    monkeypatch.setattr(roll_back, "Champion", lambda *_: champion)
+    monkeypatch.setattr(roll_back, "emit", lambda *_: None)
+    log = MagicMock()
+    monkeypatch.setattr(roll_back.RollBackOperator, "log", log)
+    task = roll_back.RollBackOperator(task_id="roll_back", asset=Asset("m", uri="s3://m"))
+    context = {
+        "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="roll_back"),
+        "dag_run": SimpleNamespace(triggering_user_name="anna"),
+        "params": {"version": "previous", "reason": "bad"},
+    }
+
+    assert task.execute(context)["version"] == "1"
+
+    said = [str(call.args[-1]) for call in log.warning.call_args_list]
+    assert any("Restore it: mlflow runs restore --run-id a" in one for one in said)

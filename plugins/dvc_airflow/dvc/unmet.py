@@ -1,10 +1,10 @@
 """What keeps a stage of an opened workspace from running: a dependency is not there, or an output may not be made."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dvc_airflow.dvc.outputs import Maker, maker_of
 from dvc_airflow.dvc.producers import Producers, is_inside, is_param
@@ -60,8 +60,13 @@ def _names_in(dep: "ParamsDependency") -> list[str]:
     """The names of all values and sections of a params file."""
     from dvc.dependency.param import read_param_file
 
-    names = map(str, read_param_file(dep.repo.fs, dep.fs_path, None, flatten=True))
-    return list(dict.fromkeys(name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)))
+    return list(_names(read_param_file(dep.repo.fs, dep.fs_path)))
+
+
+def _names(values: Any, above: str = "") -> Iterator[str]:
+    for key, value in values.items() if isinstance(values, Mapping) else ():
+        yield f"{above}{key}"
+        yield from _names(value, f"{above}{key}.")
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:
