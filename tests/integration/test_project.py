@@ -40,13 +40,15 @@ def test_the_stages_of_this_project_and_their_edges(project, tmp_path):
     ]
 
 
-def test_variables_are_filled_in_and_the_order_is_one_in_which_stages_can_run(dvc_project, tmp_path):
+def test_variables_are_filled_in_and_the_order_is_one_in_which_stages_can_run(dvc_project, tmp_path, monkeypatch):
     folder = dvc_project(dvc_dot_yaml=CHAIN, values_dot_yaml="first: a\n")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
 
     assert load_project(folder, tmp_path / "cache").stages == (
         StageSpec("first", "first", "echo 1 > a", "The first", (), frozen=False),
         StageSpec("second", "second", "cat a > b", None, ("first",), frozen=False),
     )
+    assert not (tmp_path / "site").exists()  # DVC's databases go with the workspace that they are of
 
 
 def test_foreach_and_nested_files_get_readable_task_ids(dvc_project, tmp_path):

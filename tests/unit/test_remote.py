@@ -95,6 +95,16 @@ def test_without_credentials_it_is_said_where_they_are_looked_for(code, tmp_path
     assert "refuses" not in said
 
 
+def test_nothing_of_a_workspace_is_left_where_dvc_keeps_databases_of_checkouts(code, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+
+    with DvcWorkspace(code, remote_url="s3://bucket/dvc") as workspace, workspace.repo() as repo:
+        assert repo.site_cache_dir.startswith(f"{workspace.path}/")
+
+    assert not (tmp_path / "site").exists()
+    assert os.environ["DVC_SITE_CACHE_DIR"] == str(tmp_path / "site")
+
+
 def test_the_number_of_attempts_is_put_back(monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
     with few_attempts():

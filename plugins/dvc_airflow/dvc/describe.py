@@ -19,6 +19,7 @@ from dvc_airflow.dvc.artifacts import artifacts
 from dvc_airflow.dvc.meta import settings_of
 from dvc_airflow.dvc.outputs import stage_name
 from dvc_airflow.dvc.params import project_params
+from dvc_airflow.dvc.repo import own_site_cache
 from dvc_airflow.dvc.templating import recorded_templating
 from dvc_airflow.project_files import is_in
 from dvc_airflow.workspace import Workspace
@@ -39,6 +40,7 @@ def describe(project_dir: Path) -> dict[str, Any]:
         Workspace(project_dir) as workspace,
         chdir(workspace.path),
         recorded_templating() as templating,
+        own_site_cache(),
         Repo(str(workspace.path)) as repo,
     ):
         repo.index.check_graph()

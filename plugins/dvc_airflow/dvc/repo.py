@@ -1,6 +1,7 @@
 """A workspace opened with DVC."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SITE_CACHE = "DVC_SITE_CACHE_DIR"
 # The modules of DVC's errors that mean: a dvc.yaml, a params file or a lock is wrong.
 FINAL_DVC_ERRORS = ("dvc.parsing", "dvc.utils.strictyaml", "dvc.utils.serialize", "dvc.dependency.param", "dvc.output")
 
@@ -73,7 +75,8 @@ class DvcWorkspace(Workspace):
         else:
             self._close()
             remote = {"remote": {self.remote_name: options}} if self.remote_name else {}
-            self._repo, self._options = Repo(str(self.path), config=remote), options
+            with own_site_cache():
+                self._repo, self._options = Repo(str(self.path), config=remote), options
         self._is_outdated = False
         return self._repo
 
@@ -90,6 +93,20 @@ class DvcWorkspace(Workspace):
             self._close()
         finally:
             super()._remove()
+
+
+@contextmanager
+def own_site_cache() -> Iterator[None]:
+    """Have a workspace that DVC opens in the block keep DVC's databases in itself, as its configuration says.
+
+    A variable of the worker would win, and the folder that DVC makes there for each path would stay for ever.
+    """
+    before = os.environ.pop(SITE_CACHE, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[SITE_CACHE] = before
 
 
 @contextmanager
