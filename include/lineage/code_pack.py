@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import closing
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
@@ -21,6 +22,8 @@ from include.store.stored_objects import CHUNK, StoredObjects, inside_project
 FORMAT = 1
 FOLDER = "airflow/code"
 LARGE = 1024 * 1024  # bytes
+# What reading a damaged archive raises, by where the damage is: zipfile itself says BadZipFile only of some.
+UNREADABLE = (BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,11 @@ class StoredCode:
         archive = folder / ".code.zip"
         self._fetch(f"{self._pack}.zip", archive)
         try:
-            with ZipFile(archive) as opened:
+            with self._opened(archive) as read:
                 for path, file in listed.files.items():
                     if file.sha256 and file.is_kept and _target(path, file) not in listed.files:
-                        self._write(opened, folder / path, file)
+                        self._write(read, folder / path, file)
                         written.files.append(path)
-        except (BadZipFile, KeyError):
-            raise self._damaged(f"{self._pack}.zip") from None
         finally:
             archive.unlink(missing_ok=True)
         if listed.dvc_config:
@@ -120,10 +121,31 @@ class StoredCode:
         written.left_out += listed.named
         return written
 
-    def _write(self, archive: ZipFile, target: Path, file: CodeFile) -> None:
+    @contextmanager
+    def _opened(self, archive: Path) -> Iterator[Callable[[str], bytes]]:
+        """What reads a content by its hash.
+
+        :raises DataError: the archive is damaged.
+        """
+        damaged = self._damaged(f"{self._pack}.zip")
+        try:
+            opened = ZipFile(archive)
+        except UNREADABLE:
+            raise damaged from None
+
+        def read(sha256: str) -> bytes:
+            try:
+                return opened.read(sha256)
+            except UNREADABLE:
+                raise damaged from None
+
+        with opened:
+            yield read
+
+    def _write(self, read: Callable[[str], bytes], target: Path, file: CodeFile) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if file.size < LARGE:
-            target.write_bytes(archive.read(str(file.sha256)))
+            target.write_bytes(read(str(file.sha256)))
         else:
             self._fetch(f"large/{file.sha256}", target)
         if sha256_of(target) != file.sha256:

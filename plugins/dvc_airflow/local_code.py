@@ -26,6 +26,8 @@ from dvc_airflow.warm.start import private_folder
 
 CODE = "code"
 UNUSED_SECONDS = 24 * 3600  # after which a pack of a machine whose tasks share no cache is removed there
+# What reading a damaged archive raises, by where the damage is: zipfile itself says BadZipFile only of some.
+UNREADABLE = (BadZipFile, KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error)
 
 
 class DamagedError(Exception):
@@ -70,13 +72,13 @@ class LocalCode:
         """
         try:
             archive = ZipFile(self.path / archive_name(pack))
-        except (OSError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise DamagedError(error) from None
 
         def read(sha256: str) -> bytes:
             try:
                 content = archive.read(sha256)
-            except (KeyError, ValueError, OSError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
+            except UNREADABLE as error:
                 raise DamagedError(error) from None
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise DamagedError(sha256)

@@ -139,8 +139,8 @@ def test_a_run_is_made_again_by_its_code_without_git(deployment, runs):
 def test_a_code_that_is_damaged_in_the_store_is_named_and_not_restored(deployment, runs, tmp_path):
     (key,) = (key for key in runs["kept"] if key.endswith(".zip"))
     content = deployment.stored(key)
-    middle = len(content) // 2
-    for damaged in (content[:middle], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], b""):
+    middle, flags = len(content) // 2, content.index(b"PK\x01\x02") + 8  # the first of them: "is encrypted"
+    for damaged in (content[:middle], changed(content, middle), changed(content, flags), b""):
         deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=damaged)
         try:
             said = deployment.cli("restore", runs["first"]["run_id"], "--code", "--to", str(tmp_path / "code"), code=1)
@@ -148,6 +148,11 @@ def test_a_code_that_is_damaged_in_the_store_is_named_and_not_restored(deploymen
             deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=content)
         assert "the code of that run is damaged in the store" in said
         assert list(tmp_path.iterdir()) == []
+
+
+def changed(content: bytes, place: int) -> bytes:
+    """With one bit that is another one."""
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 def test_a_run_goes_on_where_the_cache_lost_its_code(deployment, runs):
