@@ -87,10 +87,11 @@ def calibration_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "p
     for number, name in enumerate(as_text(pipeline.classes_)):
         said = probabilities[:, number]
         edges = np.unique(np.quantile(said, np.arange(1, bins) / bins))
-        rows = pd.DataFrame({"probability": said, "share": actual == name, "bin": np.searchsorted(edges, said)})
-        points = rows.groupby("bin").agg({"probability": "mean", "share": "mean", "bin": "size"})
-        curves.append(points.rename(columns={"bin": "rows"}).assign(**{"class": name}))
-    return pd.concat(curves, ignore_index=True)[["class", "probability", "share", "rows"]]
+        _, bin_of, rows = np.unique(np.searchsorted(edges, said), return_inverse=True, return_counts=True)
+        means = {"probability": said, "share": actual == name}
+        points = {column: np.bincount(bin_of, values) / rows for column, values in means.items()}
+        curves.append(pd.DataFrame({"class": name, **points, "rows": rows}))
+    return pd.concat(curves, ignore_index=True)
 
 
 def feature_table(pipeline: "Pipeline", features: "pd.DataFrame", target: "pd.Series") -> "pd.DataFrame":

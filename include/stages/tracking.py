@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
+    from mlflow.models.model import ModelInfo
     from sklearn.pipeline import Pipeline
 
     Part = tuple[pd.DataFrame, pd.Series]
@@ -56,23 +57,24 @@ class TrackedRun:
         import mlflow
         from mlflow.entities import Metric, Param
 
-        now = int(time.time() * 1000)
-        metrics = metrics_by_name(scores)
-        mlflow.MlflowClient().log_batch(
-            self.identity["run_id"],
-            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
-            params=[Param(name, str(value)) for name, value in _parameters(config).items()],
-        )
+        client, run_id = mlflow.MlflowClient(), self.identity["run_id"]
+        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in _parameters(config).items()])
         paths = config.paths
         datasets = [
             _dataset(config, "training", *train, paths.train_data),
             _dataset(config, "test", *test, paths.test_data),
         ]
-        mlflow.MlflowClient().log_inputs(self.identity["run_id"], datasets)
+        client.log_inputs(run_id, datasets)
         mlflow.log_dict(dict(report), "classification_report.json")
         for plot, table in plots.items():
             mlflow.log_figure(plot.figure(table), f"{plot.name}.png")
-        self.identity["model_uri"] = _log_model(pipeline, train[0])
+        model = _log_model(pipeline, train[0])
+        # After the model, for the run and the model at once: those that a run already has, log_model asks for and logs
+        # again one by one.
+        now = int(time.time() * 1000)
+        metrics = metrics_by_name(scores).items()
+        client.log_batch(run_id, [Metric(name, value, now, 0, model_id=model.model_id) for name, value in metrics])
+        self.identity["model_uri"] = str(model.model_uri)
 
 
 @contextmanager
@@ -176,13 +178,13 @@ def _dataset(config: PipelineConfig, context: str, features: "pd.DataFrame", tar
     return DatasetInput(table, [InputTag("mlflow.data.context", context)])
 
 
-def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
+def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> "ModelInfo":
     import mlflow
     from mlflow.models import infer_signature
     from skops.io import dumps, get_untrusted_types
 
     some = features.head(SOME_ROWS)
-    logged = mlflow.sklearn.log_model(
+    logged: ModelInfo = mlflow.sklearn.log_model(
         pipeline,
         name="model",
         signature=infer_signature(some, pipeline.predict(some)),
@@ -190,4 +192,4 @@ def _log_model(pipeline: "Pipeline", features: "pd.DataFrame") -> str:
         skops_trusted_types=get_untrusted_types(data=dumps(pipeline)),
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )
-    return str(logged.model_uri)
+    return logged

@@ -135,6 +135,8 @@ def test_the_mlflow_run_has_all_that_is_to_be_known(runs, deployment):
     assert run.data.tags["md5.model"] == output(runs["first"], "train_and_evaluate", "models/log_reg_model.pkl")["md5"]
     model = deployment.mlflow.get_logged_model(run.outputs.model_outputs[0].model_id)
     assert model.status == "READY"
+    trained = {name: value for name, value in run.data.metrics.items() if not name.startswith("gate.")}
+    assert {metric.key: metric.value for metric in model.metrics} == trained
 
 
 def test_the_registered_model_loads_and_has_a_signature_with_inputs_and_outputs(runs, deployment, monkeypatch):
