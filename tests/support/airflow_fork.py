@@ -6,7 +6,6 @@ there is Airflow itself: ``dag.test()``, a DagBag, the ORM.
 """
 
 import ctypes
-import gc
 import json
 import multiprocessing
 import os
@@ -15,40 +14,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-# What `airflow dags test` and the tasks import; the project's code is not among it.
-PRELOADED = (
-    "airflow",
-    "airflow.api_fastapi.execution_api.app",
-    "airflow.dag_processing.bundles.manager",
-    "airflow.dag_processing.dagbag",
-    "airflow.executors.local_executor",
-    "airflow.models.dagrun",
-    "airflow.providers.amazon.aws.hooks.s3",
-    "airflow.providers.standard.operators.bash",
-    "airflow.providers.standard.operators.hitl",
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.serialization.serialized_objects",
-    "croniter",
-    "dvc.repo",
-    "dvc_s3",
-    "jinja2",
-    "matplotlib.backends.backend_svg",
-    "mlflow",
-    "pandas",
-    "pydantic_settings",
-    "ruamel.yaml",
-    "s3fs",
-    "sklearn.linear_model",
-    "sklearn.metrics",
-    "skops.io",
-)
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 600  # seconds: a hang is meant, not a slow machine
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -100,16 +70,6 @@ def _context(env: Mapping[str, str]) -> Any:
         os.environ.clear()
         os.environ.update(before)
     return context
-
-
-def preload() -> None:
-    """Import all of `PRELOADED`."""
-    for name in PRELOADED:
-        with suppress(ImportError):
-            import_module(name)
-    # A fork ends before garbage matters; looking for it would copy every page that it shares with this process.
-    gc.disable()
-    gc.freeze()
 
 
 def _in_fork(
