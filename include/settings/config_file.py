@@ -22,6 +22,7 @@ from include.settings.keys import as_given, explained, key_sections, known_keys,
 FIXED_SECTIONS = ("paths", "schedule")
 FIXED_KEYS = ("registry.approval",)
 FORCE = "force"  # run every stage: of a run of the pipeline, no value of the configuration
+NAMES_OF_FORCE = ("run_every_stage", "run_all", "all")  # elsewhere; the first is that of `dvc_airflow`
 # Sections by the DAG that they are for
 SCORING = ("scoring",)
 PIPELINE = tuple(section for section in PipelineConfig.model_fields if section not in SCORING)
@@ -155,7 +156,7 @@ def apply_overrides(
     for given, value in flat.items():
         key = _with_kind(given, kind, where)
         if key not in known_keys():
-            raise ConfigError(f"{where}: unknown key {given!r}{suggestion(given, _of_a_run(sections))}")
+            raise ConfigError(f"{where}: unknown key {given!r}{_nearest(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
@@ -231,6 +232,12 @@ def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> dict
         else:
             raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
     return flat
+
+
+def _nearest(given: str, of_a_run: Collection[str]) -> str:
+    """What a value of a run may have been meant to be."""
+    is_force = FORCE in of_a_run and given in NAMES_OF_FORCE
+    return f" (did you mean {FORCE!r}?)." if is_force else suggestion(given, of_a_run)
 
 
 def _of_a_run(sections: Collection[str]) -> list[str]:
