@@ -5,9 +5,11 @@ Where the champion was scored on the same rows, its recorded metrics and predict
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from errno import EACCES, ENOSPC, EROFS
+from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +167,7 @@ def load_model(name: str, version: str, what: str) -> "Pipeline":
     """
     import mlflow
 
+    _import_skops()
     try:
         with TemporaryDirectory(prefix="model-") as folder:  # MLflow would leave its own behind
             return mlflow.sklearn.load_model(f"models:/{name}/{version}", dst_path=folder)
@@ -173,6 +176,17 @@ def load_model(name: str, version: str, what: str) -> "Pipeline":
             raise
         first = str(error).partition("\n")[0]
         raise DataError(f"{what} cannot be loaded ({type(error).__name__}: {first}). {REMEDY}") from error
+
+
+def _import_skops() -> None:
+    """Import what MLflow reads the model with.
+
+    It looks for each function of SciPy in all modules that are loaded, and in a task Airflow's log a warning for each
+    name that they do not have: a thousand lines.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import_module("skops.io")
 
 
 def _is_outage(error: Exception) -> bool:

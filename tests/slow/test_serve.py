@@ -263,7 +263,9 @@ def test_a_new_champion_has_the_batch_scored_with_it(airflow, approved):
         runs = airflow.runs("asset_triggered__", "score_batch").values()
         return [run for run in runs if run["state"] in ("success", "failed")]
 
-    assert {run["state"] for run in wait_for(scored, 300, lambda: airflow.detail("", "score_batch"))} == {"success"}
+    runs = wait_for(scored, 300, lambda: airflow.detail("", "score_batch"))
+    assert {run["state"] for run in runs} == {"success"}
+    assert "deprecated" not in airflow.log(runs[0]["dag_run_id"], "score", 1, "score_batch")
     keys = [key for key in airflow.deployment.objects() if key.startswith("predictions/")]
     text = airflow.deployment.s3.get_object(Bucket=airflow.deployment.bucket, Key=keys[0])["Body"].read().decode()
     assert len(text.splitlines()) == 151
