@@ -52,6 +52,7 @@ def run(state: State) -> int:
             else:
                 with dag_process(DAG_ID, environment, state.log(DAG_ID)) as process:
                     wait()
+                    process.require_dag()
                     print(f"Running the DAG {DAG_ID}:", flush=True)
                     result = process.run(conf)
             if not result.succeeded or not result.run_id:
