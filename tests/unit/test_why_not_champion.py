@@ -71,6 +71,30 @@ def test_the_last_lines_of_make_run_say_it(monkeypatch, aliases, said):
     assert shown == said
 
 
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        ([], None),
+        (["30 rows do not tell"], "a warning: 30 rows do not tell"),
+        (["a", "b"], "2 warnings (all of them: python -m include show), such as: a"),
+    ],
+)
+def test_the_last_lines_of_make_run_have_what_the_gate_warns_of(monkeypatch, config_document, warnings, said):
+    monkeypatch.setattr(make_run, "aliases_of_version", lambda *_: ["champion"])
+    monkeypatch.setattr(make_run, "_bucket", lambda *_: "")
+    manifest = SimpleNamespace(
+        airflow=SimpleNamespace(run_id="r"),
+        stages=(),
+        mlflow_run={"run_id": "0" * 32, "experiment": "e"},
+        model=SimpleNamespace(name="m", version="2"),
+        metrics=dict.fromkeys(("test_accuracy", "test_f1_macro", "train_accuracy"), 0.9),
+    )
+
+    lines = make_run._summary(validate_config(config_document), None, manifest, {"warnings": warnings})
+
+    assert lines.get("gate") == said
+
+
 @pytest.mark.parametrize(("champion", "wanted"), [("1", True), ("2", False)])
 def test_the_list_of_runs_says_it_of_the_newest_one(monkeypatch, capsys, config_document, champion, wanted):
     manifest = SimpleNamespace(

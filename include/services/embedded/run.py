@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -113,7 +113,7 @@ def _summary(
     manifest: Manifest,
     verdict: Mapping[str, Any] | None,
 ) -> dict[str, str]:
-    mlflow_run, metrics = manifest.mlflow_run, manifest.metrics
+    mlflow_run, metrics, warnings = manifest.mlflow_run, manifest.metrics, (verdict or {}).get("warnings")
     executed = [record.stage for record in manifest.stages if record.outcome == "executed"]
     rest = [record.stage for record in manifest.stages if record.outcome != "executed"]
     return {
@@ -126,6 +126,7 @@ def _summary(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
         ),
         "model": _model(runtime, manifest.model, verdict),
+        **({"gate": _warned(warnings)} if warnings else {}),
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
         "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
@@ -153,6 +154,13 @@ def _model(runtime: RuntimeSettings, model: ModelVersion | None, verdict: Mappin
     )
     why = why_not_champion(verdict) if verdict and CHAMPION not in aliases else None
     return f"{shown}: {why}" if why else shown
+
+
+def _warned(warnings: Sequence[str]) -> str:
+    """What the verdict warns of, in a line."""
+    if len(warnings) == 1:
+        return f"a warning: {warnings[0]}"
+    return f"{len(warnings)} warnings (all of them: python -m include show), such as: {warnings[0]}"
 
 
 def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:
