@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from dvc_airflow.errors import TaskError
 from dvc_airflow.plan import RunPlan
-from dvc_airflow.plan_report import Sum, as_json, as_markdown, as_text, duration
+from dvc_airflow.plan_report import Sum, as_json, as_markdown, as_text, conf_of, duration
 from dvc_airflow.result import Outcome
 from dvc_airflow.stage_plan import StagePlan
 
@@ -92,6 +93,11 @@ def test_a_single_run_of_a_date_has_a_row_for_each_stage():
 def test_a_dag_without_a_run_of_the_project_is_called_so():
     for dags, said in ((["own"], "DAG own,"), (["a", "b"], "DAG own, which has not run this project yet (a, b have),")):
         assert as_text([RunPlan("", (LOAD,))], {**PLACES, "dags_with_runs": dags}).startswith(said)
+
+
+def test_a_key_that_stands_twice_in_the_values_of_a_run_is_named():
+    with pytest.raises(TaskError, match=r"--conf: the key 'C' stands there twice\. Give it once\."):
+        conf_of('{"model": {"C": 1, "kind": "x", "C": 2}}', "{}")
 
 
 def test_values_are_no_markdown():

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,12 +90,19 @@ def _overrides(conf: str | None) -> dict[str, Any]:
 
 def _parse(conf: str) -> dict[str, Any]:
     try:
-        document = json.loads(conf)
+        document = json.loads(conf, object_pairs_hook=_once)
     except ValueError as error:
         raise ConfigError(f'CONF is not JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
     if not isinstance(document, dict):
         raise ConfigError('CONF must be a JSON object like \'{"model": {"C": 2}}\'.')
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of keys that are the same, JSON takes the last one."""
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ConfigError(f"CONF: the key {twice[0]!r} stands there twice. Give it once.")
+    return dict(pairs)
 
 
 def _explain_failure(result: DagRun) -> None:
