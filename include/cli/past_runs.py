@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from include.cli.app import AsJson, Run, RunOrNewest, Session
+from include.cli.app import FIRST_RUN, AsJson, Run, RunOrNewest, Session
 from include.cli.output import print_fields, print_json, print_table, shown_size
 from include.cli.run_list import list_runs
 from include.errors import PipelineError
@@ -41,7 +41,8 @@ def runs(
         if page == 1 and (line := _of_newest(listed.rows[0])):
             print(f"\n{line}")
     else:
-        print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
+        of_page = " on this page." if page > 1 else f". {FIRST_RUN}"
+        print(f"No run is recorded in s3://{session.lineage.bucket}{of_page}")
     if outage := listed.champions_unknown:
         raise type(outage)(f"cannot find out which version is champion: {outage}")
 
