@@ -15,7 +15,10 @@ from dvc_airflow.result import Outcome
 from dvc_airflow.stage_plan import StagePlan
 
 DEPENDS = "depends"
-WHY = 100  # characters, in a table of several runs
+WHY = 120  # characters, in a table of several runs
+HASH = re.compile(
+    r"\b([0-9a-f]{8})[0-9a-f]{16,}\b"
+)  # there its beginning is enough, and leaves room for what it became
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def _why(plan: RunPlan) -> str:
     stages: dict[str, list[str]] = {}
     for stage in told:
         stages.setdefault(stage.reason, []).append(stage.stage)
-    said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in stages.items())
+    said = HASH.sub(r"\1", "; ".join(f"{', '.join(names)}: {reason}" for reason, names in stages.items()))
     return said if len(said) <= WHY else f"{said[: WHY - 3]}..."
 
 

@@ -82,6 +82,17 @@ def test_each_of_several_runs_has_a_reason_also_if_nothing_is_executed():
     assert rows[2].endswith("  train: rate 2 -> 1; executed by run-1 at noon")
 
 
+def test_in_a_table_of_several_runs_a_hash_is_short_so_that_what_it_became_is_seen():
+    old, new = "a4cbd55a585282ab0123456789abcdef", "a0c69d3dce728201123456789abcdef0"
+    change = f"data.source data/2026-03-01.csv -> data/2026-03-02.csv; data.version md5:{old} -> md5:{new}"
+    plans = [RunPlan("one", (StagePlan("get_data", Outcome.EXECUTED, change),)), RunPlan("two", (LOAD,))]
+
+    row = as_text(plans, PLACES).splitlines()[3]
+
+    assert row.endswith("data/2026-03-02.csv; data.version md5:a4cbd55a -> md5:a0c69d3d")
+    assert json.loads(as_json(plans, PLACES))["runs"][0]["stages"][0]["reason"] == change
+
+
 def test_a_single_run_of_a_date_has_a_row_for_each_stage():
     lines = as_text([RunPlan("2026-03-01", (LOAD, TRAIN))], PLACES).splitlines()
 
