@@ -11,7 +11,7 @@ from include.lineage.lineage_store import Entry, RunKey
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.services.embedded import run as make_run
 from include.settings import RegistryConfig
-from include.settings.config_file import validate_config
+from include.settings.config_file import load_config_with, validate_config
 
 OTHER_COLUMNS = (
     "the champion, version 1 of m, cannot be compared: the table of test rows lacks columns petal_width_cm. For ..."
@@ -69,6 +69,15 @@ def test_the_last_lines_of_make_run_say_it(monkeypatch, aliases, said):
     shown = make_run._model(None, model, verdict(0.95, None, OTHER_COLUMNS))
 
     assert shown == said
+
+
+def test_the_last_lines_of_make_run_say_why_the_status_is_not_clean_though_nobody_has_edited_anything():
+    values = load_config_with({"model.C": 2.5}, "CONF").model_dump(mode="json")
+
+    said = make_run._status(SimpleNamespace(config=values), ["train_and_evaluate"])
+
+    why = "the run has other values than config/config.yaml: 'model.logistic_regression.C'"
+    assert said == f"changed: train_and_evaluate ({why})"
 
 
 @pytest.mark.parametrize(

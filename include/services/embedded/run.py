@@ -23,7 +23,7 @@ from include.services.embedded.environment import process_environment
 from include.services.embedded.guard import Interrupted, ask_descendants_to_end
 from include.services.embedded.state import State
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
-from include.settings.config_file import load_config_with
+from include.settings.config_file import load_config, load_config_with
 from include.store.client import client, translated_errors
 from include.tables.words import some
 
@@ -64,7 +64,7 @@ def run(state: State) -> int:
             # DVC needs no service: they end meanwhile.
             changed = beside.submit(materialise, PROJECT_DIR, manifest.lock, environment)
             lines = _summary(config, load_runtime_settings(), manifest, lineage.verdict(key))
-        lines["dvc status"] = _status(config, manifest, list(changed.result()))
+        lines["dvc status"] = _status(manifest, list(changed.result()))
     print("\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items()))
     return 0
 
@@ -141,9 +141,10 @@ def _summary(
     }
 
 
-def _status(config: PipelineConfig, manifest: Manifest, changed: list[str]) -> str:
+def _status(manifest: Manifest, changed: list[str]) -> str:
     """What `dvc status` says of the checkout, and why it may name something that nobody has edited."""
-    here, there = flat(config.model_dump(mode="json")), flat(manifest.config)
+    # As the file is: without the values of CONF, which it does not have.
+    here, there = flat(load_config().model_dump(mode="json")), flat(manifest.config)
     pinned = "data.version" if there["data.version"] and not here["data.version"] else ""
     if not changed:
         return f"clean, but for {pinned}, which the run has pinned" if pinned else "clean"
