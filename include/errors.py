@@ -39,6 +39,12 @@ class ServiceError(PipelineError):
     exit_code = os.EX_UNAVAILABLE
 
 
+def sentence(text: str) -> str:
+    """The words of a service or a library with a full stop, so that others can follow."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 @contextmanager
 def exit_with_message() -> Iterator[None]:
     """Turn a `PipelineError` into one line on stderr and its exit code, for entry points."""

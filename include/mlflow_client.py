@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError
+from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError, sentence
 from include.settings import CONFIG_FILE, RuntimeSettings, how_to_start
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _explain(text: str, code: str, uri: str) -> PipelineError:
         return ServiceError(
             f"MLflow at {uri} does not answer. Is it running, and is MLFLOW_TRACKING_URI right?{how_to_start(uri)}"
         )
-    first_line = text.partition("\n")[0]
+    first_line = sentence(text.partition("\n")[0])
     if code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"):
         return ConfigError(
             f"MLflow at {uri} rejected the request: {first_line} Check mlflow and registry in {CONFIG_FILE}."

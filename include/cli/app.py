@@ -11,7 +11,7 @@ from include.errors import DataError, PipelineError
 from include.lineage.find import find_run
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest
-from include.settings import PipelineConfig, RuntimeSettings, load_runtime_settings
+from include.settings import CONFIG_FILE, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config
 from include.store.stored_objects import StoredObjects
 
@@ -21,6 +21,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help=f"{NAMES_OF_A_RUN}.")]
 RunOrNewest = Annotated[
     str | None, typer.Argument(metavar="RUN", help=f"{NAMES_OF_A_RUN}. Default: the newest recorded run.")
 ]
+FIRST_RUN = f"Run the pipeline first, or check storage.bucket in {CONFIG_FILE}."
 
 
 class Session:
@@ -56,7 +57,7 @@ class Session:
         """
         runs = self.lineage.newest(1)
         if not runs:
-            raise DataError(f"no run is recorded in s3://{self.lineage.bucket}.")
+            raise DataError(f"no run is recorded in s3://{self.lineage.bucket}. {FIRST_RUN}")
         return runs[0], self.lineage.read(runs[0])
 
     def objects(self, manifest: Manifest) -> StoredObjects:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from include.cli.app import AsJson, Session
+from include.cli.app import FIRST_RUN, AsJson, Session
 from include.cli.confirmation import confirm
 from include.cli.output import print_json, print_table, progress, shown_size
 from include.collection.decide import Rules
@@ -71,7 +71,8 @@ def gc(
         with progress("Reading", 1):
             plan = planner.plan()
         if not plan.kept and not plan.expired:
-            raise DataError(f"no run is recorded in s3://{session.lineage.bucket}, so it is not known what is needed.")
+            where = f"s3://{session.lineage.bucket}"
+            raise DataError(f"no run is recorded in {where}, so it is not known what is needed. {FIRST_RUN}")
         mlflow_runs = _mlflow_runs(session, plan) if mlflow_artifacts else []
     except PipelineError as error:
         raise type(error)(f"{error} Nothing was deleted.") from None
@@ -171,7 +172,8 @@ def _document(session: Session, planner: Planner, plan: Plan, mlflow_runs: list[
 
 def _lines(document: dict[str, Any]) -> list[str]:
     runs, kept = document["runs"], document["kept_runs"]
-    lines = [f"s3://{document['bucket']}: {len(runs)} of {len(runs) + kept} runs go, {kept} are kept."]
+    go, are = "goes" if len(runs) == 1 else "go", "is" if kept == 1 else "are"
+    lines = [f"s3://{document['bucket']}: {len(runs)} of {_several(len(runs) + kept, 'run')} {go}, {kept} {are} kept."]
     if runs:
         oldest, newest = runs[0], runs[-1]
         lines.append(
@@ -179,7 +181,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
             f"{newest['started'][:10]}."
         )
     if document["mlflow_runs"]:
-        lines.append(f"{len(document['mlflow_runs'])} MLflow runs go into MLflow's bin.")
+        go = "goes" if len(document["mlflow_runs"]) == 1 else "go"
+        lines.append(f"{_several(len(document['mlflow_runs']), 'MLflow run')} {go} into MLflow's bin.")
     if not document["git"]:
         lines.append(NO_GIT)
     if document["waiting"]:
@@ -190,12 +193,17 @@ def _lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _after(document: dict[str, Any]) -> list[str]:
     lines = []
     if document["mlflow_runs"]:
+        are = "is" if len(document["mlflow_runs"]) == 1 else "are"
         lines.append(
-            f"{len(document['mlflow_runs'])} MLflow runs are in MLflow's bin: `mlflow gc` removes them with their "
-            "artifacts, `mlflow runs restore` brings one back."
+            f"{_several(len(document['mlflow_runs']), 'MLflow run')} {are} in MLflow's bin: `mlflow gc` removes what "
+            "is there with its artifacts, `mlflow runs restore` brings a run back."
         )
     return lines + _lines({**document, "runs": [], "mlflow_runs": []})[1:]
 
@@ -220,5 +228,5 @@ def _print_table(title: str, table: dict[str, dict[str, int]]) -> None:
 def _confirm(document: dict[str, Any], command: str) -> None:
     table = document["garbage"].values()
     count, size = (sum(one[name] for one in table) for name in ("count", "bytes"))
-    lines = [*_lines(document), f"{count} objects of the bucket would be deleted ({shown_size(size)})."]
+    lines = [*_lines(document), f"To be deleted: {_several(count, 'object')} of the bucket ({shown_size(size)})."]
     confirm(lines, "Delete them for good?", "Nothing was deleted.", f"To delete them, run: {command}")

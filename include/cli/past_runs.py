@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from include.cli.app import AsJson, Run, RunOrNewest, Session
+from include.cli.app import FIRST_RUN, AsJson, Run, RunOrNewest, Session
 from include.cli.output import print_fields, print_json, print_table, shown_size
 from include.cli.run_list import list_runs
+from include.errors import PipelineError
 from include.lineage.differences import differences
+from include.lineage.failed_runs import FailedRun, failed_run
+from include.lineage.lineage_store import RunKey
 from include.lineage.summary import summary
 
 SHOWN_VALUES = 3  # of a run's configuration, in a line
+WHY = "Why is at the end of the task's log: open the task in Airflow (of the embedded services: `make serve`)."
 
 
 def runs(
@@ -37,7 +41,8 @@ def runs(
         if page == 1 and (line := _of_newest(listed.rows[0])):
             print(f"\n{line}")
     else:
-        print(f"No run is recorded in s3://{session.lineage.bucket}{' on this page' if page > 1 else ''}.")
+        of_page = " on this page." if page > 1 else f". {FIRST_RUN}"
+        print(f"No run is recorded in s3://{session.lineage.bucket}{of_page}")
     if outage := listed.champions_unknown:
         raise type(outage)(f"cannot find out which version is champion: {outage}")
 
@@ -45,10 +50,7 @@ def runs(
 def _of_newest(newest: Mapping[str, Any]) -> str | None:
     """What is said below the list: why the newest run failed, or made no champion."""
     if tasks := newest["failed_tasks"]:
-        return (
-            f"The newest run failed in {', '.join(tasks)}. Why is at the end of the task's log: open the task in "
-            "Airflow (of the embedded services: `make serve`)."
-        )
+        return f"The newest run failed in {', '.join(tasks)}. {WHY}"
     if newest["why_not_champion"] and not newest["champion"]:
         return f"The newest run's version {newest['version']} is not champion: {newest['why_not_champion']}."
     return None
@@ -92,8 +94,10 @@ def show(run: RunOrNewest = None, as_json: AsJson = False) -> None:
     else:
         key, manifest = session.find(run)
     verdict = session.lineage.verdict(key)
+    failed, unknown = _failed(key) if verdict is None else (None, None)
     if as_json:
-        print_json({**manifest.model_dump(mode="json"), "verdict": verdict})
+        tasks = list(failed.tasks) if failed else None
+        print_json({**manifest.model_dump(mode="json"), "verdict": verdict, "failed_tasks": tasks})
         return
     print_fields(summary(manifest))
     print()
@@ -109,7 +113,22 @@ def show(run: RunOrNewest = None, as_json: AsJson = False) -> None:
     print()
     print_table(["metric", "value"], [[name, value] for name, value in manifest.metrics.items()])
     if verdict:
-        print(f"\n{verdict['table']}\n\n{verdict['note']}; alias {verdict['alias']}")
+        now = "which version is champion now: python -m include runs"
+        print(f"\n{verdict['table']}\n\n{verdict['note']}; the run left it with the alias {verdict['alias']} ({now})")
+    elif failed:
+        print(f"\nThe run failed{' in ' if failed.tasks else ''}{', '.join(failed.tasks)}, and has no verdict. {WHY}")
+    elif unknown:
+        print(f"\nThe run has no verdict: promote_model failed or has not ended. Which of both is not known: {unknown}")
+    else:
+        print("\nThe run has no verdict yet: promote_model has not ended.")
+
+
+def _failed(run: RunKey) -> tuple[FailedRun | None, PipelineError | None]:
+    """The run, if it failed; and why that is not known."""
+    try:
+        return failed_run(run), None
+    except PipelineError as error:
+        return None, error
 
 
 def diff(one: Run, other: Run, as_json: AsJson = False) -> None:

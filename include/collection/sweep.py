@@ -15,7 +15,7 @@ from urllib.parse import quote
 from include.collection.layout import Kind, Stored
 from include.collection.plan import HELD, Plan, Planner
 from include.collection.store import IMPATIENT, REMOTE_FOLDERS, Bucket
-from include.errors import AccessError, PipelineError, ServiceError
+from include.errors import AccessError, PipelineError, ServiceError, sentence
 from include.lineage.collected import MARK, REMOTES, collected_run, collected_version, note
 from include.lineage.lineage_store import FOLDER as LINEAGE
 from include.lineage.lineage_store import MANIFEST, RunKey
@@ -198,4 +198,5 @@ def _delete(bucket: Bucket, keys: list[str]) -> None:
         where = f"s3://{bucket.name}/{error.get('Key')}"
         if error.get("Code") == "AccessDenied":
             raise AccessError(f"deleting {where}: the object store refuses it (AccessDenied).")
-        raise ServiceError(f"deleting {where}: the object store answered {error.get('Code')}: {error.get('Message')}")
+        said = sentence(str(error.get("Message")))
+        raise ServiceError(f"deleting {where}: the object store answered {error.get('Code')}: {said}")

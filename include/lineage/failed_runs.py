@@ -17,14 +17,16 @@ ADDRESS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 CONNECT_TIMEOUT = 5  # seconds
 ANSWER_TIMEOUT = 5  # seconds; what changes the tables locks them
 CANCELLED = "57014"  # by ANSWER_TIMEOUT, see https://www.postgresql.org/docs/current/errcodes-appendix.html
-NEWEST = """
+FAILED = """
     SELECT run_id, coalesce(start_date, run_after) AS started, ARRAY(
         SELECT task_id FROM task_instance AS task
         WHERE task.dag_id = run.dag_id AND task.run_id = run.run_id AND task.state = 'failed'
         ORDER BY task.end_date, task.task_id
     )
-    FROM dag_run AS run WHERE dag_id = %s AND state = 'failed' ORDER BY started DESC LIMIT %s
+    FROM dag_run AS run WHERE dag_id = %s AND state = 'failed'
 """
+NEWEST = f"{FAILED} ORDER BY started DESC LIMIT %s"
+ONE = f"{FAILED} AND run_id = %s"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ def failed_runs(limit: int) -> list[FailedRun]:
     :raises ConfigError: the environment does not say where Airflow's database is.
     :raises ServiceError: it cannot be read.
     """
+    return _read(NEWEST, DAG_ID, limit)
+
+
+def failed_run(run: RunKey) -> FailedRun | None:
+    """A run, if it failed.
+
+    :raises ConfigError, ServiceError: as for `failed_runs`.
+    """
+    return next(iter(_read(ONE, run.dag_id, run.run_id)), None)
+
+
+def _read(query: str, dag_id: str, rest: int | str) -> list[FailedRun]:
     address = _address()
     import psycopg2
 
@@ -52,12 +66,12 @@ def failed_runs(limit: int) -> list[FailedRun]:
     try:
         with closing(connection), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = %s", (ANSWER_TIMEOUT * 1000,))
-            cursor.execute(NEWEST, (DAG_ID, limit))
+            cursor.execute(query, (dag_id, rest))
             found = cursor.fetchall()
     except psycopg2.Error as error:
         raise _not_answered(_first_line(error), error.pgcode) from None
     return [
-        FailedRun(RunKey(DAG_ID, run_id), started.astimezone(UTC), tuple(tasks)) for run_id, started, tasks in found
+        FailedRun(RunKey(dag_id, run_id), started.astimezone(UTC), tuple(tasks)) for run_id, started, tasks in found
     ]
 
 

@@ -21,7 +21,7 @@ from include.registry.history import (
     promotion_chain,
     rolled_back,
 )
-from include.settings import PipelineConfig, RuntimeSettings
+from include.settings import CONFIG_FILE, PipelineConfig, RuntimeSettings
 from include.store.client import client as store_client
 from include.store.client import ensure_bucket, translated_errors
 from include.store.lock import Lease, leased
@@ -122,8 +122,21 @@ class Champion:
         return version_of_alias(self.mlflow, self.name, alias)
 
     def history(self) -> list[ChampionChange]:
-        """Every change of the champion, oldest first."""
-        return champion_changes(self.mlflow.get_registered_model(self.name).tags)
+        """Every change of the champion, oldest first.
+
+        :raises DataError: no version of the model was ever registered.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return champion_changes(self.mlflow.get_registered_model(self.name).tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise DataError(
+                f"MLflow has no model {self.name}: no version of it is registered yet. Run the pipeline first, or "
+                f"check registry.model_name in {CONFIG_FILE}. Nothing was changed."
+            ) from None
 
     def last_change(self) -> ChampionChange | None:
         """The last change of the champion that took place, if one is recorded."""

@@ -79,9 +79,9 @@ class Registry(Champion):
         """Apply the gate, and move the alias: `champion` to a version that passes, else `challenger`.
 
         :param metrics: the version's test metrics by name, such as ``test_accuracy``.
-        :param scores_of: gives the champion's on the same test rows. Called with None if there is no champion, and
-            `registry.slices` has minimums.
-        :raises DataError: the champion cannot be scored; the aliases are as they were.
+        :param scores_of: gives the champion's on the same test rows. Called with None if `registry.slices` names groups
+            and there is no champion to compare with, or the version is it.
+        :raises DataError: the champion cannot be scored, or the test rows have no such groups; no alias is changed.
         """
         with self._locked() as lease:
             champion, history = self._state()
@@ -130,13 +130,13 @@ class Registry(Champion):
         back: ChampionChange | None,
         lease: Lease,
     ) -> Verdict:
-        scores, newer = Scores(None, "it is already the champion"), True
-        if champion is None:
-            scores = scores_of(None) if rule.slices else Scores(None, NO_CHAMPION)
-        elif champion != version:
+        scores, newer = Scores(None, NO_CHAMPION), True
+        if champion not in (None, version):
             scores = scores_of(self._version(champion))
             newer = int(version) > int(champion)
-        note = scores.note
+        elif rule.slices:  # their minimums apply, and a column that is not there is a mistake all the same
+            scores = scores_of(None)
+        note = "it is already the champion" if champion == version else scores.note
         if scores.values is None and champion not in (None, version):
             note = f"{note}. {OTHER_TABLE.format(version)}"
         # Hundreds of groups take longer than a lease.

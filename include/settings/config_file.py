@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from datetime import date
 from functools import lru_cache
@@ -89,8 +89,10 @@ def read_config_document(project_dir: Path = PROJECT_DIR) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{CONFIG_FILE} cannot be read: {error}") from None
     document = parse_yaml(text, CONFIG_FILE)
+    if document is None:
+        raise ConfigError(f"{CONFIG_FILE} is empty. Bring it back with: git checkout -- {CONFIG_FILE}")
     if not isinstance(document, dict):
-        raise ConfigError(f"{CONFIG_FILE}: must be a mapping of sections, not {type(document).__name__}.")
+        raise ConfigError(f"{CONFIG_FILE}: must be a mapping of sections, not {as_given(document)}.")
     _refuse_dates(document)
     return document
 
@@ -148,13 +150,17 @@ def apply_overrides(
     A hyperparameter may be named without its kind: ``{"model.C": 2.5}`` is that of ``model.kind``.
 
     :param sections: those that the DAG uses.
-    :raises ConfigError: a key that the configuration does not have; the nearest one is suggested.
+    :raises ConfigError: a key that the configuration does not have (the nearest one is suggested), or with two values.
     """
-    flat = _flatten(overrides, where)
-    kind = flat.get("model.kind", value_at(document, "model.kind"))
+    flat = list(_flatten(overrides, where))
+    kind = dict(flat).get("model.kind", value_at(document, "model.kind"))
     merged = deepcopy(dict(document))
-    for given, value in flat.items():
+    found: dict[str, Any] = {}
+    for given, value in flat:
         key = _with_kind(given, kind, where)
+        if found.setdefault(key, value) != value:
+            both = f"{as_given(found[key])} and {as_given(value)}"
+            raise ConfigError(f"{where}: {key} has two values, {both}. Give it once.")
         if key not in known_keys():
             raise ConfigError(f"{where}: unknown key {given!r}{_nearest(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
@@ -220,18 +226,16 @@ def is_fixed(key: str) -> bool:
     return key.partition(".")[0] in FIXED_SECTIONS or key in FIXED_KEYS
 
 
-def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
-    """The values by their whole keys."""
-    flat: dict[str, Any] = {}
+def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values with their whole keys: one may come twice, as ``model.C`` and as ``C`` below ``model``."""
     for name, value in overrides.items():
         key = f"{prefix}{name}"
         if key not in key_sections():
-            flat[key] = value
+            yield key, value
         elif isinstance(value, Mapping):
-            flat |= _flatten(value, where, f"{key}.")
+            yield from _flatten(value, where, f"{key}.")
         else:
             raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
-    return flat
 
 
 def _nearest(given: str, of_a_run: Collection[str]) -> str:

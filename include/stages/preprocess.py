@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.errors import DataError, exit_with_message
+from include.errors import DataError, exit_with_message, sentence
 from include.settings import PipelineConfig, SplitConfig
 from include.settings.config_file import load_config
 from include.stages.files import write_json
@@ -37,7 +37,7 @@ def split(frame: "pd.DataFrame", target: str, rule: SplitConfig) -> tuple["pd.Da
         )
     except ValueError as error:
         raise DataError(
-            f"has too few rows for the split ({sizes}): {error} Add rows, or change split.test_size"
+            f"has too few rows for the split ({sizes}): {sentence(str(error))} Add rows, or change split.test_size"
         ) from None
     for part, name in ((train, "training"), (test, "test")):
         if absent := sorted(set(counts.index) - set(part[target]), key=str):

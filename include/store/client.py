@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from include.errors import AccessError, ConfigError, PipelineError, ServiceError
+from include.errors import AccessError, ConfigError, PipelineError, ServiceError, sentence
 from include.settings import RuntimeSettings, how_to_start
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def translated_errors(runtime: RuntimeSettings, doing: str) -> Iterator[None]:
     except ClientError as error:
         raise _translated(error, doing, endpoint) from None
     except BotoCoreError as error:
-        raise ServiceError(f"{doing}: the object store at {endpoint}: {error}") from None
+        raise ServiceError(f"{doing}: the object store at {endpoint}: {sentence(str(error))}") from None
 
 
 def _translated(error: "ClientError", doing: str, endpoint: str) -> PipelineError:
@@ -175,4 +175,4 @@ def _translated(error: "ClientError", doing: str, endpoint: str) -> PipelineErro
             f"{doing}: the object store at {endpoint} refuses the credentials ({code}). Check {CREDENTIALS}."
             f"{how_to_start(endpoint)}"
         )
-    return ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {error}")
+    return ServiceError(f"{doing}: the object store at {endpoint} answered {code}: {sentence(str(error))}")

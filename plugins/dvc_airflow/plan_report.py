@@ -2,18 +2,23 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dvc_airflow.dvc_config import remote_address
+from dvc_airflow.errors import TaskError
 from dvc_airflow.plan import RunPlan
 from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.result import Outcome
 from dvc_airflow.stage_plan import StagePlan
 
 DEPENDS = "depends"
-WHY = 100  # characters, in a table of several runs
+WHY = 120  # characters, in a table of several runs
+HASH = re.compile(
+    r"\b([0-9a-f]{8})[0-9a-f]{16,}\b"
+)  # there its beginning is enough, and leaves room for what it became
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,22 @@ def conf_of(text: str | None, example: str) -> dict[str, Any]:
 
     :param example: of such values, for people.
     :raises ValueError: they are not a mapping in JSON.
+    :raises TaskError: a key stands there twice.
     """
     try:
-        conf = json.loads(text or "{}")
+        conf = json.loads(text or "{}", object_pairs_hook=_once)
     except ValueError as error:
         raise ValueError(f"--conf is not JSON ({error}): write it like --conf '{example}'.") from None
     if not isinstance(conf, dict):
         raise ValueError(f"--conf must be a mapping like '{example}', not {text}.")
     return conf
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of keys that are the same, JSON takes the last one."""
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise TaskError(f"--conf: the key {twice[0]!r} stands there twice. Give it once.")
+    return dict(pairs)
 
 
 def searched(run: ProjectRun) -> dict[str, str | None]:
@@ -141,7 +154,7 @@ def _why(plan: RunPlan) -> str:
     stages: dict[str, list[str]] = {}
     for stage in told:
         stages.setdefault(stage.reason, []).append(stage.stage)
-    said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in stages.items())
+    said = HASH.sub(r"\1", "; ".join(f"{', '.join(names)}: {reason}" for reason, names in stages.items()))
     return said if len(said) <= WHY else f"{said[: WHY - 3]}..."
 
 

@@ -19,11 +19,15 @@ def values_of(
     :param given: by the params' names, or nested as in the file: ``{"train.lr": 1}`` or ``{"train": {"lr": 1}}``.
     :param where: what gave them, for people.
     :param is_conf: whether `FORCE` could stand there too.
-    :raises TaskError: there is no param of a name, or no run may change it, or its value is of another type.
+    :raises TaskError: there is no param of a name, or no run may change it, or its value is of another type, or
+        it has two.
     """
     known = {param.name: param for param in params}
-    found = []
+    found, seen = [], dict[str, Any]()
     for name, value in _by_name(given, known):
+        if seen.setdefault(name, value) != value:
+            both = f"{as_given(seen[name])} and {as_given(value)}"
+            raise TaskError(f"{where}: {name} has two values, {both}. Give it once.")
         if name not in known:
             raise TaskError(f"{where}: {_unknown(name, known, is_conf=is_conf)}")
         param = known[name]

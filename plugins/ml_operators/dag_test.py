@@ -1,8 +1,9 @@
 """``python -m ml_operators.dag_test DAG_ID``: run a DAG once, in this process. `make run` starts it.
 
 ``airflow dags test`` does the same, but begins at once, and reads all DAG files twice. This is started while the
-services that tasks use are starting too: what takes seconds and needs none of them comes first. Then it waits for a
-line of stdin: the run's conf as JSON, or null.
+services that tasks use are starting too: what takes seconds and needs none of them comes first. It says in a line of
+JSON whether it has the DAG: ``{"dag": true}``, or false with the reason. Then it waits for a line of stdin: the run's
+conf as JSON, or null.
 """
 
 import gc
@@ -41,21 +42,24 @@ def main() -> int:
     for name in (*AIRFLOW, *(name for name in MODULES if not name.startswith(OF_STAGES))):
         with suppress(ImportError):  # the task that needs it will say so
             import_module(name)
-    dag = _load(sys.argv[1])
+    dag, reason = _load(sys.argv[1])
+    print(json.dumps({"dag": dag is not None, "reason": reason}), flush=True)
+    if dag is None:
+        return 1
     with suppress(Exception):  # the first task would do it
         _prepare_api()
     gc.freeze()
     gc.set_threshold(YOUNG)
     gc.enable()
     told = sys.stdin.readline()
-    if dag is None or not told:  # nothing told: who started us has given up
+    if not told:  # nothing told: who started us has given up
         return 1
     run = dag.test(run_conf=json.loads(told))
     return 0 if run.state == "success" else 1
 
 
-def _load(dag_id: str) -> "DAG | None":
-    """The DAG, of the file that is called like it; None, with the reason on stdout, if there is none."""
+def _load(dag_id: str) -> "tuple[DAG | None, str]":
+    """The DAG, of the file that is called like it; None, with the reason as Airflow has it, if there is none."""
     from airflow import settings
     from airflow.dag_processing.dagbag import BundleDagBag
     from airflow.sdk.definitions.param import ParamsDict
@@ -64,11 +68,11 @@ def _load(dag_id: str) -> "DAG | None":
     bag = BundleDagBag(dag_folder=folder / f"{dag_id}.py", bundle_path=folder, bundle_name="dags-folder")
     dag = bag.dags.get(dag_id)
     if dag is None:
-        print("\n".join(bag.import_errors.values()) or f"{folder}/{dag_id}.py has no DAG {dag_id}")
-    for task in dag.tasks if dag else ():
+        return None, "\n".join(bag.import_errors.values()) or f"{folder}/{dag_id}.py has no DAG {dag_id}"
+    for task in dag.tasks:
         # A copy of all that the DAG has, which the task gets in any case; to serialise it takes a second or two.
         task.params = ParamsDict()
-    return dag
+    return dag, ""
 
 
 def _prepare_api() -> None:

@@ -82,6 +82,10 @@ def test_a_run_is_shown_with_all_that_led_to_it(deployment, runs):
     assert "scored on the same test rows" in shown["verdict"]["note"]
     text = deployment.cli("show", "2")
     assert shown["verdict"]["table"] in text
+    alias = shown["verdict"]["alias"]
+    assert text.endswith(
+        f"; the run left it with the alias {alias} (which version is champion now: python -m include runs)\n"
+    )
     size = {file["path"]: file["size"] for file in shown["files"]}["data/raw/dataset.parquet"]
     assert re.search(rf"data/raw/dataset\.parquet .* {size / 1024:.1f} KiB  ", text), text
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from include.errors import DataError
 from include.registry.champion import CHAMPION, Actor
 from tests.support.registries import registries_of
 
@@ -156,3 +157,8 @@ def test_what_cannot_be_is_said_before_anything_is_confirmed(registries, champio
     assert "is already the champion" in deployment.cli(command, "3", code=1)
     assert "--reason is empty" in deployment.cli(command, "2", "--reason", " ", code=1)
     assert champion.version_of(CHAMPION) == "3"
+
+
+def test_before_the_first_run_it_says_that_no_version_is_registered(registries):
+    with pytest.raises(DataError, match=r"no version of it is registered yet\. Run the pipeline first, or check regis"):
+        registries.registry("of nobody").plan("roll-back", "previous", "bad", Actor("a test", "x"))

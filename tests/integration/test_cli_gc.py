@@ -92,7 +92,7 @@ def test_without_champions_they_go_too_and_mlflow_keeps_the_runs_of_aliases(runs
 
     said = runs.deployment.cli(*GC, "--no-keep-champions", "--mlflow-artifacts", "--yes")
 
-    assert "4 MLflow runs are in MLflow's bin: `mlflow gc` removes them with their artifacts" in said
+    assert "4 MLflow runs are in MLflow's bin: `mlflow gc` removes what is there with its artifacts" in said
     stages = [runs.deployment.mlflow.get_run(run).info.lifecycle_stage for run in runs.trained]
     assert stages == ["deleted"] * 4 + ["active"] * 4
     for run in runs.trained[:4]:
@@ -201,5 +201,8 @@ def test_a_store_without_runs_is_left_alone(runs):
 
     said = runs.deployment.cli(*GC, "--yes", code=1)
 
-    assert f"no run is recorded in s3://{runs.bucket}, so it is not known what is needed. Nothing was deleted." in said
+    remedy = "Run the pipeline first, or check storage.bucket in config/config.yaml."
+    assert said.strip().endswith(f"{remedy} Nothing was deleted.")
+    assert runs.deployment.cli("show", code=1) == f"error: no run is recorded in s3://{runs.bucket}. {remedy}\n"
+    assert f"no run is recorded in s3://{runs.bucket}, so it is not known what is needed. {remedy}" in said
     assert runs.deployment.objects() == before

@@ -47,13 +47,13 @@ def predictions(registries, number: int, rows=None) -> bytes:
     return parquet(prediction_table(model, rows.drop(columns="target"), rows["target"]))
 
 
-def evaluate_on(registries, registry: Registry, md5: str, **values):
+def evaluate_on(registries, registry: Registry, md5: str, version: str = "2", **values):
     rule = registries.base.registry.model_copy(update=values)
     config = registries.base.model_copy(update={"registry": rule})
     own = put(registries, predictions(registries, 11))
     comparison = Comparison(config, registries.runtime, registries.mlflow, md5, own)
     metrics = {"test_accuracy": 0.95, "test_f1_macro": 0.95, "test_log_loss": 0.2}
-    return registry.promote("2", metrics, rule, comparison.scores_of, Actor("a test", "task-2"))
+    return registry.promote(version, metrics, rule, comparison.scores_of, Actor("a test", "of another run"))
 
 
 def two(registries, name: str, first: int, **tags: str) -> Registry:
@@ -145,6 +145,21 @@ def test_a_slice_that_cannot_be_judged_stops_before_anything_is_changed(registri
 
     after = registries.mlflow.get_registered_model(registry.name)
     assert (after.aliases, after.tags) == (before.aliases, before.tags)
+
+
+def test_a_version_that_is_champion_already_has_its_groups_checked_too(registries, recorded, other_rows):
+    def evaluated(column: str):
+        slices = [SliceConfig(column=column, minimum=0.1)]
+        return evaluate_on(registries, recorded[0], other_rows, version="1", slices=slices)
+
+    with pytest.raises(DataError, match=r"registry\.slices\.0\.column: the test rows have no column 'petal_width'"):
+        evaluated("petal_width")
+    verdict = evaluated("target")
+
+    assert (verdict.note, verdict.alias) == ("it is already the champion", "champion")
+    assert [check.metric for check in verdict.checks[1:]] == [
+        f"test_recall[target={name}]" for name in ("setosa", "versicolor", "virginica")
+    ]
 
 
 def test_a_champion_that_was_scored_on_other_rows_is_scored_on_the_new_ones(registries, other_rows):

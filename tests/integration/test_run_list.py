@@ -2,9 +2,12 @@
 
 import json
 import threading
+from contextlib import closing
 
 import psycopg2
 import pytest
+
+from include.lineage.lineage_store import VERDICT, RunKey, key_of
 
 OTHER = "another-model"
 ADDRESS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
@@ -46,6 +49,39 @@ def test_failed_runs_are_listed_in_their_place_with_the_task_that_failed(deploym
     assert [line.split()[0] for line in lines] == ["run", *runs[::-1]]
     assert [line.count("failed: ") for line in lines] == [0, 1, 0, 1, 0]
     assert "failed: pipeline.get_data" in lines[3]
+
+
+@pytest.fixture
+def without_verdict(deployment, runs):
+    """The run of the other model, as it would be if its promote_model had failed."""
+    verdict = {"Bucket": deployment.bucket, "Key": key_of(RunKey("ml_pipeline", runs[2]), VERDICT)}
+    content = deployment.s3.get_object(**verdict)["Body"].read()
+    deployment.s3.delete_object(**verdict)
+    _set_states(deployment, runs[2], "failed")
+    yield runs[2]
+    _set_states(deployment, runs[2], "success")
+    deployment.s3.put_object(**verdict, Body=content)
+
+
+def _set_states(deployment, run: str, state: str) -> None:
+    address = deployment.env[ADDRESS].replace("+psycopg2", "")
+    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE dag_run SET state = %s WHERE run_id = %s", (state, run))
+        task = "UPDATE task_instance SET state = %s WHERE run_id = %s AND task_id = 'promote_model'"
+        cursor.execute(task, (state, run))
+
+
+def test_a_run_that_failed_in_promote_model_says_so_when_it_is_shown(deployment, without_verdict):
+    shown, document = deployment.cli("show", without_verdict), deployment.cli_json("show", without_verdict)
+    elsewhere = deployment.cli("show", without_verdict, **{ADDRESS: ""})
+
+    assert shown.splitlines()[-1].startswith(
+        "The run failed in promote_model, and has no verdict. Why is at the end of "
+    )
+    assert (document["verdict"], document["failed_tasks"]) == (None, ["promote_model"])
+    assert elsewhere.splitlines()[-1].startswith(
+        "The run has no verdict: promote_model failed or has not ended. Which of both is not known: only Airflow's"
+    )
 
 
 def test_pages_have_both_kinds_of_runs_once_each(deployment, runs):

@@ -178,6 +178,7 @@ def test_all_state_is_for_its_owner_or_holds_no_secret(home, first):
     [
         ("{", "error: CONF"),
         ("[1]", "error: CONF"),
+        ('{"model.C": 1, "model.C": 2}', "error: CONF: the key 'model.C' stands there twice. Give it once."),
         ('{"model": {"c": 1}}', "unknown key 'model.c' (did you mean 'model.C'?)"),
     ],
 )

@@ -4,6 +4,22 @@ import pytest
 from typer.testing import CliRunner
 
 from include.cli.app import application
+from include.cli.collect import _lines
+
+
+@pytest.mark.parametrize(
+    ("going", "kept", "said"),
+    [
+        (0, 1, "0 of 1 run go, 1 is kept."),
+        (1, 2, "1 of 3 runs goes, 2 are kept."),
+        (8, 1, "8 of 9 runs go, 1 is kept."),
+    ],
+)
+def test_the_numbers_of_runs_are_said_as_people_do(going, kept, said):
+    run = {"run": "r", "started": "2026-03-01T00:00:00"}
+    document = {"bucket": "b", "runs": [run] * going, "kept_runs": kept, "mlflow_runs": [], "git": True, "waiting": []}
+
+    assert _lines(document)[0] == f"s3://b: {said}"
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "36501"])

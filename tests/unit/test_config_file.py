@@ -38,9 +38,17 @@ def test_a_key_that_stands_twice_is_refused(write):
         load_config(write("a: 1\na: 2\n"))
 
 
-def test_an_empty_file_is_refused(write):
-    with pytest.raises(ConfigError, match="must be a mapping of sections"):
-        load_config(write(""))
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "config/config.yaml is empty. Bring it back with: git checkout"),
+        ("# nothing\n", "is empty"),
+        ("- model\n", r'must be a mapping of sections, not \["model"\]'),
+    ],
+)
+def test_a_file_without_sections_is_refused(write, text, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(write(text))
 
 
 def test_a_file_that_is_no_text_is_refused(write):
@@ -110,6 +118,11 @@ def test_an_override_changes_its_value_and_nothing_else(config_document, overrid
         (
             {"model.random_forest.n_estimators": 5},
             "conf: model.random_forest.n_estimators is changed",
+        ),
+        ({"model.C": 1, "model": {"C": 2}}, "conf: model.logistic_regression.C has two values, 1 and 2. Give it once."),
+        (
+            {"model.logistic_regression.C": 1, "model.C": 2},
+            "conf: model.logistic_regression.C has two values, 1 and 2.",
         ),
         ({"paths.model": "x"}, "conf: paths.model cannot change per run"),
         ({"schedule": {"retries": 0}}, "conf: schedule.retries cannot change per run"),

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from include.errors import ConfigError
 from include.services.embedded.dag_run import DagRun, Follower, brief, dag_process
 from include.services.embedded.guard import Interrupted
+from include.services.embedded.run import run as make_run
+from include.services.embedded.state import State
 from include.services.embedded.task_logs import TaskLogs
 
 
@@ -109,6 +112,14 @@ def test_what_airflow_itself_does_for_a_task_is_not_in_the_log_of_the_task(shown
     shown(*tried("push", {"event": "Task started", "logger": logger}))
 
     assert list((tmp_path / "logs").rglob("*.log")) == []
+
+
+def test_a_key_that_stands_twice_in_the_conf_is_named_before_anything_is_started(monkeypatch, tmp_path):
+    monkeypatch.setenv("CONF", '{"model": {"C": 1, "C": 2}}')
+
+    with pytest.raises(ConfigError, match=r"^CONF: the key 'C' stands there twice\. Give it once\.$"):
+        make_run(State(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_run_that_is_interrupted_ends_soon_though_its_process_ignores_sigterm(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The process in which `make run` runs the DAG: it waits until it is told to begin, and says why it cannot."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,26 +8,40 @@ from pathlib import Path
 
 import pytest
 
+from include.errors import ConfigError
+from include.services.embedded.dag_run import dag_process
+
 ROOT = Path(__file__).parents[2]
-GOOD = "from airflow.sdk import DAG\nDAG('good', schedule=None)\n"
+GOOD = "from airflow.sdk import DAG\ngood = DAG('good', schedule=None)\n"
+WRONG = (
+    "from airflow.sdk import DAG\nfrom dvc_airflow import DvcTaskGroup\n"
+    "with DAG('wrong', schedule=None):\n    DvcTaskGroup('stages', project_dir='project')\n"
+)
 
 
 @pytest.fixture
-def started(tmp_path):
+def environment(tmp_path):
+    """Of a folder with DAGs of all kinds."""
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
+    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "project" / ".dvc").mkdir(parents=True)
+    (tmp_path / "project" / "dvc.yaml").write_text("stages:\n  train: [\n    cmd: python train.py\n")
+    return {
+        "AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(tmp_path / "logs"),
+        "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PYTHONWARNINGS": "ignore",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def started(environment, tmp_path):
     """Run it for a DAG, with this on stdin; there is no database, so that a run would fail with a traceback."""
 
     def started(dag_id: str, told: str, *command: str) -> "subprocess.CompletedProcess[str]":
-        (tmp_path / "good.py").write_text(GOOD)
-        (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
-        env = {
-            "AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT}:{ROOT}/plugins", "PYTHONWARNINGS": "ignore",
-        }  # fmt: skip
         command = command or ("-m", "ml_operators.dag_test")
-        return subprocess.run(
-            [sys.executable, *command, dag_id], env=env, cwd=tmp_path, input=told, capture_output=True, text=True
-        )
+        line = [sys.executable, *command, dag_id]
+        return subprocess.run(line, env=environment, cwd=tmp_path, input=told, capture_output=True, text=True)
 
     return started
 
@@ -38,14 +53,35 @@ def test_nothing_runs_if_who_started_it_gives_up(started):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "said"), [("other", "/other.py has no DAG other"), ("bad", "No module named 'no_such_module'")]
-)
-def test_it_says_why_there_is_no_dag(started, dag_id, said):
-    done = started(dag_id, "null\n")
+def test_it_says_that_there_is_no_such_dag_and_does_not_wait(started):
+    done = started("other", "")
 
     assert done.returncode == 1
-    assert said in done.stdout
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert not said["dag"]
+    assert said["reason"].endswith("/other.py has no DAG other")
+
+
+def refused(dag_id, environment, log) -> str:
+    with dag_process(dag_id, environment, log) as process, pytest.raises(ConfigError) as refusal:
+        process.require_dag()
+    return str(refusal.value)
+
+
+def test_a_project_that_cannot_be_read_is_refused_in_its_own_words_and_the_log_has_the_traceback(environment, tmp_path):
+    said = refused("wrong", environment, tmp_path / "log")
+
+    assert said.startswith(f"{tmp_path}/project: './dvc.yaml' is invalid.\n\nWhile parsing a flow sequence, in line 2")
+    assert "Traceback" not in said
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_fault_of_the_code_is_refused_with_the_place(environment, tmp_path):
+    said = refused("bad", environment, tmp_path / "log")
+
+    assert said.startswith("the file of the DAG bad cannot be imported:\nTraceback")
+    assert f'"{tmp_path}/bad.py", line 2' in said
+    assert said.endswith("No module named 'no_such_module'")
 
 
 def test_airflows_api_is_ready_before_the_run_and_without_a_database(started):

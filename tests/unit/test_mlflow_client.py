@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from include.errors import AccessError, PipelineError, ServiceError
+from include.errors import AccessError, ConfigError, PipelineError, ServiceError
 from include.mlflow_client import aliases_of_version, champion_version, deleted_run, server_version, translated_errors
 from include.settings import RuntimeSettings
 
@@ -64,6 +64,17 @@ def test_an_answer_of_another_server_is_named(body: bytes):
         for ask in asked:
             with pytest.raises(ServiceError, match=r"127\.0\.0\.1:\d+ is not MLflow"):
                 ask(runtime)
+
+
+@pytest.mark.parametrize("text", ["Model with name=x not found", "Model with name=x not found."])
+def test_a_refusal_is_a_sentence_that_ours_follows(text: str):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    with pytest.raises(ConfigError) as caught, translated_errors(RuntimeSettings()):
+        raise MlflowException(text, RESOURCE_DOES_NOT_EXIST)
+
+    assert "Model with name=x not found. Check mlflow and registry in config/config.yaml." in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_a_text_stays_a_text_whatever_it_holds(project, value):
         ({"force": True}, r"no value force\. Did you mean run_every_stage\?"),
         ({"run_every_stages": True}, r"Did you mean run_every_stage\?"),
         ({"train.depth": "4"}, r"train\.depth must be of the type .*params\.yaml \(integer, now 3\), not \"4\""),
+        ({"train.depth": 4, "train": {"depth": 5}}, r"train\.depth has two values, 4 and 5\. Give it once\."),
         ({"train.depth": 4.5}, "must be of the type"),
         ({"train.depth": True}, "must be of the type"),
         ({"train.fast": 1}, "must be of the type"),

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from dvc_airflow.errors import TaskError
 from dvc_airflow.plan import RunPlan
-from dvc_airflow.plan_report import Sum, as_json, as_markdown, as_text, duration
+from dvc_airflow.plan_report import Sum, as_json, as_markdown, as_text, conf_of, duration
 from dvc_airflow.result import Outcome
 from dvc_airflow.stage_plan import StagePlan
 
@@ -81,6 +82,17 @@ def test_each_of_several_runs_has_a_reason_also_if_nothing_is_executed():
     assert rows[2].endswith("  train: rate 2 -> 1; executed by run-1 at noon")
 
 
+def test_in_a_table_of_several_runs_a_hash_is_short_so_that_what_it_became_is_seen():
+    old, new = "a4cbd55a585282ab0123456789abcdef", "a0c69d3dce728201123456789abcdef0"
+    change = f"data.source data/2026-03-01.csv -> data/2026-03-02.csv; data.version md5:{old} -> md5:{new}"
+    plans = [RunPlan("one", (StagePlan("get_data", Outcome.EXECUTED, change),)), RunPlan("two", (LOAD,))]
+
+    row = as_text(plans, PLACES).splitlines()[3]
+
+    assert row.endswith("data/2026-03-02.csv; data.version md5:a4cbd55a -> md5:a0c69d3d")
+    assert json.loads(as_json(plans, PLACES))["runs"][0]["stages"][0]["reason"] == change
+
+
 def test_a_single_run_of_a_date_has_a_row_for_each_stage():
     lines = as_text([RunPlan("2026-03-01", (LOAD, TRAIN))], PLACES).splitlines()
 
@@ -92,6 +104,11 @@ def test_a_single_run_of_a_date_has_a_row_for_each_stage():
 def test_a_dag_without_a_run_of_the_project_is_called_so():
     for dags, said in ((["own"], "DAG own,"), (["a", "b"], "DAG own, which has not run this project yet (a, b have),")):
         assert as_text([RunPlan("", (LOAD,))], {**PLACES, "dags_with_runs": dags}).startswith(said)
+
+
+def test_a_key_that_stands_twice_in_the_values_of_a_run_is_named():
+    with pytest.raises(TaskError, match=r"--conf: the key 'C' stands there twice\. Give it once\."):
+        conf_of('{"model": {"C": 1, "kind": "x", "C": 2}}', "{}")
 
 
 def test_values_are_no_markdown():

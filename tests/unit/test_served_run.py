@@ -95,6 +95,22 @@ def test_a_run_that_waits_for_a_person_says_where(capsys):
     assert "http://airflow/dags/ml_pipeline/runs/manual__1" in said
 
 
+@pytest.mark.parametrize("dag", [{"is_paused": False, "has_import_errors": True}, None])
+def test_a_dag_whose_file_airflow_could_not_import_is_refused_with_the_reason(dag, monkeypatch):
+    monkeypatch.setattr(served_run, "PARSE_TIMEOUT", -1)
+    trace = "Traceback:\n  File x\ndvc_airflow.project.DvcProjectError: 'dvc.yaml' is invalid.\n"
+    error = {"filename": "ml_pipeline.py", "stack_trace": trace, "timestamp": "2026-03-01T10:00:00Z"}
+
+    class Broken:
+        url = "http://airflow"
+
+        def ask(self, method, path):
+            return {"import_errors": [error]} if path.startswith("importErrors") else dag
+
+    with pytest.raises(ConfigError, match=r"^'dvc.yaml' is invalid\.\nThat is what Airflow read at 2026-03"):
+        served_run._require_dag(Broken(), "ml_pipeline")
+
+
 def test_a_paused_dag_is_refused_with_its_page():
     class Paused:
         url = "http://airflow"

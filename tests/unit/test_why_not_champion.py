@@ -11,7 +11,7 @@ from include.lineage.lineage_store import Entry, RunKey
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.services.embedded import run as make_run
 from include.settings import RegistryConfig
-from include.settings.config_file import validate_config
+from include.settings.config_file import load_config_with, validate_config
 
 OTHER_COLUMNS = (
     "the champion, version 1 of m, cannot be compared: the table of test rows lacks columns petal_width_cm. For ..."
@@ -69,6 +69,39 @@ def test_the_last_lines_of_make_run_say_it(monkeypatch, aliases, said):
     shown = make_run._model(None, model, verdict(0.95, None, OTHER_COLUMNS))
 
     assert shown == said
+
+
+def test_the_last_lines_of_make_run_say_why_the_status_is_not_clean_though_nobody_has_edited_anything():
+    values = load_config_with({"model.C": 2.5}, "CONF").model_dump(mode="json")
+
+    said = make_run._status(SimpleNamespace(config=values), ["train_and_evaluate"])
+
+    why = "the run has other values than config/config.yaml: 'model.logistic_regression.C'"
+    assert said == f"changed: train_and_evaluate ({why})"
+
+
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        ([], None),
+        (["30 rows do not tell"], "a warning: 30 rows do not tell"),
+        (["a", "b"], "2 warnings (all of them: python -m include show), such as: a"),
+    ],
+)
+def test_the_last_lines_of_make_run_have_what_the_gate_warns_of(monkeypatch, config_document, warnings, said):
+    monkeypatch.setattr(make_run, "aliases_of_version", lambda *_: ["champion"])
+    monkeypatch.setattr(make_run, "_bucket", lambda *_: "")
+    manifest = SimpleNamespace(
+        airflow=SimpleNamespace(run_id="r"),
+        stages=(),
+        mlflow_run={"run_id": "0" * 32, "experiment": "e"},
+        model=SimpleNamespace(name="m", version="2"),
+        metrics=dict.fromkeys(("test_accuracy", "test_f1_macro", "train_accuracy"), 0.9),
+    )
+
+    lines = make_run._summary(validate_config(config_document), None, manifest, {"warnings": warnings})
+
+    assert lines.get("gate") == said
 
 
 @pytest.mark.parametrize(("champion", "wanted"), [("1", True), ("2", False)])

@@ -5,18 +5,22 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
+from include.errors import ConfigError
 from include.services.embedded.environment import with_plugins
 from include.services.embedded.guard import end_descendants
 from include.services.embedded.task_logs import TaskLogs
 
 GRACE = 3  # seconds for a task to leave nothing behind, once its commands have ended
 RUN_ID = re.compile(r"\[DAG TEST\] running task <TaskInstance: \S+ (\S+) |DagRun Finished:.*?\brun_id=([^,]+),")
+# The end of a traceback with an error that is in words for people. Nothing before it helps them.
+OURS = re.compile(r"^(?:include|dvc_airflow)\.[\w.]+: (.*)", re.MULTILINE | re.DOTALL)
 MARKS = {"executed": "✔", "restored": "↺", "unchanged": "=", "failed": "✘"}
 
 
@@ -68,6 +72,25 @@ class DagProcess:
 
     def __init__(self, process: "subprocess.Popen[str]", dag_id: str, logs: TaskLogs, log: Path) -> None:
         self._process, self._follower, self._log = process, Follower(dag_id, logs), log
+        self._dag_id = dag_id
+        self._before: list[str] = []  # lines that it printed before it had the DAG
+
+    def require_dag(self) -> None:
+        """Wait until the process has the DAG.
+
+        :raises ConfigError: it cannot have it: `dvc.yaml` is wrong, say.
+        """
+        for line in self._process.stdout or ():
+            self._before.append(line)
+            with suppress(ValueError):
+                said = json.loads(line)
+                if isinstance(said, dict) and "dag" in said:
+                    break
+        else:  # it has ended: `run` says what it printed
+            return
+        if not said["dag"]:
+            self._log.write_text("".join(self._before), encoding="utf-8")
+            raise ConfigError(import_error(self._dag_id, said["reason"]))
 
     def run(self, conf: str | None) -> DagRun:
         """Run the DAG; the whole log goes to the file, the essence to stdout.
@@ -80,15 +103,15 @@ class DagProcess:
         with suppress(BrokenPipeError):  # it has ended already: why is in what it printed
             os.write(cast("IO[str]", self._process.stdin).fileno(), told.encode())
         with open(self._log, "w", encoding="utf-8") as whole:
-            for event in _events(self._process, whole, run):
+            for event in _events(chain(self._before, self._process.stdout or ()), whole, run):
                 self._follower.note(event)
         run.succeeded = self._process.wait() == 0
         return run
 
 
-def _events(process: "subprocess.Popen[str]", whole: IO[str], run: DagRun) -> Iterator[dict[str, Any]]:
+def _events(lines: Iterable[str], whole: IO[str], run: DagRun) -> Iterator[dict[str, Any]]:
     """Each line of the log; one that is not JSON, as of ``print``, is an event too."""
-    for line in process.stdout or ():
+    for line in lines:
         whole.write(line)
         try:
             event = json.loads(line)
@@ -135,6 +158,13 @@ class Follower:
         else:
             print_success(self._task, *self.run.outcomes.get(self._task, ("executed", "")))
         self._task = ""
+
+
+def import_error(dag_id: str, text: str) -> str:
+    """Why Airflow could not import the file of a DAG: the message of an error of ours, else all of the traceback."""
+    text = text.strip()
+    ours = OURS.search(text)
+    return ours[1] if ours else f"the file of the DAG {dag_id} cannot be imported:\n{text}"
 
 
 def brief(cause: str) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from include.services.embedded.environment import process_environment
 from include.services.embedded.guard import Interrupted, ask_descendants_to_end
 from include.services.embedded.state import State
 from include.settings import CONFIG_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
-from include.settings.config_file import load_config_with
+from include.settings.config_file import load_config, load_config_with
 from include.store.client import client, translated_errors
 from include.tables.words import some
 
@@ -52,6 +53,7 @@ def run(state: State) -> int:
             else:
                 with dag_process(DAG_ID, environment, state.log(DAG_ID)) as process:
                     wait()
+                    process.require_dag()
                     print(f"Running the DAG {DAG_ID}:", flush=True)
                     result = process.run(conf)
             if not result.succeeded or not result.run_id:
@@ -62,7 +64,7 @@ def run(state: State) -> int:
             # DVC needs no service: they end meanwhile.
             changed = beside.submit(materialise, PROJECT_DIR, manifest.lock, environment)
             lines = _summary(config, load_runtime_settings(), manifest, lineage.verdict(key))
-        lines["dvc status"] = _status(config, manifest, list(changed.result()))
+        lines["dvc status"] = _status(manifest, list(changed.result()))
     print("\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items()))
     return 0
 
@@ -88,12 +90,19 @@ def _overrides(conf: str | None) -> dict[str, Any]:
 
 def _parse(conf: str) -> dict[str, Any]:
     try:
-        document = json.loads(conf)
+        document = json.loads(conf, object_pairs_hook=_once)
     except ValueError as error:
         raise ConfigError(f'CONF is not JSON ({error}). Write it like CONF=\'{{"model": {{"C": 2}}}}\'.') from None
     if not isinstance(document, dict):
         raise ConfigError('CONF must be a JSON object like \'{"model": {"C": 2}}\'.')
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of keys that are the same, JSON takes the last one."""
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ConfigError(f"CONF: the key {twice[0]!r} stands there twice. Give it once.")
+    return dict(pairs)
 
 
 def _explain_failure(result: DagRun) -> None:
@@ -112,7 +121,7 @@ def _summary(
     manifest: Manifest,
     verdict: Mapping[str, Any] | None,
 ) -> dict[str, str]:
-    mlflow_run, metrics = manifest.mlflow_run, manifest.metrics
+    mlflow_run, metrics, warnings = manifest.mlflow_run, manifest.metrics, (verdict or {}).get("warnings")
     executed = [record.stage for record in manifest.stages if record.outcome == "executed"]
     rest = [record.stage for record in manifest.stages if record.outcome != "executed"]
     return {
@@ -125,15 +134,17 @@ def _summary(
             f"{name} {metrics[name]:.4f}" for name in ("test_accuracy", "test_f1_macro", "train_accuracy")
         ),
         "model": _model(runtime, manifest.model, verdict),
+        **({"gate": _warned(warnings)} if warnings else {}),
         "MLflow run": f"{mlflow_run['run_id']} in experiment {mlflow_run['experiment']} (to see it: make serve)",
         "bucket": _bucket(config, runtime),
         "files": f"{config.paths.model}, {config.paths.metrics}, dvc.lock",
     }
 
 
-def _status(config: PipelineConfig, manifest: Manifest, changed: list[str]) -> str:
+def _status(manifest: Manifest, changed: list[str]) -> str:
     """What `dvc status` says of the checkout, and why it may name something that nobody has edited."""
-    here, there = flat(config.model_dump(mode="json")), flat(manifest.config)
+    # As the file is: without the values of CONF, which it does not have.
+    here, there = flat(load_config().model_dump(mode="json")), flat(manifest.config)
     pinned = "data.version" if there["data.version"] and not here["data.version"] else ""
     if not changed:
         return f"clean, but for {pinned}, which the run has pinned" if pinned else "clean"
@@ -152,6 +163,13 @@ def _model(runtime: RuntimeSettings, model: ModelVersion | None, verdict: Mappin
     )
     why = why_not_champion(verdict) if verdict and CHAMPION not in aliases else None
     return f"{shown}: {why}" if why else shown
+
+
+def _warned(warnings: Sequence[str]) -> str:
+    """What the verdict warns of, in a line."""
+    if len(warnings) == 1:
+        return f"a warning: {warnings[0]}"
+    return f"{len(warnings)} warnings (all of them: python -m include show), such as: {warnings[0]}"
 
 
 def _bucket(config: PipelineConfig, runtime: RuntimeSettings) -> str:

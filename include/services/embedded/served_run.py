@@ -7,11 +7,19 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from include.errors import ConfigError, PipelineError, ServiceError
-from include.services.embedded.dag_run import DagRun, cause_of, print_failure, print_progress, print_success
+from include.services.embedded.dag_run import (
+    DagRun,
+    cause_of,
+    import_error,
+    print_failure,
+    print_progress,
+    print_success,
+)
 from include.services.embedded.guard import Interrupted
 from include.services.embedded.state import HOST, State
 from include.services.embedded.waiting import wait_for_http
@@ -92,12 +100,26 @@ def _require_dag(api: Api, dag_id: str) -> None:
     end = time.monotonic() + PARSE_TIMEOUT
     while (dag := api.ask("GET", f"dags/{dag_id}")) is None:
         if time.monotonic() > end:
+            _refuse_import_error(api, dag_id)
             raise ServiceError(f"the Airflow at {api.url} does not have the DAG {dag_id}: its front page says why.")
         time.sleep(INTERVAL)
+    if dag.get("has_import_errors"):
+        _refuse_import_error(api, dag_id)
     if dag["is_paused"]:
         raise ConfigError(
             f"the DAG {dag_id} is paused, so the run would not start. Switch it on at {api.url}/dags/{dag_id}"
         )
+
+
+def _refuse_import_error(api: Api, dag_id: str) -> None:
+    """:raises ConfigError: the DAG processor could not import the DAG's file when it read it last."""
+    for error in (api.ask("GET", "importErrors?limit=100") or {}).get("import_errors", ()):
+        if Path(error["filename"]).name == f"{dag_id}.py":
+            reason = import_error(dag_id, error["stack_trace"]).rstrip()
+            raise ConfigError(
+                f"{reason}\nThat is what Airflow read at {error['timestamp']}. Once it is fixed, give Airflow half a "
+                "minute to read it again."
+            )
 
 
 def _trigger(api: Api, dag_id: str, conf: str | None) -> Any:
