@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from include.errors import PipelineError
-from include.mlflow_client import champion_version, connect, server_version, shown
-from include.mlflow_client import translated_errors as translated_mlflow_errors
-from include.registry.champion import Champion
-from include.registry.history import promotion_chain
+from include.mlflow_client import shown
+from include.mlflow_requests import champion_version, server_version, tags_of_model
+from include.registry.history import champion_changes, promotion_chain
 from include.registry.lost_run import lost_run
 from include.settings import CONFIG_FILE, ENV_FILE, PROJECT_DIR, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config
@@ -189,10 +188,8 @@ def _registry(config: PipelineConfig, runtime: RuntimeSettings) -> str:
     champion = champion_version(runtime, name)
     if champion is None:
         return f"champion of {name}: none yet; run the pipeline"
-    mlflow = connect(runtime)
-    with translated_mlflow_errors(runtime):
-        versions = promotion_chain(Champion(config, runtime, mlflow).history(), champion)[-2:]
-        lost = [one for version in reversed(versions) if (one := lost_run(mlflow, name, version))]
+    versions = promotion_chain(champion_changes(tags_of_model(runtime, name)), champion)[-2:]
+    lost = [one for version in reversed(versions) if (one := lost_run(runtime, name, version))]
     said = "; ".join([f"champion of {name}: version {champion}", *map(str, lost)])
     if any(one.in_bin for one in lost):
         raise _CheckFailedError(said)

@@ -1,13 +1,12 @@
 """The connection to the MLflow tracking server, with bounded waiting and errors for people."""
 
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.errors import AccessError, ConfigError, DataError, PipelineError, ServiceError, sentence
 from include.settings import CONFIG_FILE, RuntimeSettings, how_to_start
@@ -15,11 +14,11 @@ from include.settings import CONFIG_FILE, RuntimeSettings, how_to_start
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"  # the alias of the version that is in use
-NO_MLFLOW = "the server at {} is not MLflow. Check MLFLOW_TRACKING_URI."
 WITHOUT_RESULT = "pipeline.without_result"  # the tag of an MLflow run that belongs to nothing; its value says why
-CONNECT_TIMEOUT = 5  # seconds at most, of those that a request may take
+_Answer = TypeVar("_Answer")
 
 
 def connect(runtime: RuntimeSettings) -> "MlflowClient":
@@ -53,139 +52,43 @@ def require_run(client: "MlflowClient", run_id: str) -> None:
 
 def run_stage(client: "MlflowClient", run_id: str) -> str | None:
     """``active``; ``deleted`` if the MLflow run is in the bin; None if it is gone for good."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(client.get_run(run_id).info.lifecycle_stage)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    run = _found(partial(client.get_run, run_id))
+    return str(run.info.lifecycle_stage) if run is not None else None
 
 
-def deleted_run(runtime: RuntimeSettings, run_id: str) -> bool:
-    """Whether the MLflow run is gone, or in the bin.
-
-    One request, without MLflow's own client: importing that takes seconds.
-
-    :raises AccessError: the server refuses the credentials.
-    :raises ServiceError: it does not answer.
-    """
-    if not _is_server(runtime):
-        try:
-            require_run(connect(runtime), run_id)
-            return False
-        except DataError:
-            return True
-    info = _get(runtime, "api/2.0/mlflow/runs/get", {"run_id": run_id}, lambda found: {**found["run"]["info"]})
-    return info is None or info.get("lifecycle_stage") != "active"
+def find_model(client: "MlflowClient", name: str) -> "RegisteredModel | None":
+    """The registered model; None if it does not exist."""
+    return _found(partial(client.get_registered_model, name))
 
 
-def champion_version(runtime: RuntimeSettings, name: str) -> str | None:
-    """The version of a registered model that has the alias `champion`, if one has. Without MLflow's own client.
-
-    :raises AccessError, ServiceError: as for `deleted_run`.
-    """
-    if not _is_server(runtime):
-        with translated_errors(runtime):
-            return version_of_alias(connect(runtime), name, CHAMPION)
-    asked = {"name": name, "alias": CHAMPION}
-    version = _get(
-        runtime, "api/2.0/mlflow/registered-models/alias", asked, lambda one: one["model_version"]["version"]
-    )
-    return None if version is None else str(version)
+def find_version(client: "MlflowClient", name: str, version: str) -> "ModelVersion | None":
+    """The version of a registered model; None if it was deleted."""
+    return _found(partial(client.get_model_version, name, version))
 
 
-def aliases_of_version(runtime: RuntimeSettings, name: str, version: str) -> list[str]:
-    """The aliases of a version; none if it is gone. Without MLflow's own client.
-
-    :raises AccessError, ServiceError: as for `deleted_run`.
-    """
-    if not _is_server(runtime):
-        with translated_errors(runtime):
-            return list(connect(runtime).get_model_version(name, version).aliases)
-    asked = {"name": name, "version": version}
-    found = _get(runtime, "api/2.0/mlflow/model-versions/get", asked, lambda one: {**one["model_version"]})
-    return list(found.get("aliases", ())) if found is not None else []
+def run_of_version(client: "MlflowClient", name: str, version: str) -> str | None:
+    """The MLflow run that trained a version; None if the version was deleted, or never had one."""
+    found = find_version(client, name, version)
+    return found.run_id or None if found is not None else None
 
 
 def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | None:
     """The version of a registered model that has the alias; None if no version has it, or the model does not exist."""
+    model = find_model(client, name)
+    version = model.aliases.get(alias) if model is not None else None
+    return str(version) if version is not None else None
+
+
+def _found(ask: Callable[[], _Answer]) -> _Answer | None:
+    """The answer of MLflow's client; None if there is no such thing."""
     from mlflow.exceptions import MlflowException
 
     try:
-        version = client.get_registered_model(name).aliases.get(alias)
+        return ask()
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
-    return str(version) if version is not None else None
-
-
-def server_version(runtime: RuntimeSettings) -> str:
-    """The version of the tracking server; of the client, where MLflow is a plain database.
-
-    :raises AccessError, ServiceError: as for `deleted_run`.
-    """
-    from importlib.metadata import version
-
-    if not _is_server(runtime):
-        return version("mlflow")
-    answer = _get(runtime, "version", {}, _version, str)
-    if answer is None:
-        raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri)))
-    return str(answer)
-
-
-def _version(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\w+)+", text.strip()):
-        raise ValueError(text)
-    return text.strip()
-
-
-def _is_server(runtime: RuntimeSettings) -> bool:
-    return runtime.mlflow_tracking_uri.startswith(("http://", "https://"))
-
-
-def _get(
-    runtime: RuntimeSettings,
-    path: str,
-    params: Mapping[str, str],
-    read: Callable[[Any], Any],
-    parse: Callable[[str], Any] = json.loads,
-) -> Any:
-    """Ask the server by one request; None if it knows no such thing. MLflow's own client takes seconds to import.
-
-    :param read: turns the answer into what is returned.
-    :param parse: turns its text into the answer.
-    """
-    import requests
-
-    password, timeout = runtime.mlflow_tracking_password, runtime.mlflow_http_request_timeout
-    with translated_errors(runtime):
-        answer = requests.get(
-            f"{runtime.mlflow_tracking_uri.rstrip('/')}/{path}",
-            params=params,
-            auth=(runtime.mlflow_tracking_username, password.get_secret_value() if password else "")
-            if runtime.mlflow_tracking_username
-            else None,
-            timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-        )
-        if answer.status_code == 404 or "RESOURCE_DOES_NOT_EXIST" in answer.text[:500]:
-            return None
-        # An alias that does not exist is an invalid parameter to MLflow.
-        if answer.status_code == 400 and "alias" in answer.text:
-            return None
-        answer.raise_for_status()
-    try:
-        return read(parse(answer.text))
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ):  # the login page of a proxy, say, or JSON of another server
-        raise ServiceError(NO_MLFLOW.format(shown(runtime.mlflow_tracking_uri))) from None
 
 
 def versions_of_model(client: "MlflowClient", name: str) -> list[str]:

@@ -103,7 +103,7 @@ def _collected(session: Session, champion: "Champion", change: ChampionChange) -
     """What is to be said of a version whose run `gc` removed, or whose MLflow run was deleted."""
     from include.registry.lost_run import lost_run
 
-    lost = lost_run(champion.mlflow, champion.name, change.version)
+    lost = lost_run(session.runtime, champion.name, change.version)
     lines = [f"Warning: {lost}"] if lost else []
     if session.lineage.of_version(champion.name, change.version):
         return lines

@@ -9,7 +9,7 @@ from include.errors import PipelineError
 from include.lineage.differences import own_values
 from include.lineage.failed_runs import DAG_ID, FailedRun, failed_runs
 from include.lineage.lineage_store import Entry, RunKey
-from include.mlflow_client import champion_version
+from include.mlflow_requests import champion_version
 from include.registry.gate import why_not_champion
 
 

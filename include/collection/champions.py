@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 from include.collection.decide import Champions
 from include.errors import PipelineError
-from include.mlflow_client import CHAMPION, connect, translated_errors
+from include.mlflow_client import CHAMPION, connect, find_model, run_of_version, translated_errors
 from include.registry.history import champion_changes, promotion_chain
-from include.registry.lost_run import trained_by
 from include.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def champions_of(runtime: RuntimeSettings, models: Iterable[str], before_each: C
                 versions[name] = _kept_versions(mlflow, name)
                 for one in versions[name]:
                     before_each()
-                    if run := trained_by(mlflow, name, one):
+                    if run := run_of_version(mlflow, name, one):
                         mlflow_runs.add(run)
     except PipelineError as error:
         raise type(error)(
@@ -39,13 +38,8 @@ def champions_of(runtime: RuntimeSettings, models: Iterable[str], before_each: C
 
 
 def _kept_versions(mlflow: "MlflowClient", name: str) -> set[str]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = mlflow.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    model = find_model(mlflow, name)
+    if model is None:
         return set()
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     chain = promotion_chain(champion_changes(model.tags), aliases.get(CHAMPION))

@@ -1,12 +1,9 @@
 """The MLflow run that trained a model version, where it was deleted: the version is left, and its model."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from include.mlflow_client import run_stage
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from include.mlflow_requests import run_of_version, run_stage
+from include.settings import RuntimeSettings
 
 
 @dataclass(frozen=True)
@@ -32,21 +29,12 @@ class LostRun:
         )
 
 
-def lost_run(mlflow: "MlflowClient", name: str, version: str) -> LostRun | None:
-    """The MLflow run of a version if it was deleted; None if it is there, or there is no version that had one."""
-    run_id = trained_by(mlflow, name, version)
-    stage = run_stage(mlflow, run_id) if run_id else "active"
-    return None if stage == "active" else LostRun(name, version, str(run_id), in_bin=stage is not None)
+def lost_run(runtime: RuntimeSettings, name: str, version: str) -> LostRun | None:
+    """The MLflow run of a version if it was deleted; None if it is there, or there is no version that had one.
 
-
-def trained_by(mlflow: "MlflowClient", name: str, version: str) -> str | None:
-    """The MLflow run of a version; None if the version was deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = mlflow.get_model_version(name, version).run_id
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    :raises AccessError, ServiceError: as for `include.mlflow_requests.run_stage`.
+    """
+    run_id = run_of_version(runtime, name, version)
+    if run_id is None or (stage := run_stage(runtime, run_id)) == "active":
         return None
-    return found or None
+    return LostRun(name, version, run_id, in_bin=stage is not None)

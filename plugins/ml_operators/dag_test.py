@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ml_operators.preload import MODULES
 
@@ -84,8 +84,21 @@ def _prepare_api() -> None:
     Client(transport=in_process_api_server().transport, base_url="http://in-process.invalid./").get("health")
 
 
-if __name__ == "__main__":
-    code = main()
+def end(code: int) -> NoReturn:
+    """End this process as Airflow's own processes of tasks end: to take all modules apart takes seconds.
+
+    Listeners learn of it before. That of OpenLineage has processes which send what it tells of the run; they would
+    never end, and keep our stdout open.
+    """
+    from airflow.listeners.listener import get_listener_manager
+    from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
+
+    with suppress(Exception):  # how the run ended is not up to them
+        get_listener_manager().hook.before_stopping(component=TaskRunnerMarker())
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # as Airflow's own processes of tasks end: to take all modules apart takes seconds
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    end(main())

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from include.mlflow_client import deleted_run
+from include.mlflow_requests import deleted_run
 from include.settings import RuntimeSettings
 from include.settings.pipeline import PathsConfig
 

@@ -46,7 +46,7 @@ class RollBackOperator(BaseOperator):
             champion = Champion(config, runtime, mlflow)
             change = champion.roll_back(target, reason, Actor(by, f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"))
             version = mlflow.get_model_version(champion.name, change.version)
-            lost = lost_run(mlflow, champion.name, change.version)
+            lost = lost_run(runtime, champion.name, change.version)
         if lost:
             self.log.warning("%s", lost)
         self.log.info("Champion: version %s -> %s (%s)", change.before, change.version, reason)

@@ -16,7 +16,8 @@ from dvc_airflow.run_page.details import Described, Details, Link, Mark, Project
 from dvc_airflow.run_page.runs import Run
 from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
-from include.mlflow_client import champion_version, run_url, version_url
+from include.mlflow_client import run_url, version_url
+from include.mlflow_requests import champion_version
 from include.registry.gate import why_not_champion
 from include.settings import RuntimeSettings, load_runtime_settings
 from include.settings.config_file import is_fixed

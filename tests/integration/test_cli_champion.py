@@ -136,7 +136,7 @@ def test_a_version_whose_mlflow_run_is_in_the_bin_comes_with_a_warning_that_name
     deployment.mlflow.delete_run(run)
     try:
         planned = deployment.cli(command, "2", "--dry-run")
-        examined = deployment.python("-m", "include", "doctor")
+        examined = deployment.python("-X", "importtime", "-m", "include", "doctor")
     finally:
         deployment.mlflow.restore_run(run)
 
@@ -144,6 +144,8 @@ def test_a_version_whose_mlflow_run_is_in_the_bin_comes_with_a_warning_that_name
     assert f"Warning: {lost}" in planned
     assert f"Restore it: mlflow runs restore --run-id {run}" in planned
     assert f"FAIL  registry: champion of {champion.name}: version 3; {lost}" in examined.stdout
+    imported = {line.rpartition("|")[2].strip() for line in examined.stderr.splitlines()}
+    assert ("include.mlflow_requests" in imported, "mlflow" in imported) == (True, False)  # which would take seconds
     assert "in MLflow's bin" not in deployment.cli(command, "2", "--dry-run")
     assert f"ok    registry: champion of {champion.name}: version 3\n" in deployment.cli("doctor")
 

@@ -7,7 +7,8 @@ import mlflow
 import pytest
 
 from include.errors import DataError
-from include.mlflow_client import CHAMPION, champion_version, versions_of_model
+from include.mlflow_client import CHAMPION, versions_of_model
+from include.mlflow_requests import champion_version
 from include.registry.champion import Actor
 from include.registry.comparison import load_model
 from tests.support.registries import registries_of

@@ -7,7 +7,8 @@ import mlflow
 import pytest
 
 from include.errors import DataError, ServiceError
-from include.mlflow_client import champion_version, translated_errors
+from include.mlflow_client import translated_errors
+from include.mlflow_requests import champion_version
 from include.registry.champion import CHALLENGER, CHAMPION, Actor
 from include.registry.history import promotion_chain
 from include.registry.registry import Registry, Scores

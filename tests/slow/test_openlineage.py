@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.strangers import Stranger
@@ -67,9 +68,14 @@ def told(deployment, tmp_path_factory):
     runs = []
     for _ in range(2):
         (run,) = deployment.dag({}, dag_id="lineage", **env)
-        runs.append({**run, "events": log.read_text()})
+        _, left = psutil.wait_procs(processes_in(deployment.project), timeout=10)
+        runs.append({**run, "events": log.read_text(), "left": [process.cmdline() for process in left]})
         log.unlink()
     return runs
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(folder)]
 
 
 def last_event(run: dict[str, Any], job: str) -> dict[str, Any]:
@@ -126,3 +132,11 @@ def test_no_secret_is_told(deployment, told):
     assert "sub/work/two.txt" in text
     assert deployment.env["AWS_SECRET_ACCESS_KEY"] not in text
     assert "failed to extract" not in Path(deployment.log).read_text().lower()
+
+
+def test_when_a_run_has_ended_its_end_is_told_and_no_process_is_left(told):
+    for run in told:
+        events = [json.loads(line) for line in run["events"].splitlines()]
+
+        assert [one["eventType"] for one in events if one["job"]["name"] == "lineage"] == ["FAIL"]
+        assert run["left"] == []

@@ -75,8 +75,9 @@ def _context(env: Mapping[str, str]) -> Any:
 def _in_fork(
     sender: Any, work: Callable[..., Any], arguments: Sequence[Any], project: str, env: dict[str, str], log: str
 ) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _end_with_parent()
+    os.register_at_fork(after_in_child=_end_with_parent)  # also where this process is killed
+    multiprocessing.set_start_method(None, force=True)  # Python's own, as Airflow has it, and no server for each fork
     with open(log, "ab", buffering=0) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -91,11 +92,26 @@ def _in_fork(
 
         traceback.print_exc()
         answer = (True, f"{type(error).__name__}: {error}")
+    _stop_listeners()
     sys.stdout.flush()
     sys.stderr.flush()
     sender.send(answer)
     sender.close()
     os._exit(0)  # not what the imported libraries do at exit: they clean up for the server's process
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _stop_listeners() -> None:
+    """Have Airflow's listeners finish, if there are any: OpenLineage's has processes, which tell of the run."""
+    from airflow.listeners.listener import get_listener_manager
+    from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
+
+    if get_listener_manager.cache_info().currsize:  # made where something happened that they are told of
+        get_listener_manager().hook.before_stopping(component=TaskRunnerMarker())
 
 
 def _set_up(project: str) -> None:

@@ -38,10 +38,12 @@ def environment(tmp_path):
 def started(environment, tmp_path):
     """Run it for a DAG, with this on stdin; there is no database, so that a run would fail with a traceback."""
 
-    def started(dag_id: str, told: str, *command: str) -> "subprocess.CompletedProcess[str]":
+    def started(dag_id: str, told: str, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         command = command or ("-m", "ml_operators.dag_test")
-        line = [sys.executable, *command, dag_id]
-        return subprocess.run(line, env=environment, cwd=tmp_path, input=told, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, *command, dag_id],
+            env=environment | variables, cwd=tmp_path, input=told, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
 
     return started
 
@@ -92,3 +94,23 @@ def test_airflows_api_is_ready_before_the_run_and_without_a_database(started):
     done = started("good", "", "-c", code)
 
     assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
+
+
+def test_it_ends_when_openlineage_has_told_all_of_the_run_and_leaves_no_process_of_it(started, tmp_path):
+    """Such a process would keep the output open, and `make run` would read it for ever."""
+    code = (
+        "import time\n"
+        "from pathlib import Path\n"
+        "from airflow.providers.openlineage.plugins.listener import get_openlineage_listener\n"
+        "from ml_operators import dag_test\n"
+        "def tell():\n"
+        "    time.sleep(1)\n"
+        "    Path('told').touch()\n"
+        "get_openlineage_listener().submit_callable(tell)\n"
+        "dag_test.end(3)"
+    )
+    transport = json.dumps({"type": "file", "log_file_path": str(tmp_path / "events"), "append": True})
+    done = started("good", "", "-c", code, AIRFLOW__OPENLINEAGE__TRANSPORT=transport)
+
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "told").exists()

@@ -6,36 +6,27 @@ from unittest.mock import MagicMock
 
 import pytest
 from airflow.sdk import Asset
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
+from include.registry import lost_run as lost_run_module
 from include.registry.history import ChampionChange
 from include.registry.lost_run import lost_run
 from include.settings import RuntimeSettings
 from ml_operators import roll_back
 
 
-def client(run_id: str | None, stage: str | None) -> SimpleNamespace:
-    """MLflow with a version 1 of that run."""
-
-    def get_run(asked: str) -> SimpleNamespace:
-        if stage is None:
-            raise MlflowException("not found", RESOURCE_DOES_NOT_EXIST)
-        return SimpleNamespace(info=SimpleNamespace(lifecycle_stage=stage))
-
-    def get_model_version(name: str, version: str) -> SimpleNamespace:
-        if version != "1":
-            raise MlflowException("not found", RESOURCE_DOES_NOT_EXIST)
-        return SimpleNamespace(run_id=run_id)
-
-    return SimpleNamespace(get_run=get_run, get_model_version=get_model_version)
+def mlflow_has(monkeypatch: pytest.MonkeyPatch, run_id: str | None, stage: str | None) -> None:
+    """A version 1 of that MLflow run, and no other."""
+    monkeypatch.setattr(
+        lost_run_module, "run_of_version", lambda runtime, name, version: run_id if version == "1" else None
+    )
+    monkeypatch.setattr(lost_run_module, "run_stage", lambda runtime, asked: stage)
 
 
-@pytest.mark.parametrize(
-    ("run_id", "stage", "version"), [("a", "active", "1"), ("", "active", "1"), (None, None, "1"), ("a", None, "2")]
-)
-def test_a_run_that_is_there_or_that_a_version_never_had_is_not_lost(run_id, stage, version):
-    assert lost_run(client(run_id, stage), "m", version) is None
+@pytest.mark.parametrize(("run_id", "stage", "version"), [("a", "active", "1"), (None, None, "1"), ("a", None, "2")])
+def test_a_run_that_is_there_or_that_a_version_never_had_is_not_lost(monkeypatch, run_id, stage, version):
+    mlflow_has(monkeypatch, run_id, stage)
+
+    assert lost_run(RuntimeSettings(), "m", version) is None
 
 
 @pytest.mark.parametrize(
@@ -45,19 +36,21 @@ def test_a_run_that_is_there_or_that_a_version_never_had_is_not_lost(run_id, sta
         (None, "was deleted for good, .* load models:/m/1$"),
     ],
 )
-def test_one_that_was_deleted_is_restored_only_while_it_is_in_the_bin(stage, said):
-    lost = lost_run(client("a", stage), "m", "1")
+def test_one_that_was_deleted_is_restored_only_while_it_is_in_the_bin(monkeypatch, stage, said):
+    mlflow_has(monkeypatch, "a", stage)
+
+    lost = lost_run(RuntimeSettings(), "m", "1")
 
     assert lost is not None
     assert re.match(rf"the MLflow run of version 1 of m {said}", str(lost))
 
 
 def test_the_task_that_rolls_back_warns_in_its_log(monkeypatch):
-    mlflow = client("a", "deleted")
+    mlflow_has(monkeypatch, "a", "deleted")
     change = ChampionChange.now("roll-back", "1", "2", "bad", "anna", "t")
     champion = SimpleNamespace(name="m", roll_back=lambda *_: change)
     version = SimpleNamespace(run_id="a", tags={})
-    mlflow.get_model_version = lambda name, version_: version
+    mlflow = SimpleNamespace(get_model_version=lambda name, version_: version)
     monkeypatch.setattr(roll_back, "connect", lambda runtime: mlflow)
     monkeypatch.setattr(roll_back, "runtime_settings", RuntimeSettings)
     monkeypatch.setattr(roll_back, "Champion", lambda *_: champion)

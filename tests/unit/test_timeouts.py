@@ -14,7 +14,7 @@ from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.errors import RemoteError, WorkspaceError
 from dvc_airflow.operators import DvcPushOperator
 from dvc_airflow.workspace import Workspace
-from include import mlflow_client
+from include import mlflow_client, mlflow_requests
 from include.errors import ConfigError, ServiceError
 from include.settings import RuntimeSettings, load_runtime_settings
 from include.store import client as store
@@ -127,7 +127,7 @@ def test_our_own_requests_to_mlflow_have_them(silent):
     runtime = RuntimeSettings(mlflow_tracking_uri=silent, mlflow_http_request_timeout=1)
 
     with ended_soon(), pytest.raises(ServiceError, match="does not answer"):
-        mlflow_client.server_version(runtime)
+        mlflow_requests.server_version(runtime)
 
 
 def test_mlflows_client_has_them(silent, monkeypatch):

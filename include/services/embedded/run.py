@@ -14,7 +14,8 @@ from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
 from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import Manifest, ModelVersion
-from include.mlflow_client import CHAMPION, aliases_of_version
+from include.mlflow_client import CHAMPION
+from include.mlflow_requests import aliases_of_version
 from include.registry.gate import why_not_champion
 from include.services.embedded import served_run
 from include.services.embedded.dag_run import DagRun, brief, dag_process
