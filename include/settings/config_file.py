@@ -22,7 +22,6 @@ from include.settings.keys import as_given, explained, key_sections, known_keys,
 FIXED_SECTIONS = ("paths", "schedule")
 FIXED_KEYS = ("registry.approval",)
 FORCE = "force"  # run every stage: of a run of the pipeline, no value of the configuration
-NAMES_OF_FORCE = ("run_every_stage", "run_all", "all")  # elsewhere; the first is that of `dvc_airflow`
 # Sections by the DAG that they are for
 SCORING = ("scoring",)
 PIPELINE = tuple(section for section in PipelineConfig.model_fields if section not in SCORING)
@@ -162,7 +161,7 @@ def apply_overrides(
             both = f"{as_given(found[key])} and {as_given(value)}"
             raise ConfigError(f"{where}: {key} has two values, {both}. Give it once.")
         if key not in known_keys():
-            raise ConfigError(f"{where}: unknown key {given!r}{_nearest(given, _of_a_run(sections))}")
+            raise ConfigError(f"{where}: unknown key {given!r}{suggestion(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
@@ -236,12 +235,6 @@ def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> Iter
             yield from _flatten(value, where, f"{key}.")
         else:
             raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
-
-
-def _nearest(given: str, of_a_run: Collection[str]) -> str:
-    """What a value of a run may have been meant to be."""
-    is_force = FORCE in of_a_run and given in NAMES_OF_FORCE
-    return f" (did you mean {FORCE!r}?)." if is_force else suggestion(given, of_a_run)
 
 
 def _of_a_run(sections: Collection[str]) -> list[str]:

@@ -24,7 +24,6 @@ from dvc_airflow.run_code import RunCode, damaged
 from dvc_airflow.run_locks import ListedFolder
 from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
-from dvc_airflow.stage_meta import meta_arguments
 from dvc_airflow.stage_plan import PlannedRun, StagePlan, certain_cause, depends_on, stage_plan
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.workspace import private_folder
@@ -233,8 +232,6 @@ def planner_of(
         try:
             project = load_project(run.project_dir, graph_cache_dir, keep_in=scratch)
             stages = selected(project.stages, select, exclude)
-            for stage in stages:  # what Airflow's import of the DAG refuses
-                meta_arguments(stage)
         except DvcProjectError as error:
             raise TaskError(str(error)) from None
         left_out = {name for stage in stages for name in stage.upstream} - {stage.name for stage in stages}

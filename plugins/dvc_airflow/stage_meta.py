@@ -7,6 +7,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any
 
+from airflow.sdk import get_parsing_context
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dvc_airflow.arguments import module_names
@@ -60,23 +61,22 @@ class StageMeta(BaseModel):
     #: names of modules that the command finds imported
     warm: Annotated[list[str], _checked(module_names)] | None = None
 
-    def operator_arguments(self, *, with_pod: bool) -> dict[str, Any]:
+    def operator_arguments(self) -> dict[str, Any]:
         """The settings as arguments of `dvc_airflow.operators.DvcStageOperator`.
 
-        :param with_pod: see `meta_arguments`.
         :raises ValueError: ``pod`` is no pod.
         """
         given = {name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
         pod = given.pop("pod", None)
-        if pod is not None and with_pod:
+        # A task that runs has its pod already; Kubernetes' client takes a second to import.
+        if pod is not None and not get_parsing_context().task_id:
             given["executor_config"] = {"pod_override": pod_override(pod)}
         return given
 
 
-def meta_arguments(stage: StageSpec, *, with_pod: bool = True) -> dict[str, Any]:
+def meta_arguments(stage: StageSpec) -> dict[str, Any]:
     """What a stage's ``meta.airflow`` says, as arguments of its operator.
 
-    :param with_pod: False in a task that runs: it has its pod, and Kubernetes' client takes a second to import.
     :raises DvcProjectError: a key is unknown or a value is wrong; with the file and line.
     """
     if stage.airflow is None:
@@ -84,7 +84,7 @@ def meta_arguments(stage: StageSpec, *, with_pod: bool = True) -> dict[str, Any]
     if not isinstance(stage.airflow, Mapping):
         raise _error(stage, "", "meta.airflow holds settings by name, such as `pool: training`")
     try:
-        return StageMeta.model_validate(stage.airflow).operator_arguments(with_pod=with_pod)
+        return StageMeta.model_validate(stage.airflow).operator_arguments()
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""

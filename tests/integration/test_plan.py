@@ -15,9 +15,7 @@ from dvc_airflow.__main__ import main
 from dvc_airflow.errors import RemoteError, TaskError
 from dvc_airflow.lockfile import lock_text
 from dvc_airflow.plan import planner_of
-from dvc_airflow.project import DvcProjectError, load_project
 from dvc_airflow.project_run import ProjectRun
-from dvc_airflow.stage_meta import meta_arguments
 from tests.support.planned_project import CHAIN, Place
 from tests.support.plans import nothing_written
 from tests.support.proxy import proxy_to
@@ -153,18 +151,6 @@ def test_what_the_run_refuses_is_refused_by_the_plan_in_the_same_words(tmp_path,
 
     assert words in str(planned.value)
     assert (str(planned.value), planned.value.is_final) == (str(run.value), run.value.is_final)
-
-
-def test_airflow_settings_that_the_dag_refuses_are_refused_by_the_plan_in_the_same_words(tmp_path):
-    place = Place(tmp_path, {"dvc.yaml": USES % "deps: [first], outs: [out], meta: {airflow: {pol: gpu}}"})
-    (stage,) = [one for one in load_project(place.stranger.path, tmp_path / "graphs").stages if one.name == "use"]
-
-    with pytest.raises(DvcProjectError, match="has no key pol; did you mean pool") as dag:
-        meta_arguments(stage)
-    with pytest.raises(TaskError) as planned:
-        place.plan()
-
-    assert str(planned.value) == str(dag.value)
 
 
 def test_what_a_known_result_lacks_is_refused_with_the_stage_that_did_not_make_it(tmp_path):

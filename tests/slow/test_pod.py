@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from dvc_airflow.dag import DvcDag
 from dvc_airflow.pod import pod_override
 from dvc_airflow.project import DvcProjectError, StageSpec
 from dvc_airflow.stage_meta import meta_arguments
@@ -60,11 +59,9 @@ def test_numbers_of_resources_may_be_numbers():
 
 
 def test_a_task_that_runs_needs_no_pod_and_no_client_of_kubernetes(monkeypatch):
-    def train():
-        return DvcDag("gpu", project_dir=ROOT / "examples" / "gpu" / "project").get_task("train")
+    stage = StageSpec("train", "train", "true", None, (), frozen=False, airflow={"pod": POD})
+    assert "executor_config" in meta_arguments(stage)
 
-    assert "pod_override" in train().executor_config
-
-    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "gpu")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "train")
-    assert not train().executor_config
+    assert meta_arguments(stage) == {}

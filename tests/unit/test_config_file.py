@@ -104,7 +104,6 @@ def test_an_override_changes_its_value_and_nothing_else(config_document, overrid
         ({"model": {"c": 2.5}}, "conf: unknown key 'model.c' (did you mean 'model.C'?)."),
         ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
         ({"forced": True}, "conf: unknown key 'forced' (did you mean 'force'?)."),
-        ({"run_every_stage": True}, "conf: unknown key 'run_every_stage' (did you mean 'force'?)."),
         ({"x": 1}, "conf: unknown key 'x'; valid: data, split, model, mlflow, registry, storage, force."),
         ({"model": 3}, "conf: model must be a mapping"),
         ({"": 1}, "conf: unknown key ''"),
