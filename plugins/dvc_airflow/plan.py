@@ -24,6 +24,7 @@ from dvc_airflow.run_code import RunCode, damaged
 from dvc_airflow.run_locks import ListedFolder
 from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
+from dvc_airflow.stage_meta import check_meta
 from dvc_airflow.stage_plan import PlannedRun, StagePlan, depends_on, plan_after_unknown, stage_plan
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.workspace import private_folder
@@ -230,12 +231,13 @@ def planner_of(
     :param select, exclude: the stages of the DAG, see `dvc_airflow.select`.
     :param options: further arguments of `StageSettings`, by the stage's name.
     :param seconds_of: see `Planner`.
-    :raises TaskError: the project cannot be read.
+    :raises TaskError: the project cannot be read, or no DAG can be made of it.
     """
     with private_folder() as scratch:
         try:
             project = load_project(run.project_dir, graph_cache_dir, keep_in=scratch)
             stages = selected(project.stages, select, exclude)
+            check_meta(stages)
         except DvcProjectError as error:
             raise TaskError(str(error)) from None
         left_out = {name for stage in stages for name in stage.upstream} - {stage.name for stage in stages}

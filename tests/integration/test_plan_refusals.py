@@ -1,9 +1,14 @@
 """What a run refuses, its plan refuses in the same words; and a plan refuses nothing else."""
 
+import re
+import sys
+
 import pytest
 
+from dvc_airflow import DvcDag
 from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import lock_text
+from dvc_airflow.project import DvcProjectError
 from tests.support.planned_project import Place
 
 USES = "stages:\n  first: {cmd: echo 1 > first, outs: [first]}\n  use: {cmd: echo 1 > out, %s}\n"
@@ -122,3 +127,29 @@ stages:
         for do in (place.plan, place.stranger.run):
             with pytest.raises(TaskError, match=r"^d/y is a dep of stage use, but stage one did not make it: "):
                 do()
+
+
+@pytest.mark.parametrize(
+    ("airflow", "words"),
+    [
+        ("{retries: many}", 'dvc.yaml:3: stage use: retries: Input should be a valid integer, not "many"'),
+        ("{pod: {sepc: {}}}", "dvc.yaml:3: stage use: pod: Kubernetes knows no field sepc of a pod"),
+        ("train", "dvc.yaml:3: stage use: meta.airflow holds settings by name"),
+    ],
+)
+def test_settings_that_no_dag_can_be_made_with_are_refused_in_the_words_of_its_import_error(tmp_path, airflow, words):
+    place = Place(tmp_path, {"dvc.yaml": USES % f"outs: [out], meta: {{airflow: {airflow}}}"})
+
+    with pytest.raises(DvcProjectError, match=f"^{re.escape(words)}") as imported:
+        DvcDag("own", project_dir=place.stranger.path, push=False, graph_cache_dir=tmp_path / "graphs")
+    with pytest.raises(TaskError) as planned:
+        place.plan()
+    assert str(planned.value) == str(imported.value)
+    assert [stage.stage for stage in place.plan(exclude=["use"]).stages] == ["first"]  # as the DAG without it
+
+
+def test_a_pod_is_left_to_the_dag_where_a_plan_is_made_without_kubernetes_client(tmp_path, monkeypatch):
+    place = Place(tmp_path, {"dvc.yaml": USES % "outs: [out], meta: {airflow: {pod: {sepc: {}}}}"})
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+
+    assert [str(stage.outcome) for stage in place.plan().stages] == ["executed", "executed"]
