@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from datetime import date
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from include.settings.keys import as_given, explained, key_sections, known_keys,
 FIXED_SECTIONS = ("paths", "schedule")
 FIXED_KEYS = ("registry.approval",)
 FORCE = "force"  # run every stage: of a run of the pipeline, no value of the configuration
+NAMES_OF_FORCE = ("run_every_stage", "forced", "run_all", "all")  # elsewhere: the first is that of a DvcDag
 # Sections by the DAG that they are for
 SCORING = ("scoring",)
 PIPELINE = tuple(section for section in PipelineConfig.model_fields if section not in SCORING)
@@ -161,7 +164,7 @@ def apply_overrides(
             both = f"{as_given(found[key])} and {as_given(value)}"
             raise ConfigError(f"{where}: {key} has two values, {both}. Give it once.")
         if key not in known_keys():
-            raise ConfigError(f"{where}: unknown key {given!r}{suggestion(given, _of_a_run(sections))}")
+            raise ConfigError(f"{where}: unknown key {given!r}{_nearest(given, _of_a_run(sections))}")
         if key.partition(".")[0] not in sections:
             raise ConfigError(f"{where}: {key} belongs to another DAG; this one uses: {', '.join(sections)}.")
         if is_fixed(key):
@@ -235,6 +238,12 @@ def _flatten(overrides: Mapping[str, Any], where: str, prefix: str = "") -> Iter
             yield from _flatten(value, where, f"{key}.")
         else:
             raise ConfigError(f"{where}: {key} must be a mapping like {{'{key}': {{...}}}}.")
+
+
+def _nearest(key: str, top: Collection[str]) -> str:
+    plain = re.sub(r"[\s-]+", "_", key.strip().lower())  # the form shows it as "Run every stage"
+    means_force = plain in NAMES_OF_FORCE or get_close_matches(plain, NAMES_OF_FORCE[:1], 1)
+    return f" (did you mean {FORCE!r}?)." if FORCE in top and means_force else suggestion(key, top)
 
 
 def _of_a_run(sections: Collection[str]) -> list[str]:

@@ -16,6 +16,7 @@ from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.reproduce import Producer
 from dvc_airflow.result import StageResult
 from dvc_airflow.stage_run import StageRun
+from dvc_airflow.variable_values import variable_values
 from dvc_airflow.variables import Variables
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class DvcCommandOperator(DvcOperator, BashOperator):
             "AIRFLOW_CTX_TASK_ID": ti.task_id,
             "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
         }
-        variables = self.variables.values(self.remote_access().environment)
+        variables = variable_values(self.variables, self.remote_access().environment)
         return {**base_environment(), **variables, **task, **self.environment()}
 
     def upstream_results(self, context: "Context") -> list[StageResult]:

@@ -24,7 +24,8 @@ from dvc_airflow.run_code import RunCode, damaged
 from dvc_airflow.run_locks import ListedFolder
 from dvc_airflow.run_values import values_of
 from dvc_airflow.select import selected
-from dvc_airflow.stage_plan import PlannedRun, StagePlan, certain_cause, depends_on, stage_plan
+from dvc_airflow.stage_meta import check_meta
+from dvc_airflow.stage_plan import PlannedRun, StagePlan, depends_on, plan_after_unknown, stage_plan
 from dvc_airflow.stage_settings import StageSettings
 from dvc_airflow.workspace import private_folder
 
@@ -64,7 +65,8 @@ class Planner:
         self._to_be: dict[str, tuple[str, LockEntry]] = {}  # by stage, the last planned run that executes it
         self._twins: dict[str, tuple[str, Mapping[str, StagePlan]]] = {}  # the planned runs by what they have
         self._unsure: set[str] = set()  # stages of which the last planned run makes something unknown
-        self._causes: dict[tuple[str, bool], str | None] = {}  # by stage, and whether it is forced
+        # by stage, whether it is forced, and what is known of the stages before
+        self._partly_known: dict[tuple[str, bool, str], StagePlan] = {}
         self._usual: dict[str, float | None] = {}
 
     def dags(self) -> list[str]:
@@ -124,15 +126,16 @@ class Planner:
 
     def _of_stage(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan], *, force: bool) -> StagePlan:
         settings = run.as_packed(self._settings[stage.name], stage.upstream)
+        upstream = self._upstream(run, stage, plans)
         unknown = [name for name in stage.upstream if name in plans and plans[name].lock is None]
-        if not unknown or settings.is_frozen:
-            plan = stage_plan(run, settings, self._upstream(run, stage, plans), force=force)
-            if left_out := [name for name in plan.again if name not in self._stages]:
-                raise left_out_lacks(left_out[0], stage.name)
-            return plan if force else self._after_others(plan)
-        if cause := self._certain_cause(run, settings, force=force):
-            return StagePlan(stage.name, Outcome.EXECUTED, cause)
-        return StagePlan(stage.name, None, depends_on(unknown))
+        is_known = not unknown or settings.is_frozen
+        if is_known:
+            plan = stage_plan(run, settings, upstream, force=force)
+        else:
+            plan = self._after_unknown(run, settings, upstream, unknown, force=force)
+        if left_out := [name for name in plan.again if name not in self._stages]:
+            raise left_out_lacks(left_out[0], stage.name)
+        return self._after_others(plan) if is_known and not force else plan
 
     def _upstream(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan]) -> Lock:
         """The lock entries of the stages before, as far as they are known."""
@@ -140,11 +143,13 @@ class Planner:
         left_out = [run.locked_result(name, stage.name) for name in stage.upstream if name not in plans]
         return merge_locks([*(lock for lock in known if lock), *left_out])
 
-    def _certain_cause(self, run: PlannedRun, settings: StageSettings, *, force: bool) -> str | None:
-        of = settings.name, force  # no run's values change a command, or which dependencies there are
-        if of not in self._causes:
-            self._causes[of] = certain_cause(run, settings, force=force)
-        return self._causes[of]
+    def _after_unknown(
+        self, run: PlannedRun, settings: StageSettings, known: Lock, unknown: Sequence[str], *, force: bool
+    ) -> StagePlan:
+        of = settings.name, force, digest(known)  # no run's values change a command, or which dependencies there are
+        if of not in self._partly_known:
+            self._partly_known[of] = plan_after_unknown(run, settings, known, unknown, force=force)
+        return self._partly_known[of]
 
     def _after_others(self, plan: StagePlan) -> StagePlan:
         """A result that an earlier one of the planned runs makes is not made again."""
@@ -226,12 +231,13 @@ def planner_of(
     :param select, exclude: the stages of the DAG, see `dvc_airflow.select`.
     :param options: further arguments of `StageSettings`, by the stage's name.
     :param seconds_of: see `Planner`.
-    :raises TaskError: the project cannot be read.
+    :raises TaskError: the project cannot be read, or no DAG can be made of it.
     """
     with private_folder() as scratch:
         try:
             project = load_project(run.project_dir, graph_cache_dir, keep_in=scratch)
             stages = selected(project.stages, select, exclude)
+            check_meta(stages)
         except DvcProjectError as error:
             raise TaskError(str(error)) from None
         left_out = {name for stage in stages for name in stage.upstream} - {stage.name for stage in stages}

@@ -2,6 +2,7 @@
 
 import os
 
+from dvc_airflow.dvc.defined import DefinedStage
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import ResolvedStage
 from dvc_airflow.dvc.unmet import Absent
@@ -37,7 +38,7 @@ def refuse_execution(workspace: DvcWorkspace, settings: StageSettings, stage: Re
         )
 
 
-def refuse_other_command(settings: StageSettings, stage: ResolvedStage) -> None:
+def refuse_other_command(settings: StageSettings, stage: DefinedStage) -> None:
     """Refuse values that change a command: it is code.
 
     :raises TaskError: the stage would run something else than by the project's own files.

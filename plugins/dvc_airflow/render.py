@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup
+from airflow.sdk import DAG, TaskGroup, get_parsing_context
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from dvc_airflow.arguments import project_path, require_stages
@@ -183,7 +183,8 @@ class RenderedProject:
 
     def _settings(self, stage: StageSpec) -> dict[str, Any]:
         """The arguments of one stage's operator: of dvc.yaml, which those in Python win over."""
-        arguments, meta = self._arguments, meta_arguments(stage)
+        # A task that runs has its pod already; Kubernetes' client takes a second to import.
+        arguments, meta = self._arguments, meta_arguments(stage, with_pod=not get_parsing_context().task_id)
         own = arguments.stage_options.get(stage.name, {})
         settings = {**meta, **arguments.operator_args, **own}
         if "env" in meta and "env" not in own:  # what all stages get, and this one

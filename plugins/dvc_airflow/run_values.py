@@ -1,5 +1,6 @@
 """What a run gives for the project's params: by the trigger form or its conf, or by the DAG."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -8,7 +9,7 @@ from dvc_airflow.errors import TaskError
 from dvc_airflow.param_types import FORCE, as_given, json_schema, of_same_type
 from dvc_airflow.project import ProjectParam
 
-NAMES_OF_FORCE = ("force", "run_all", "all")  # elsewhere
+NAMES_OF_FORCE = ("force", "forced", "run_all", "all")  # elsewhere
 
 
 def values_of(
@@ -75,10 +76,14 @@ def _by_name(given: Mapping[str, Any], known: Mapping[str, ProjectParam], above:
 
 
 def _unknown(name: str, known: Mapping[str, ProjectParam], *, is_conf: bool) -> str:
-    of_all_stages = is_conf and (name in NAMES_OF_FORCE or get_close_matches(name, [FORCE], 1))
-    near = [FORCE] if of_all_stages else get_close_matches(name, known, 1, 0.5)
+    near = [FORCE] if is_conf and _means_force(name) else get_close_matches(name, known, 1, 0.5)
     hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(known)[:20]) or 'none'}."
     return f"the project's params and variable files have no value {name}. {hint}"
+
+
+def _means_force(name: str) -> bool:
+    plain = re.sub(r"[\s-]+", "_", name.strip().lower())  # the form shows it as "Run every stage"
+    return plain in NAMES_OF_FORCE or bool(get_close_matches(plain, [FORCE], 1))
 
 
 def _kind(value: Any) -> str:

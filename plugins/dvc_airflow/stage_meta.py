@@ -1,13 +1,13 @@
 """``meta.airflow`` of a stage in dvc.yaml: its Airflow settings, where the stage is defined."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Annotated, Any
 
-from airflow.sdk import get_parsing_context
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dvc_airflow.arguments import module_names
@@ -61,22 +61,22 @@ class StageMeta(BaseModel):
     #: names of modules that the command finds imported
     warm: Annotated[list[str], _checked(module_names)] | None = None
 
-    def operator_arguments(self) -> dict[str, Any]:
+    def operator_arguments(self, *, with_pod: bool) -> dict[str, Any]:
         """The settings as arguments of `dvc_airflow.operators.DvcStageOperator`.
 
         :raises ValueError: ``pod`` is no pod.
         """
         given = {name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
         pod = given.pop("pod", None)
-        # A task that runs has its pod already; Kubernetes' client takes a second to import.
-        if pod is not None and not get_parsing_context().task_id:
+        if pod is not None and with_pod:
             given["executor_config"] = {"pod_override": pod_override(pod)}
         return given
 
 
-def meta_arguments(stage: StageSpec) -> dict[str, Any]:
+def meta_arguments(stage: StageSpec, *, with_pod: bool = True) -> dict[str, Any]:
     """What a stage's ``meta.airflow`` says, as arguments of its operator.
 
+    :param with_pod: whether they have its ``pod``, which takes Kubernetes' client.
     :raises DvcProjectError: a key is unknown or a value is wrong; with the file and line.
     """
     if stage.airflow is None:
@@ -84,13 +84,22 @@ def meta_arguments(stage: StageSpec) -> dict[str, Any]:
     if not isinstance(stage.airflow, Mapping):
         raise _error(stage, "", "meta.airflow holds settings by name, such as `pool: training`")
     try:
-        return StageMeta.model_validate(stage.airflow).operator_arguments()
+        return StageMeta.model_validate(stage.airflow).operator_arguments(with_pod=with_pod)
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""
         raise _error(stage, key, _reason(key, problem)) from None
     except ValueError as error:
         raise _error(stage, "pod", f"pod: {error}") from None
+
+
+def check_meta(stages: Iterable[StageSpec]) -> None:
+    """Check ``meta.airflow`` of stages, perhaps not where Airflow runs: a pod only where Kubernetes' client is.
+
+    :raises DvcProjectError: see `meta_arguments`.
+    """
+    for stage in stages:
+        meta_arguments(stage, with_pod=find_spec("kubernetes") is not None)
 
 
 def _reason(key: str, problem: Any) -> str:

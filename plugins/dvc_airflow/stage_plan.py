@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dvc_airflow.dvc.defined import DefinedStage
 from dvc_airflow.dvc.object import MissingObjectsError
 from dvc_airflow.dvc.objects import Objects
 from dvc_airflow.dvc.resolve import ResolvedStage
@@ -90,14 +91,13 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
         try:
             status = stage_status(workspace, settings, memory.memo, memory.states, memory.last, force=force)
         except MissingObjectsError as error:  # the list of a folder, which gives the stage its key
-            producer = _producer(error)
-            return StagePlan(name, None, f"{depends_on([producer])}, again: {error}", again=(producer,))
+            return _once_more(name, error)
         outcome, reason, _ = memory.explain(workspace, status)
         if status.usable is not None:
             return StagePlan(name, outcome, reason, _lock(settings, status.stage.lock_file, status.usable))
         with workspace.repo() as repo:
             refuse_execution(workspace, settings, status.stage)
-            again = tuple(dict.fromkeys(map(_producer, status.stage.missing_inputs())))
+            again = _again(status.stage)
             last = memory.last(repo) if status.stage.has_persistent_outputs else None
             if last and (lost := status.stage.missing_persistent(last)):
                 reason = f"{reason}; {began_anew(lost)}"
@@ -105,24 +105,52 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
             return StagePlan(name, outcome, reason, inputs=status.inputs, key=key, again=again)
 
 
-def certain_cause(run: PlannedRun, settings: StageSettings, *, force: bool = False) -> str | None:
-    """Why a stage is executed whatever the stages before it make; None if it depends on that.
+def plan_after_unknown(
+    run: PlannedRun, settings: StageSettings, known: Lock, unknown: Sequence[str], *, force: bool = False
+) -> StagePlan:
+    """Plan a stage of which only a part of the inputs is known: it is certain only where it is executed whatever those
+    are that it depends on.
 
+    :param known: the lock entries of the other stages whose outputs it reads.
+    :param unknown: the stages of which it is not known what they make.
+    :param force: see `stage_plan`.
     :raises TaskError: the run would be refused, whatever they make.
     """
-    with run.workspace({}, settings.sources, settings.outputs) as workspace, workspace.repo() as repo:
-        stage = ResolvedStage(Objects(repo, only_read=workspace.only_read), settings.name)
-        refuse_other_command(settings, stage)
+    name = settings.name
+    with run.workspace(known, settings.sources, settings.outputs) as workspace, workspace.repo() as repo:
+        objects = Objects(repo, only_read=workspace.only_read)
+        defined = DefinedStage(objects, name)
+        refuse_other_command(settings, defined)
+        cause = FORCED if force else defined.always_runs()
+        depends = StagePlan(name, None, depends_on(unknown))
+        try:
+            stage = ResolvedStage(objects, name)
+        except MissingObjectsError as error:  # the list of a folder
+            return _once_more(name, error) if cause else depends
         refuse_absent(workspace, settings, stage)
-        cause = FORCED if force else stage.always_runs()
-        if cause:
-            refuse_execution(workspace, settings, stage)
-        return cause
+        if cause is None:
+            return depends
+        refuse_execution(workspace, settings, stage)
+        return StagePlan(name, Outcome.EXECUTED, cause, again=_again(stage))
 
 
 def depends_on(stages: Sequence[str]) -> str:
     """What to say of a stage that depends on what these make."""
     return f"depends on what {' and '.join(stages)} {'makes' if len(stages) == 1 else 'make'}"
+
+
+def _once_more(name: str, error: MissingObjectsError) -> StagePlan:
+    """The plan of a stage that cannot be looked up before another was executed once more."""
+    producer = _producer(error)
+    return StagePlan(name, None, f"{depends_on([producer])}, again: {error}", again=(producer,))
+
+
+def _again(stage: ResolvedStage) -> tuple[str, ...]:
+    """The stages that have to be executed once more for this one to be executed.
+
+    :raises TaskError: no stage makes what is missing.
+    """
+    return tuple(dict.fromkeys(map(_producer, stage.missing_inputs())))
 
 
 def _producer(error: MissingObjectsError) -> str:

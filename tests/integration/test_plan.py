@@ -107,67 +107,6 @@ def test_stages_that_the_dag_leaves_out_are_as_in_the_projects_lock(tmp_path):
         place.plan(select=["train+"])
 
 
-USES = "stages:\n  first: {cmd: echo 1 > first, outs: [first]}\n  use: {cmd: echo 1 > out, %s}\n"
-REFUSED = {
-    "after another stage": (USES % "deps: [first, in.txt], outs: [out]", {}, "in.txt is a dep of stage use, but the"),
-    "ignored by git": (
-        USES % "deps: [in.txt], outs: [out]",
-        {".gitignore": "in.txt"},
-        "stage use: the project on this worker has no in.txt, for git ignores it (.gitignore:1): put it there.",
-    ),
-    "elsewhere": (USES % "deps: [/nowhere/in.txt], outs: [out]", {}, "/nowhere/in.txt is a dep of stage use, but this"),
-    "a param that is not there": (
-        USES % "deps: [first], params: [trian.rat], outs: [out]",
-        {"params.yaml": "train: {rate: 1}\n"},
-        "stage use: params.yaml has no trian.rat, which dvc.yaml lists in the stage's params. Did you mean train.rate?",
-    ),
-    "a params file that is not there": (
-        USES % "params: [{other.yaml: [rate]}], outs: [out]",
-        {},
-        "stage use: other.yaml, whose params it reads, does not exist. Add it, or correct the stage's params in dvc.",
-    ),
-    "an output in git": (
-        USES % "deps: [first], outs: [out], always_changed: true",
-        {"out": "1"},
-        "output 'out' is already tracked by SCM",
-    ),
-    "a file for a folder": (
-        USES % "deps: [in.txt], outs: [x/out]",
-        {"in.txt": "", "x": ""},
-        "x/out is an output of stage use, but x",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_the_run_refuses_is_refused_by_the_plan_in_the_same_words(tmp_path, case):
-    dvc_yaml, files, words = REFUSED[case]
-    place = Place(tmp_path, {"dvc.yaml": dvc_yaml, **files})
-
-    with pytest.raises(TaskError) as planned:
-        place.plan()
-    with pytest.raises(TaskError) as run:
-        place.stranger.run()
-
-    assert words in str(planned.value)
-    assert (str(planned.value), planned.value.is_final) == (str(run.value), run.value.is_final)
-
-
-def test_what_a_known_result_lacks_is_refused_with_the_stage_that_did_not_make_it(tmp_path):
-    text = """
-stages:
-  one: {cmd: mkdir d && echo 1 > d/x, outs: [d]}
-  use: {cmd: echo 1 > out, deps: [d/%s], outs: [out]}
-"""
-    place = Place(tmp_path, {"dvc.yaml": text % "x"})
-    place.run()
-    place.stranger.write({"dvc.yaml": text % "y"})
-
-    for do in (place.plan, place.stranger.run):
-        with pytest.raises(TaskError, match=r"^d/y is a dep of stage use, but stage one did not make it: "):
-            do()
-
-
 def test_a_remote_that_is_silent_is_named_soon(tmp_path, services):
     place = Place(tmp_path, CHAIN, cache=False)
     with proxy_to(services["env"]["AWS_ENDPOINT_URL"]) as store:

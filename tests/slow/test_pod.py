@@ -1,13 +1,17 @@
 """``pod`` in dvc.yaml: what it becomes for the KubernetesExecutor, and what is wrong with one."""
 
 import json
+import sys
+from typing import Any
 
 import pytest
 
+from dvc_airflow import DvcDag
 from dvc_airflow.pod import pod_override
 from dvc_airflow.project import DvcProjectError, StageSpec
 from dvc_airflow.stage_meta import meta_arguments
 from tests.support.copies import ROOT
+from tests.support.strangers import Stranger
 
 CONTAINER = {"name": "base", "resources": {"limits": {"nvidia.com/gpu": 1}}}
 POD = {"spec": {"containers": [CONTAINER], "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}}
@@ -58,10 +62,18 @@ def test_numbers_of_resources_may_be_numbers():
     assert pod_override(POD).spec.containers[0].resources.limits == {"nvidia.com/gpu": "1"}
 
 
-def test_a_task_that_runs_needs_no_pod_and_no_client_of_kubernetes(monkeypatch):
-    stage = StageSpec("train", "train", "true", None, (), frozen=False, airflow={"pod": POD})
-    assert "executor_config" in meta_arguments(stage)
+def test_a_task_that_runs_needs_no_pod_and_no_client_of_kubernetes(tmp_path, monkeypatch):
+    pod = "{spec: {priorityClassName: low, containers: []}}"
+    dvc_yaml = f"stages:\n  train: {{cmd: echo 1 > out, outs: [out], meta: {{airflow: {{pod: {pod}}}}}}}\n"
+    project_dir = Stranger(tmp_path, {"dvc.yaml": dvc_yaml}).path
 
-    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a")
+    def executor_config() -> dict[str, Any]:
+        dag = DvcDag("own", project_dir=project_dir, push=False, graph_cache_dir=tmp_path / "graphs")
+        return dag.stage_tasks["train"].executor_config
+
+    assert executor_config()["pod_override"].spec.priority_class_name == "low"
+
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "own")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "train")
-    assert meta_arguments(stage) == {}
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    assert executor_config() == {}

@@ -104,6 +104,9 @@ def test_an_override_changes_its_value_and_nothing_else(config_document, overrid
         ({"model": {"c": 2.5}}, "conf: unknown key 'model.c' (did you mean 'model.C'?)."),
         ({"mdoel": {"C": 1}}, "conf: unknown key 'mdoel'"),
         ({"forced": True}, "conf: unknown key 'forced' (did you mean 'force'?)."),
+        ({"run_every_stage": True}, "conf: unknown key 'run_every_stage' (did you mean 'force'?)."),
+        ({"Run every stages": True}, "conf: unknown key 'Run every stages' (did you mean 'force'?)."),
+        ({"all": True}, "conf: unknown key 'all' (did you mean 'force'?)."),
         ({"x": 1}, "conf: unknown key 'x'; valid: data, split, model, mlflow, registry, storage, force."),
         ({"model": 3}, "conf: model must be a mapping"),
         ({"": 1}, "conf: unknown key ''"),
@@ -135,5 +138,6 @@ def test_a_wrong_override_is_refused(config_document, overrides, said):
 
 
 def test_only_the_pipeline_can_be_forced(config_document):
-    with pytest.raises(ConfigError, match=r"^conf: unknown key 'x'; valid: scoring\.$"):
-        apply_overrides(config_document, {"x": 1}, "conf", SCORING)
+    for name in ("x", "run_every_stage"):
+        with pytest.raises(ConfigError, match=rf"^conf: unknown key '{name}'; valid: scoring\.$"):
+            apply_overrides(config_document, {name: 1}, "conf", SCORING)

@@ -120,6 +120,8 @@ def test_a_text_stays_a_text_whatever_it_holds(project, value):
         ({"lrr": 1}, r"the run's conf: the project's params and variable files have no value lrr\. Did you mean lr\?"),
         ({"train": {"dept": 1}}, r"no value train\.dept\. Did you mean train\.depth\?"),
         ({"force": True}, r"no value force\. Did you mean run_every_stage\?"),
+        ({"Forced": True}, r"no value Forced\. Did you mean run_every_stage\?"),
+        ({"Run every stage": True}, r"no value Run every stage\. Did you mean run_every_stage\?"),
         ({"run_every_stages": True}, r"Did you mean run_every_stage\?"),
         ({"train.depth": "4"}, r"train\.depth must be of the type .*params\.yaml \(integer, now 3\), not \"4\""),
         ({"train.depth": 4, "train": {"depth": 5}}, r"train\.depth has two values, 4 and 5\. Give it once\."),

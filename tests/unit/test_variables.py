@@ -3,6 +3,7 @@
 import pytest
 
 from dvc_airflow.errors import TaskError
+from dvc_airflow.variable_values import variable_values
 from dvc_airflow.variables import Variables
 
 
@@ -14,7 +15,7 @@ def airflow(monkeypatch):
 
 
 def test_a_name_alone_is_the_workers_variable_and_none_where_the_worker_has_none():
-    assert Variables.of(["REGION", "NO_SUCH"]).values({}) == {"REGION": "north"}
+    assert variable_values(Variables.of(["REGION", "NO_SUCH"]), {}) == {"REGION": "north"}
 
 
 @pytest.mark.parametrize(
@@ -31,11 +32,11 @@ def test_a_name_alone_is_the_workers_variable_and_none_where_the_worker_has_none
     ],
 )
 def test_a_source_is_a_variable_of_airflow_or_a_field_of_a_connection(source, value):
-    assert Variables.of({"REGION": source}).values({}) == {"REGION": value}
+    assert variable_values(Variables.of({"REGION": source}), {}) == {"REGION": value}
 
 
 def test_a_connection_without_a_field_is_its_address():
-    (address,) = Variables.of({"DB": "connection:my_db"}).values({}).values()
+    (address,) = variable_values(Variables.of({"DB": "connection:my_db"}), {}).values()
 
     assert address.startswith("postgres://jo:hunter2@db.example:5432/app")
 
@@ -43,7 +44,7 @@ def test_a_connection_without_a_field_is_its_address():
 def test_a_name_that_the_remotes_connection_has_is_of_that_connection_and_no_other_of_its_names_is_given():
     remote = {"REGION": "south", "AWS_SECRET_ACCESS_KEY": "s3cret"}
 
-    assert Variables.of(["REGION"]).values(remote) == {"REGION": "south"}
+    assert variable_values(Variables.of(["REGION"]), remote) == {"REGION": "south"}
 
 
 @pytest.mark.parametrize(
@@ -69,4 +70,4 @@ def test_what_names_no_source_is_refused_without_a_value_in_the_message(env):
 )
 def test_what_is_missing_is_named_with_the_way_to_add_it(source, message):
     with pytest.raises(TaskError, match=message):
-        Variables.of({"TOKEN": source}).values({})
+        variable_values(Variables.of({"TOKEN": source}), {})

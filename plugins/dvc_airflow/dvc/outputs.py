@@ -54,9 +54,14 @@ class StageFolder:
 
 def maker_of(out: "Output") -> Maker:
     """What makes an output."""
+    return Maker(_name_of(out.stage, out.repo.root_dir), is_of_stage(out))
+
+
+def is_of_stage(out: "Output") -> bool:
+    """Whether a stage makes an output; else a .dvc file tracks it."""
     from dvc.stage import PipelineStage
 
-    return Maker(_name_of(out.stage, out.repo.root_dir), isinstance(out.stage, PipelineStage))
+    return isinstance(out.stage, PipelineStage)
 
 
 def _name_of(stage: "Stage", root: str) -> str:
@@ -105,13 +110,11 @@ def has_tracked_data(repo: "Repo") -> bool:
 @contextmanager
 def attributed_to(out: "Output") -> Iterator[None]:
     """Attribute a `MissingObjectsError` about an output to the stage that makes it."""
-    from dvc.stage import PipelineStage
-
     try:
         yield
     except MissingObjectsError as error:
-        if isinstance(out.stage, PipelineStage):
-            error.producer = stage_name(out.stage, out.repo.root_dir)
+        if is_of_stage(out):
+            error.producer = _name_of(out.stage, out.repo.root_dir)
         raise
 
 

@@ -3,23 +3,22 @@
 The run-cache's key follows from these hashes, the params and the command.
 """
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dvc_airflow.dvc.defined import DefinedStage
 from dvc_airflow.dvc.object import MissingObjectsError, Object
 from dvc_airflow.dvc.objects import Objects
-from dvc_airflow.dvc.outputs import attributed_to
+from dvc_airflow.dvc.outputs import attributed_to, is_of_stage
 from dvc_airflow.dvc.producers import Producers, is_inside, is_param
-from dvc_airflow.dvc.unmet import Absent, absent_dependencies, blocked_outputs, read_params, refuse_tracked
-from dvc_airflow.lockfile import LockEntry, lock_file_of
+from dvc_airflow.dvc.unmet import Absent, absent_dependencies, read_params
+from dvc_airflow.lockfile import LockEntry
 
 if TYPE_CHECKING:
     from dvc.output import Output
-    from dvc.stage import PipelineStage
 
 
-class ResolvedStage:
+class ResolvedStage(DefinedStage):
     """A stage of an opened workspace, whose dvc.lock holds the entries of the stages before.
 
     :param objects: of the opened workspace.
@@ -29,32 +28,9 @@ class ResolvedStage:
     """
 
     def __init__(self, objects: Objects, name: str) -> None:
-        from dvc.dvcfile import load_file
-
-        self.objects, self._repo = objects, objects.repo
+        super().__init__(objects, name)
         self._producers = Producers(self._repo)
-        self._name = name
-        file, _, self._short_name = name.rpartition(":")
-        # All stages of the file: what reads and resolves it once, for `_load` is asked for several.
-        self._stages = load_file(self._repo, str(Path(self._repo.root_dir) / (file or "dvc.yaml"))).stages
-        self._stage = self._load()
         self._fill_dependencies()
-
-    @property
-    def command(self) -> str | list[str]:
-        """What the stage runs."""
-        command: str | list[str] = self._stage.cmd
-        return command
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether its result is the one in dvc.lock, whatever changed."""
-        return bool(self._stage.frozen)
-
-    @property
-    def lock_file(self) -> str:
-        """Where its entry belongs, relative to the project."""
-        return lock_file_of(self._stage.path, Path(self._repo.root_dir))
 
     @property
     def key(self) -> str:
@@ -62,16 +38,6 @@ class ResolvedStage:
         from dvc.stage.serialize import to_single_stage_lockfile
 
         return run_cache_key(to_single_stage_lockfile(self._stage))
-
-    @property
-    def has_persistent_outputs(self) -> bool:
-        """Whether the stage goes on with what its last execution left (``persist: true``)."""
-        return any(out.persist for out in self._stage.outs)
-
-    @property
-    def writes_outside(self) -> bool:
-        """Whether an output lies outside the project, where neither cache nor remote hold it."""
-        return not all(is_inside(out) for out in self._stage.outs)
 
     @property
     def is_in_run_cache(self) -> bool:
@@ -91,14 +57,6 @@ class ResolvedStage:
         from dvc.stage.serialize import to_single_stage_lockfile
 
         return {**to_single_stage_lockfile(self._stage), "outs": [{"path": out.def_path} for out in self._stage.outs]}
-
-    def always_runs(self) -> str | None:
-        """Why DVC runs this stage whatever is known of it; None if it does not."""
-        if self._stage.always_changed:
-            return "always_changed in dvc.yaml"
-        if self._stage.is_callback:
-            return "it has neither dependencies nor outputs, so DVC cannot know whether anything changed"
-        return None
 
     def sources(self) -> list[str] | None:
         """The project's files and folders that are dependencies of this stage, params files included.
@@ -142,37 +100,22 @@ class ResolvedStage:
                 self._checkout(out, subpath)
 
     def missing_inputs(self) -> list[MissingObjectsError]:
-        """What neither the cache nor the remote has whole of the outputs of earlier stages that this one reads."""
+        """What neither the cache nor the remote has whole of the outputs of earlier stages that this one reads.
+
+        But for those of stages that have not run yet.
+        """
         found = []
         for dep in self._stage.deps:
             for out, subpath in self._producers.absent(dep):
+                if is_of_stage(out) and not out.hash_info:
+                    continue
                 if missing := self.objects.missing(out, subpath):
                     found.append(_missing(out, missing))
         return found
 
-    @property
-    def output_paths(self) -> list[str]:
-        """The outputs in the project, relative to it."""
-        root = Path(self._repo.root_dir)
-        return [Path(out.fs_path).relative_to(root).as_posix() for out in self._stage.outs if is_inside(out)]
-
-    def refuse_tracked(self, tracked: Collection[str]) -> None:
-        """See `dvc_airflow.dvc.unmet.refuse_tracked`."""
-        refuse_tracked(self._stage, tracked, Path(self._repo.root_dir))
-
     def absent_dependencies(self) -> list[Absent]:
         """What this stage reads and is not there."""
         return list(absent_dependencies(self._stage, self._producers, self._repo))
-
-    def blocked_outputs(self) -> list[tuple[str, str]]:
-        """See `dvc_airflow.dvc.unmet.blocked_outputs`."""
-        return list(blocked_outputs(self._stage, Path(self._repo.root_dir)))
-
-    def make_folders(self) -> None:
-        """Make the folders that the outputs go into: in a checkout, earlier runs have left them."""
-        for out in self._stage.outs:
-            if is_inside(out):
-                Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
 
     def restore_persistent(self, last: LockEntry) -> None:
         """Put the persistent outputs of the last result into the workspace, for the stage to go on with.
@@ -217,9 +160,6 @@ class ResolvedStage:
             if not is_param(dep) and self._producers.of(dep) and used.get(dep.def_path) != dep.hash_info.value
         ]
 
-    def _load(self) -> "PipelineStage":
-        return self._stages[self._short_name]
-
     def _fill_dependencies(self) -> None:
         """Give each dependency its hash: from the upstream entry where a stage makes it, else from the file."""
         for dep in self._stage.deps:
@@ -227,11 +167,13 @@ class ResolvedStage:
             if not is_param(dep) and len(producers) == 1 and self._take_hash(dep, *producers[0]):
                 continue
             # It is made up of several outputs, has its hash by another rule, or is a file of params.
-            for out, subpath in self._producers.absent(dep):
+            absent = self._producers.absent(dep)
+            for out, subpath in absent:
                 if out.hash_info:
                     self._checkout(out, subpath)
             if is_param(dep):
-                read_params(dep, self._name)
+                if all(out.hash_info for out, _ in absent):  # else the stage that makes the file has not run yet
+                    read_params(dep, self._name)
             elif dep.exists:
                 dep.save()
 
