@@ -18,7 +18,6 @@ from dvc_airflow.packing import pack_project
 from dvc_airflow.project import DvcProjectError, ProjectParam, StageSpec, load_project
 from dvc_airflow.project_code import NoCode
 from dvc_airflow.project_run import ProjectRun
-from dvc_airflow.reproduce import left_out_lacks
 from dvc_airflow.result import Outcome
 from dvc_airflow.run_code import RunCode, damaged
 from dvc_airflow.run_locks import ListedFolder
@@ -128,14 +127,11 @@ class Planner:
         settings = run.as_packed(self._settings[stage.name], stage.upstream)
         upstream = self._upstream(run, stage, plans)
         unknown = [name for name in stage.upstream if name in plans and plans[name].lock is None]
-        is_known = not unknown or settings.is_frozen
-        if is_known:
-            plan = stage_plan(run, settings, upstream, force=force)
-        else:
-            plan = self._after_unknown(run, settings, upstream, unknown, force=force)
-        if left_out := [name for name in plan.again if name not in self._stages]:
-            raise left_out_lacks(left_out[0], stage.name)
-        return self._after_others(plan) if is_known and not force else plan
+        left_out = [name for name in stage.upstream if name not in self._stages]
+        if unknown and not settings.is_frozen:
+            return self._after_unknown(run, settings, upstream, unknown, left_out, force=force)
+        plan = stage_plan(run, settings, upstream, left_out, force=force)
+        return plan if force else self._after_others(plan)
 
     def _upstream(self, run: PlannedRun, stage: StageSpec, plans: Mapping[str, StagePlan]) -> Lock:
         """The lock entries of the stages before, as far as they are known."""
@@ -144,11 +140,11 @@ class Planner:
         return merge_locks([*(lock for lock in known if lock), *left_out])
 
     def _after_unknown(
-        self, run: PlannedRun, settings: StageSettings, known: Lock, unknown: Sequence[str], *, force: bool
+        self, run: PlannedRun, settings: StageSettings, known: Lock, *others: Sequence[str], force: bool
     ) -> StagePlan:
         of = settings.name, force, digest(known)  # no run's values change a command, or which dependencies there are
         if of not in self._partly_known:
-            self._partly_known[of] = plan_after_unknown(run, settings, known, unknown, force=force)
+            self._partly_known[of] = plan_after_unknown(run, settings, known, *others, force=force)
         return self._partly_known[of]
 
     def _after_others(self, plan: StagePlan) -> StagePlan:

@@ -76,7 +76,9 @@ def as_text(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     columns, rows = _table(plans)
     widths = [max(len(row[column]) for row in (columns, *rows)) for column in range(len(columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (columns, *rows)]
-    return "\n".join(line.rstrip() for line in [_places(plans, places), "", *lines, "", *_conclusion(plans)])
+    return "\n".join(
+        line.rstrip() for line in [_places(plans, places), "", *lines, "", *_conclusion(plans), *_refusals(plans)]
+    )
 
 
 def as_markdown(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
@@ -85,7 +87,9 @@ def as_markdown(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     table = [columns, ["---"] * len(columns), *rows]
     lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in table]
     title = f"### Plan of {_escaped(str(places['dag']))}" if places["dag"] else "### Plan"
-    return "\n".join([title, "", *lines, "", *_conclusion(plans), "", f"<sub>{_escaped(_places(plans, places))}</sub>"])
+    refusals = [text for one in _refusals(plans) for text in ("", _escaped(one))]
+    places_below = f"<sub>{_escaped(_places(plans, places))}</sub>"
+    return "\n".join([title, "", *lines, "", *_conclusion(plans), *refusals, "", places_below])
 
 
 Form = Callable[[Sequence[RunPlan], Mapping[str, Any]], str]
@@ -172,6 +176,12 @@ def _conclusion(plans: Sequence[RunPlan]) -> list[str]:
     return lines
 
 
+def _refusals(plans: Sequence[RunPlan]) -> list[str]:
+    """Why a run would end at a stage of which it is not known whether it is executed."""
+    said = {stage.stage: stage.refusal for plan in plans for stage in plan.of(None) if stage.refusal}
+    return [f"If {stage} is executed, the run refuses it: {refusal}" for stage, refusal in said.items()]
+
+
 def _places(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     said = [_dag(places["dag"], places.get("dags_with_runs"))]
     said += [f"run {plans[0].name}"] if len(plans) == 1 and plans[0].name else []
@@ -196,6 +206,7 @@ def _fields(stage: StagePlan) -> dict[str, Any]:
         "reason": stage.reason,
         "usual_seconds": stage.seconds,
         "executed_again": list(stage.again),
+        "refused_if_executed": stage.refusal,
     }
 
 

@@ -26,11 +26,21 @@ def refuse_execution(workspace: DvcWorkspace, settings: StageSettings, stage: Re
     """Refuse to execute a stage whose command could not do its work.
 
     :param stage: of the opened workspace.
-    :raises TaskError: a dependency is not there, or a file is where an output's folder has to be.
+    :raises TaskError: a dependency is not there; and see `refuse_outputs`.
+    :raises DvcError: see `refuse_outputs`.
+    """
+    refuse_outputs(workspace, settings, stage)
+    refuse_absent(workspace, settings, stage)
+
+
+def refuse_outputs(workspace: DvcWorkspace, settings: StageSettings, stage: DefinedStage) -> None:
+    """Refuse to execute a stage that could not leave its outputs.
+
+    :param stage: of the opened workspace.
+    :raises TaskError: a file is where an output's folder has to be.
     :raises DvcError: git tracks one of the outputs.
     """
     stage.refuse_tracked(workspace.code.tracked)
-    refuse_absent(workspace, settings, stage)
     for path, file in stage.blocked_outputs():
         raise TaskError(
             f"{path} is an output of stage {settings.name}, but {file} is a file of the project, not a folder: remove "

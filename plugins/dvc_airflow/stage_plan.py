@@ -1,20 +1,23 @@
 """What a stage would do in a run: the look-up of `dvc_airflow.stage_run`, and nothing after it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dvc_airflow.dvc.defined import DefinedStage
 from dvc_airflow.dvc.object import MissingObjectsError
 from dvc_airflow.dvc.objects import Objects
+from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.dvc.resolve import ResolvedStage
+from dvc_airflow.errors import TaskError
 from dvc_airflow.execution import began_anew
 from dvc_airflow.history import Folder, History, ReadOnlyFolder
 from dvc_airflow.lockfile import Lock, LockEntry
 from dvc_airflow.project_run import ProjectRun
-from dvc_airflow.refusals import refuse_absent, refuse_execution, refuse_other_command
-from dvc_airflow.reproduce import no_stage_produces
+from dvc_airflow.refusals import refuse_absent, refuse_execution, refuse_other_command, refuse_outputs
+from dvc_airflow.reproduce import left_out_lacks, no_stage_produces
 from dvc_airflow.result import Outcome
 from dvc_airflow.stage_memory import StageMemory
 from dvc_airflow.stage_settings import StageSettings
@@ -62,7 +65,8 @@ class StagePlan:
     the hashes of its outputs, and ``key`` is that of the run-cache, if that will have the result. ``again`` are stages
     that are executed once more, because what they made and this one reads is missing; ``made_in`` is the planned run in
     which this stage makes the result for this run too. ``seconds`` is what its execution usually takes; None: not
-    known.
+    known. ``refusal`` is what the run says if it has to execute a stage that depends on others; None: it would not
+    refuse that.
     """
 
     stage: str
@@ -74,12 +78,16 @@ class StagePlan:
     again: tuple[str, ...] = ()
     made_in: str | None = None
     seconds: float | None = None
+    refusal: str | None = None
 
 
-def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, force: bool = False) -> StagePlan:
+def stage_plan(
+    run: PlannedRun, settings: StageSettings, upstream: Lock, left_out: Collection[str] = (), *, force: bool = False
+) -> StagePlan:
     """Plan a stage whose inputs are known.
 
     :param upstream: the lock entries of the stages whose outputs it reads.
+    :param left_out: those of these stages that have no task.
     :param force: whether the run executes it whatever is known.
     :raises TaskError: the run would be refused; or the remote cannot be asked.
     """
@@ -91,13 +99,12 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
         try:
             status = stage_status(workspace, settings, memory.memo, memory.states, memory.last, force=force)
         except MissingObjectsError as error:  # the list of a folder, which gives the stage its key
-            return _once_more(name, error)
+            return _once_more(workspace, settings, error, left_out, force=force)
         outcome, reason, _ = memory.explain(workspace, status)
         if status.usable is not None:
             return StagePlan(name, outcome, reason, _lock(settings, status.stage.lock_file, status.usable))
+        again = _before_execution(workspace, settings, status.stage, left_out)
         with workspace.repo() as repo:
-            refuse_execution(workspace, settings, status.stage)
-            again = _again(status.stage)
             last = memory.last(repo) if status.stage.has_persistent_outputs else None
             if last and (lost := status.stage.missing_persistent(last)):
                 reason = f"{reason}; {began_anew(lost)}"
@@ -106,32 +113,36 @@ def stage_plan(run: PlannedRun, settings: StageSettings, upstream: Lock, *, forc
 
 
 def plan_after_unknown(
-    run: PlannedRun, settings: StageSettings, known: Lock, unknown: Sequence[str], *, force: bool = False
+    run: PlannedRun,
+    settings: StageSettings,
+    known: Lock,
+    unknown: Sequence[str],
+    left_out: Collection[str] = (),
+    *,
+    force: bool = False,
 ) -> StagePlan:
     """Plan a stage of which only a part of the inputs is known: it is certain only where it is executed whatever those
     are that it depends on.
 
     :param known: the lock entries of the other stages whose outputs it reads.
     :param unknown: the stages of which it is not known what they make.
-    :param force: see `stage_plan`.
+    :param left_out, force: see `stage_plan`.
     :raises TaskError: the run would be refused, whatever they make.
     """
-    name = settings.name
-    with run.workspace(known, settings.sources, settings.outputs) as workspace, workspace.repo() as repo:
-        objects = Objects(repo, only_read=workspace.only_read)
-        defined = DefinedStage(objects, name)
-        refuse_other_command(settings, defined)
-        cause = FORCED if force else defined.always_runs()
-        depends = StagePlan(name, None, depends_on(unknown))
-        try:
-            stage = ResolvedStage(objects, name)
-        except MissingObjectsError as error:  # the list of a folder
-            return _once_more(name, error) if cause else depends
-        refuse_absent(workspace, settings, stage)
-        if cause is None:
-            return depends
-        refuse_execution(workspace, settings, stage)
-        return StagePlan(name, Outcome.EXECUTED, cause, again=_again(stage))
+    plan = depends = StagePlan(settings.name, None, depends_on(unknown))
+    with run.workspace(known, settings.sources, settings.outputs) as workspace:
+        defined, cause = _defined(workspace, settings, force=force)
+        stage, missing = _resolved(workspace, settings, defined)
+        if stage and cause is None:
+            with workspace.repo():
+                refuse_absent(workspace, settings, stage)
+        with _refused_if_executed(is_certain=cause is not None) as said:
+            if missing:
+                plan = _once_more(workspace, settings, missing, left_out, force=force)
+            elif stage:
+                again = _before_execution(workspace, settings, stage, left_out)
+                plan = StagePlan(settings.name, Outcome.EXECUTED, str(cause), again=again)
+    return plan if cause else replace(depends, refusal=said[0] if said else plan.refusal)
 
 
 def depends_on(stages: Sequence[str]) -> str:
@@ -139,27 +150,81 @@ def depends_on(stages: Sequence[str]) -> str:
     return f"depends on what {' and '.join(stages)} {'makes' if len(stages) == 1 else 'make'}"
 
 
-def _once_more(name: str, error: MissingObjectsError) -> StagePlan:
-    """The plan of a stage that cannot be looked up before another was executed once more."""
-    producer = _producer(error)
-    return StagePlan(name, None, f"{depends_on([producer])}, again: {error}", again=(producer,))
+def _defined(workspace: DvcWorkspace, settings: StageSettings, *, force: bool) -> tuple[DefinedStage, str | None]:
+    """:return: the stage, and why it is executed whatever its inputs are; None if it depends on them."""
+    with workspace.repo() as repo:
+        stage = DefinedStage(Objects(repo, only_read=workspace.only_read), settings.name)
+        refuse_other_command(settings, stage)
+        return stage, FORCED if force else stage.always_runs()
 
 
-def _again(stage: ResolvedStage) -> tuple[str, ...]:
-    """The stages that have to be executed once more for this one to be executed.
+def _resolved(
+    workspace: DvcWorkspace, settings: StageSettings, defined: DefinedStage
+) -> tuple[ResolvedStage | None, MissingObjectsError | None]:
+    """:return: the stage, or else the list of a folder that is missing, without which it cannot be looked up."""
+    try:
+        with workspace.repo():
+            return ResolvedStage(defined.objects, settings.name), None
+    except MissingObjectsError as error:
+        return None, error
 
-    :raises TaskError: no stage makes what is missing.
+
+def _before_execution(
+    workspace: DvcWorkspace, settings: StageSettings, stage: ResolvedStage, left_out: Collection[str]
+) -> tuple[str, ...]:
+    """:return: the stages that have to be executed once more for this one to be executed.
+
+    :raises TaskError: the run refuses to execute it.
     """
-    return tuple(dict.fromkeys(map(_producer, stage.missing_inputs())))
+    with workspace.repo():
+        refuse_execution(workspace, settings, stage)
+        return tuple(dict.fromkeys(_producer(error, settings, left_out) for error in stage.missing_inputs()))
 
 
-def _producer(error: MissingObjectsError) -> str:
+def _once_more(
+    workspace: DvcWorkspace,
+    settings: StageSettings,
+    missing: MissingObjectsError,
+    left_out: Collection[str],
+    *,
+    force: bool,
+) -> StagePlan:
+    """The plan of a stage that cannot be looked up before another was executed once more.
+
+    :raises TaskError: there is no such stage; or the run refuses to execute this one, which is certain.
+    """
+    producer = _producer(missing, settings, left_out)
+    stage, cause = _defined(workspace, settings, force=force)
+    with _refused_if_executed(is_certain=cause is not None) as said, workspace.repo():
+        refuse_outputs(workspace, settings, stage)
+    reason = f"{depends_on([producer])}, again: {missing}"
+    return StagePlan(settings.name, None, reason, again=(producer,), refusal=said[0] if said else None)
+
+
+@contextmanager
+def _refused_if_executed(*, is_certain: bool) -> Iterator[list[str]]:
+    """Keep why the block refuses to execute a stage.
+
+    :raises TaskError: it refuses a stage whose execution is certain.
+    """
+    said: list[str] = []
+    try:
+        yield said
+    except TaskError as error:
+        if is_certain:
+            raise
+        said.append(str(error))
+
+
+def _producer(error: MissingObjectsError, settings: StageSettings, left_out: Collection[str]) -> str:
     """The stage that makes what is missing.
 
-    :raises TaskError: no stage does.
+    :raises TaskError: no stage of the DAG does.
     """
     if error.producer is None:
         raise no_stage_produces(error)
+    if error.producer in left_out:
+        raise left_out_lacks(error.producer, settings.name)
     return error.producer
 
 

@@ -73,6 +73,40 @@ def test_data_that_nobody_pushed_are_refused_also_after_a_stage_whose_result_is_
     assert (str(planned.value), planned.value.is_final) == (str(run.value), run.value.is_final)
 
 
+@pytest.mark.parametrize(
+    ("reads", "files"), [("deps: [first, data], outs: [out]", DATA), ("deps: [first, d], outs: [out]", IN_FOLDER)]
+)
+def test_data_that_nobody_pushed_are_named_where_it_depends_on_others_whether_they_are_needed(tmp_path, reads, files):
+    place = Place(tmp_path, {"dvc.yaml": USES % reads, **files})
+
+    first, use = place.plan().stages
+    with pytest.raises(TaskError) as run:
+        place.stranger.run()
+
+    assert (first.refusal, use.outcome, use.refusal) == (None, None, str(run.value))
+    assert NOT_PUSHED in str(run.value)
+
+
+def test_an_output_in_git_is_named_where_it_depends_on_others_whether_the_stage_is_executed(tmp_path):
+    count = "cmd: wc -l < seed > first, deps: [seed]"
+    dvc_yaml = (USES % "deps: [first], outs: [out]").replace("cmd: echo 1 > first", count)
+    place = Place(tmp_path, {"dvc.yaml": dvc_yaml, "seed": "a\n"})
+    place.run()
+    place.stranger.write({"out": "1\n", "seed": "b\n"})
+    place.stranger.commit()
+
+    use = place.plan().stages[1]
+    assert (use.outcome, use.reason) == (None, "depends on what first makes")
+    assert place.run() == {"first": "executed", "use": "depends"}
+    assert place.results["use"].outcome == "unchanged"  # the same count: nothing is to be refused
+
+    place.stranger.write({"seed": "a\nb\n"})
+    with pytest.raises(TaskError) as run:
+        place.run()
+    assert use.refusal == str(run.value)
+    assert "output 'out' is already tracked by SCM" in str(run.value)
+
+
 def test_what_is_left_out_is_refused_also_after_a_stage_whose_result_is_not_known(tmp_path):
     other = "  other: {cmd: echo 1 > other, outs: [other]}\n"
     place = Place(tmp_path, {"dvc.yaml": USES % "deps: [first, other], outs: [out]" + other})

@@ -120,3 +120,18 @@ def test_values_are_no_markdown():
     assert "\\| \\[x\\](http" in row
     assert "@all" not in row
     assert "\\`b\\` # c" in row
+
+
+def test_why_a_run_would_refuse_a_stage_that_depends_on_others_stands_below_once():
+    use = StagePlan("use", None, "depends on what load makes", refusal="DVC: 'out' is tracked.\n    git rm 'out_*'")
+    plans = [RunPlan("one", (LOAD, use)), RunPlan("two", (LOAD, use))]
+
+    assert as_text(plans, PLACES).endswith(
+        "\nIf use is executed, the run refuses it: DVC: 'out' is tracked.\n    git rm 'out_*'"
+    )
+    assert (
+        "\n\nIf use is executed, the run refuses it: DVC: 'out' is tracked.     git rm 'out\\_\\*'\n\n<sub>"
+        in as_markdown(plans, PLACES)
+    )
+    stages = json.loads(as_json(plans, PLACES))["runs"][0]["stages"]
+    assert [stage["refused_if_executed"] for stage in stages] == [None, use.refusal]
