@@ -15,7 +15,7 @@ from tests.bench.report import Report, timed
 from tests.support.copies import ROOT
 from tests.support.deployment import Deployment
 
-AIRFLOW = ROOT / "tests" / "support" / "airflow_fork.py"
+AIRFLOW = ROOT / "tests" / "support" / "in_airflow.py"
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 START = date(2026, 3, 1)
 STAGES = ("get_data", "preprocess", "train_and_evaluate")

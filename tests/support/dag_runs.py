@@ -1,4 +1,4 @@
-"""What a run of ml_pipeline returned, as `tests.support.airflow_fork.run_dag` gives it."""
+"""What a run of ml_pipeline returned, as `tests.support.in_airflow.run_dag` gives it."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ import boto3
 import psycopg2
 from mlflow import MlflowClient
 
-from tests.support import airflow_fork
+from tests.support import airflow_fork, in_airflow
 from tests.support.copies import UNUSED_BY_TASKS, copy_of_project
 
 TEMPLATE = "airflow"  # the database that the services migrated, and nobody uses
@@ -53,29 +53,29 @@ class Deployment:
         return done.stdout
 
     def dag(self, *steps: Mapping[str, Any], dag_id: str = "ml_pipeline", **env: str) -> list[dict[str, Any]]:
-        """Run a DAG by dag.test(), once per step: see `airflow_fork.run_dag`."""
-        return self._in_airflow(airflow_fork.run_dag, dag_id, json.loads(json.dumps(steps)), **env)
+        """Run a DAG by dag.test(), once per step: see `in_airflow.run_dag`."""
+        return self._in_airflow(in_airflow.run_dag, dag_id, json.loads(json.dumps(steps)), **env)
 
     def asset_events(self, dag_id: str) -> list[dict[str, Any]]:
-        """The Asset events of a DAG's runs: see `airflow_fork.asset_events`."""
-        return self._in_airflow(airflow_fork.asset_events, dag_id)
+        """The Asset events of a DAG's runs: see `in_airflow.asset_events`."""
+        return self._in_airflow(in_airflow.asset_events, dag_id)
 
     def described(self, dag_id: str = "ml_pipeline", **env: str) -> dict[str, Any]:
-        """A DAG as Airflow sees it: see `airflow_fork.described`."""
-        return self._in_airflow(airflow_fork.described, dag_id, **env)
+        """A DAG as Airflow sees it: see `in_airflow.described`."""
+        return self._in_airflow(in_airflow.described, dag_id, **env)
 
     def pod_of(self, dag_id: str, task_id: str, **env: str) -> dict[str, Any]:
-        """The pod of a task with the KubernetesExecutor: see `airflow_fork.pod_of`."""
-        return self._in_airflow(airflow_fork.pod_of, dag_id, task_id, **env)
+        """The pod of a task with the KubernetesExecutor: see `in_airflow.pod_of`."""
+        return self._in_airflow(in_airflow.pod_of, dag_id, task_id, **env)
 
     def import_errors(self, **env: str) -> dict[str, str]:
         """What Airflow says is wrong with the DAG files, by file."""
-        return self._in_airflow(airflow_fork.import_errors, **env)
+        return self._in_airflow(in_airflow.import_errors, **env)
 
     def airflow(self, *arguments: str) -> str:
         """Run ``airflow ...``: what it prints. An error that it lets through is an `AirflowCallError`."""
         before = self.log.stat().st_size if self.log.exists() else 0
-        self._in_airflow(airflow_fork.command, arguments)
+        self._in_airflow(in_airflow.command, arguments)
         return self.log.read_bytes()[before:].decode()
 
     def cli(self, *arguments: str, code: int = 0, **env: str) -> str:
