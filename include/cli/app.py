@@ -9,8 +9,9 @@ import typer
 
 from include.errors import DataError, PipelineError
 from include.lineage.find import find_run
-from include.lineage.lineage_store import LineageStore, RunKey
+from include.lineage.lineage_store import LineageStore
 from include.lineage.manifest import Manifest
+from include.lineage.run_keys import RunKey
 from include.settings import CONFIG_FILE, PipelineConfig, RuntimeSettings, load_runtime_settings
 from include.settings.config_file import load_config
 from include.store.stored_objects import StoredObjects

@@ -14,7 +14,7 @@ from include.collection.decide import Rules
 from include.collection.layout import Kind
 from include.collection.plan import Plan, Planner
 from include.errors import DataError, PipelineError
-from include.lineage.lineage_store import RunKey
+from include.lineage.run_keys import RunKey
 from include.settings import PROJECT_DIR
 
 MOST_DAYS = 36500

@@ -8,7 +8,8 @@ from include.cli.app import Session
 from include.errors import PipelineError
 from include.lineage.differences import own_values
 from include.lineage.failed_runs import DAG_ID, FailedRun, failed_runs
-from include.lineage.lineage_store import Entry, RunKey
+from include.lineage.lineage_store import Entry
+from include.lineage.run_keys import RunKey
 from include.mlflow_requests import champion_version
 from include.registry.gate import why_not_champion
 

@@ -8,7 +8,7 @@ Below each DVC remote (``storage.prefix``), as DVC and `dvc_airflow` write them 
   ``airflow/last/<dag>/<stage>`` the last result of a stage (`dvc_airflow.history`), which are read alone;
 - ``airflow/gc`` the mark of a collection that deletes (`dvc_airflow.collecting`).
 
-Below ``lineage/`` the manifests and their index, see `include.lineage.lineage_store`.
+Below ``lineage/`` the manifests and their index, see `include.lineage.run_keys`.
 """
 
 import re
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from include.lineage.lineage_store import FOLDER, MANIFEST
+from include.lineage.run_keys import FOLDER, MANIFEST
 
 INDEXES = ("by-time", "by-mlflow-run", "by-version")
 

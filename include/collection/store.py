@@ -14,7 +14,8 @@ from typing import Any
 
 from include.collection.layout import Inventory, Stored
 from include.errors import DataError, ServiceError
-from include.lineage.lineage_store import FOLDER, LineageStore
+from include.lineage.lineage_store import LineageStore
+from include.lineage.run_keys import FOLDER
 from include.store.client import body_of, client, translated_errors
 from include.store.lock import LEASE, Lease
 from include.store.stored_objects import object_path

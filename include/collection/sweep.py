@@ -17,8 +17,8 @@ from include.collection.plan import HELD, Plan, Planner
 from include.collection.store import IMPATIENT, REMOTE_FOLDERS, Bucket
 from include.errors import AccessError, PipelineError, ServiceError, sentence
 from include.lineage.collected import MARK, REMOTES, collected_run, collected_version, note
-from include.lineage.lineage_store import FOLDER as LINEAGE
-from include.lineage.lineage_store import MANIFEST, RunKey
+from include.lineage.run_keys import FOLDER as LINEAGE
+from include.lineage.run_keys import MANIFEST, RunKey
 from include.store.client import translated_errors
 from include.store.lock import HeldError, Lease, leased
 

@@ -16,7 +16,7 @@ REMOTES = f"{FOLDER}/remotes/"  # the prefixes of DVC remotes other than that of
 def collected_run(path: str) -> str:
     """Where the note of a run is.
 
-    :param path: of its `include.lineage.lineage_store.RunKey`.
+    :param path: of its `include.lineage.run_keys.RunKey`.
     """
     return f"{FOLDER}/runs/{path}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from include.errors import ConfigError, PipelineError, ServiceError
-from include.lineage.lineage_store import RunKey
+from include.lineage.run_keys import RunKey
 from include.settings import how_to_start
 
 DAG_ID = "ml_pipeline"

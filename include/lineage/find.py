@@ -1,7 +1,8 @@
 """Find a run by its Airflow run id, an MLflow run id, a model version, or the beginning of an id."""
 
 from include.errors import DataError
-from include.lineage.lineage_store import LineageStore, RunKey
+from include.lineage.lineage_store import LineageStore
+from include.lineage.run_keys import RunKey
 
 SHOWN = 10
 

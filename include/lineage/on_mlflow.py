@@ -4,8 +4,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from include.lineage.lineage_store import FOLDER, REPORT
 from include.lineage.manifest import Manifest, documents, tags
+from include.lineage.run_keys import FOLDER, REPORT
 from include.mlflow_client import require_run
 from include.registry.gate import Verdict
 

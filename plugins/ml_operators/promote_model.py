@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
-from include.lineage.lineage_store import REPORT, VERDICT, LineageStore, RunKey
 from include.lineage.on_mlflow import add_report
+from include.lineage.recorder import LineageRecorder
+from include.lineage.run_keys import REPORT, VERDICT, RunKey
 from include.mlflow_client import connect, translated_errors
 from include.registry.champion import Actor
 from include.registry.comparison import Comparison
@@ -49,7 +50,7 @@ class EvaluateModelOperator(PipelineOperator):
     def evaluate(self, context: "Context", model: RegisteredModel) -> EvaluatedModel:
         """Evaluate the version; the verdict is written into the store, onto the MLflow run and as a note."""
         mlflow = connect(self.runtime)
-        lineage = LineageStore(self.pipeline_config, self.runtime)
+        lineage = LineageRecorder(self.pipeline_config, self.runtime)
         run = RunKey(context["ti"].dag_id, context["ti"].run_id)
         manifest = lineage.read(run)
         md5s = str(manifest.md5_of("test_data")), manifest.md5_of("test_predictions")

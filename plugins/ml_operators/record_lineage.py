@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
-from include.lineage.lineage_store import LineageStore
 from include.lineage.manifest import Manifest, ModelVersion, tags
 from include.lineage.mlflow_results import MlflowResults
 from include.lineage.on_mlflow import tag_run
+from include.lineage.recorder import LineageRecorder
 from include.mlflow_client import connect
 from include.mlflow_client import translated_errors as translated_mlflow_errors
 from ml_operators.assets import alias_of, emit, raw_data_asset
@@ -48,7 +48,7 @@ class RecordLineageOperator(ManifestOperator):
             tag_run(manifest, mlflow_client)
             for closed in close_abandoned_runs(mlflow_client, manifest.mlflow_run["experiment_id"], context):
                 self.log.warning("MLflow run %s was left open by a task that has ended; closed as KILLED", closed)
-        lineage = LineageStore(config, runtime)
+        lineage = LineageRecorder(config, runtime)
         key = lineage.record(manifest)
         results = MlflowResults(
             mlflow_client, lineage, lineage.objects_of(manifest), cache_dir(), config.paths.mlflow_run

@@ -4,7 +4,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from include.lineage.lineage_store import VERDICT, LineageStore, RunKey
+from include.lineage.recorder import LineageRecorder
+from include.lineage.run_keys import VERDICT, RunKey
 from include.settings import RuntimeSettings
 from include.settings.config_file import load_config
 from tests.bench.bench import RUNS, START, Bench
@@ -17,7 +18,7 @@ def past_runs(bench: Bench) -> None:
     deployment.dag({})
     config = load_config(deployment.project)
     runtime = RuntimeSettings.model_validate({name.lower(): value for name, value in deployment.env.items()})
-    lineage = LineageStore(config, runtime)
+    lineage = LineageRecorder(config, runtime)
     (first,) = lineage.newest(1)
     manifest, verdict = lineage.read(first), json.dumps(lineage.verdict(first)).encode()
 

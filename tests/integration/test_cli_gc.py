@@ -8,7 +8,7 @@ import pytest
 
 from include.errors import DataError
 from include.lineage.collected import FOLDER as NOTES
-from include.lineage.lineage_store import RunKey, key_of
+from include.lineage.run_keys import RunKey, key_of
 from include.registry.champion import CHAMPION, Actor, Champion
 from tests.integration.test_cli_champion import typed
 from tests.support.proxy import proxy_to

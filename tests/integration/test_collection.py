@@ -13,8 +13,8 @@ from include.collection.decide import Champions
 from include.collection.sweep import UNUSED, collecting, sweep
 from include.errors import DataError, ServiceError
 from include.lineage.collected import collected_run, note
-from include.lineage.lineage_store import RunKey, key_of
 from include.lineage.manifest import Manifest
+from include.lineage.run_keys import RunKey, key_of
 from include.settings.config_file import dump_yaml
 from tests.support.random_runs import DAG, RandomRuns
 

@@ -6,9 +6,10 @@ import json
 import pytest
 
 from include.errors import DataError, ServiceError
-from include.lineage.lineage_store import LineageStore, RunKey, key_of
+from include.lineage.lineage_store import LineageStore
 from include.lineage.manifest import parse
 from include.lineage.restore import restore
+from include.lineage.run_keys import RunKey, key_of
 from include.lineage.verify import verify
 from tests.support.proxy import proxy_to
 from tests.support.recorded_runs import MODEL, RecordedRuns

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from include.lineage.lineage_store import LineageStore, RunKey
+from include.lineage.lineage_store import LineageStore
 from include.lineage.mlflow_results import MlflowResults
+from include.lineage.run_keys import RunKey
 from include.mlflow_client import WITHOUT_RESULT
 from include.settings import RuntimeSettings
 from include.settings.config_file import load_config

@@ -14,8 +14,9 @@ from include.collection.decide import Champions, Rules
 from include.collection.plan import Planner
 from include.collection.store import Bucket
 from include.lineage.code_state import Code
-from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build
+from include.lineage.recorder import LineageRecorder
+from include.lineage.run_keys import RunKey
 from include.lineage.verify import verify
 from include.settings import RuntimeSettings
 from include.settings.config_file import dump_yaml, load_config
@@ -36,7 +37,7 @@ class RandomRuns:
         self.config = load_config(deployment.project)
         known = {name.lower(): value for name, value in deployment.env.items()}
         self.runtime = RuntimeSettings.model_validate(known)
-        self.lineage = LineageStore(self.config, self.runtime)
+        self.lineage = LineageRecorder(self.config, self.runtime)
         self.s3, self.bucket = deployment.s3, deployment.bucket
         self.model, self.trained = "m", list[str]()
         self._results: list[tuple[dict[str, Any], dict[str, str]]] = []

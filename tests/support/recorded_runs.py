@@ -10,8 +10,9 @@ import joblib
 
 from include.lineage.code_state import Code
 from include.lineage.find import find_run
-from include.lineage.lineage_store import LineageStore, RunKey
 from include.lineage.manifest import AirflowRun, Manifest, ModelVersion, build
+from include.lineage.recorder import LineageRecorder
+from include.lineage.run_keys import RunKey
 from include.models.pipeline import fit
 from include.settings import RuntimeSettings
 from include.settings.config_file import load_config
@@ -32,7 +33,7 @@ class RecordedRuns:
         self.config = load_config(deployment.project)
         known = {name.lower(): value for name, value in deployment.env.items()}
         self.runtime = RuntimeSettings.model_validate(known)
-        self.lineage = LineageStore(self.config, self.runtime)
+        self.lineage = LineageRecorder(self.config, self.runtime)
         self.iris = load_builtin("iris", self.config.data.target)
         self.bytes: dict[str, dict[str, bytes]] = {}
 

@@ -11,7 +11,8 @@ from include.cli import run_list
 from include.cli.past_runs import _cells, _of_newest
 from include.errors import ServiceError
 from include.lineage.failed_runs import ADDRESS, FailedRun, failed_runs
-from include.lineage.lineage_store import Entry, RunKey
+from include.lineage.lineage_store import Entry
+from include.lineage.run_keys import RunKey
 from include.settings.config_file import load_config
 
 RUN = {"run": "r", "started_at": "2026-11-27T08:00:00", "config": {}, "champion": False}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from include.cli import past_runs, run_list
-from include.lineage.lineage_store import Entry, RunKey
+from include.lineage.lineage_store import Entry
+from include.lineage.run_keys import RunKey
 from include.registry.gate import Verdict, evaluate, why_not_champion
 from include.services.embedded import run as make_run
 from include.settings import RegistryConfig

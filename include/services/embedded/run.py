@@ -12,8 +12,9 @@ from include.checkout import materialise
 from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
-from include.lineage.lineage_store import LineageStore, RunKey
+from include.lineage.lineage_store import LineageStore
 from include.lineage.manifest import Manifest, ModelVersion
+from include.lineage.run_keys import RunKey
 from include.mlflow_client import CHAMPION
 from include.mlflow_requests import aliases_of_version
 from include.registry.gate import why_not_champion
