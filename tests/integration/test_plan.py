@@ -210,14 +210,15 @@ def checkout(tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(checkout):
-    place = checkout.place
-    assert checkout().startswith("no DAG has run this project yet, no cache, remote ")
+    place, remote = checkout.place, checkout.place.stranger.remote
+    first = f"no DAG has run this project yet, no cache, remote {remote}"
+    assert checkout().startswith(f"{first} (which does not exist: as before the first push, or if its disk is not")
     place.run("own")
 
     text = checkout("--conf", '{"depth": 4}')
     document = json.loads(checkout("--json", "--params", '{"run_every_stage": true}'))
 
-    assert text.startswith("DAG own, no cache, remote ")
+    assert text.startswith(f"DAG own, no cache, remote {remote}\n")
     assert "depth 3 -> 4" in text
     assert "Executed: 1 of 3 stages; 1 depends on what others make." in text
     assert {stage["outcome"] for stage in document["runs"][0]["stages"]} == {"executed"}
@@ -229,6 +230,11 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
 
     place.run("second")
     assert "several DAGs have run stages of this project: own, second. Name one with --dag" in checkout(code=1)
+
+    remote.rename(remote.with_name("away"))
+    remote.mkdir()  # where a share would be mounted
+    assert checkout().startswith(f"{first} (which is empty: ")
+    assert json.loads(checkout("--json"))["remote_lacks"] == "is empty"
 
 
 @pytest.mark.parametrize(
