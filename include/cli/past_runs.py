@@ -13,7 +13,7 @@ from include.cli.run_list import list_runs
 from include.errors import PipelineError
 from include.lineage.differences import differences
 from include.lineage.failed_runs import FailedRun, failed_run
-from include.lineage.lineage_store import RunKey
+from include.lineage.run_keys import RunKey
 from include.lineage.summary import summary
 
 SHOWN_VALUES = 3  # of a run's configuration, in a line

@@ -87,8 +87,10 @@ class DvcConfig:
         return _text(sections)
 
 
-def has_default_remote(project_dir: Path) -> bool:
-    """Whether tasks find a default remote: in the project's .dvc/config, or in DVC's own for this user or machine."""
+def lacks_remote(project_dir: Path) -> str | None:
+    """What to do where tasks find no default remote: in the project's .dvc/config, or in DVC's own for this user or
+    machine. None: they find one.
+    """
     from platformdirs import site_config_dir, user_config_dir
 
     folders = (  # as `dvc.dirs` has them
@@ -96,7 +98,8 @@ def has_default_remote(project_dir: Path) -> bool:
         Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or user_config_dir("dvc", "iterative")),
         Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or site_config_dir("dvc", "iterative")),
     )
-    return any(_sections(folder / "config").get("core", {}).get("remote") for folder in folders)
+    has_one = any(_sections(folder / "config").get("core", {}).get("remote") for folder in folders)
+    return None if has_one else no_remote(project_dir)
 
 
 def remote_address(project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any]) -> str | None:

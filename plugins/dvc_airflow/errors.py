@@ -37,6 +37,10 @@ class RemoteRefusedError(RemoteError):
     is_final = True
 
 
+class MissingPackageError(TaskError):
+    """A package is not installed that DVC needs for an address of this kind."""
+
+
 class ElsewhereError(TaskError):
     """What a stage reads lies outside the project, and is not there or cannot be reached. Retried."""
 

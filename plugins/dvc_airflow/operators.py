@@ -13,7 +13,7 @@ from dvc_airflow.assets import BY_DATE, Emission, assets_of, checked
 from dvc_airflow.command import CommandRunner, Environment
 from dvc_airflow.command_operator import DvcCommandOperator
 from dvc_airflow.connections import worker_environment
-from dvc_airflow.dvc_config import has_default_remote, no_remote, remote_address
+from dvc_airflow.dvc_config import lacks_remote, remote_address
 from dvc_airflow.errors import TaskError
 from dvc_airflow.lockfile import merge_locks
 from dvc_airflow.project import Artifact, DvcProjectError, default_graph_cache_dir, load_project
@@ -177,8 +177,8 @@ class DvcPushOperator(DvcCommandOperator):
         kwargs.setdefault("bash_command", "dvc push")
         super().__init__(**kwargs)
         # When the DAG is parsed, for the stages would run for nothing.
-        if self.remote_url is None and not has_default_remote(self.project_dir):
-            raise DvcProjectError(no_remote(self.project_dir))
+        if self.remote_url is None and (reason := lacks_remote(self.project_dir)):
+            raise DvcProjectError(reason)
         self.emit_assets = checked(emit_assets)
         if emit_assets and artifacts is None:
             artifacts = load_project(self.project_dir, default_graph_cache_dir()).artifacts

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dvc_airflow.dvc.places import places_of
+from dvc_airflow.dvc_config import lacks_remote
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import FOLDER, LAST
 from dvc_airflow.param_types import FORCE
@@ -17,6 +18,10 @@ from dvc_airflow.project_run import ProjectRun
 from dvc_airflow.run_values import is_forced
 
 EXAMPLE = '{"train.rate": 0.1}'
+UNLESS = (
+    "A plan reads no DAG file: where that gives a remote, name one of this checkout with --remote; where the DAG does "
+    "not push (push=False), say --no-push."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conf", "--params", metavar="JSON", help="values of the run, as the trigger form takes them")
     parser.add_argument("--dag", help="the DAG whose runs it is compared with (default: the one that ran the project)")
     parser.add_argument("--remote", help="the name of a DVC remote of the project (default: its default remote)")
+    parser.add_argument("--no-push", action="store_true", help="the DAG does not push, so that it needs no remote")
     parser.add_argument("--cache-dir", help="the cache that the DAG's tasks share; none: they share none")
     parser.add_argument("--select", action="append", default=[], help="the stages of the DAG, as its select=")
     parser.add_argument("--exclude", action="append", default=[], help="stages that it leaves out, as its exclude=")
@@ -43,6 +49,8 @@ def plan_project(options: argparse.Namespace) -> str:
     force = is_forced(conf)
     run = _run(options.project.resolve(), options.remote, options.cache_dir)
     with planner_of(run, default_graph_cache_dir(), select=options.select, exclude=options.exclude) as planner:
+        if options.remote is None and not options.no_push and (reason := lacks_remote(run.project_dir)):
+            raise TaskError(f"{reason} {UNLESS}")  # as the DAG file with the push is
         known = planner.dags()
         dag_id = options.dag or _dag_that_ran(known)
         files = planner.files_with({name: value for name, value in conf.items() if name != FORCE}, "--conf")

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dvc_airflow.dvc_config import remote_address
@@ -129,9 +130,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def searched(run: ProjectRun) -> dict[str, str | None]:
-    """Where a run looks for earlier results, for people."""
+    """Where a run looks for earlier results, for people; and of a remote that is a folder without anything, that."""
     remote = remote_address(run.project_dir, run.remote_url, run.remote_options)
-    return {"cache": str(run.cache_dir) if run.cache_dir else None, "remote": remote}
+    found = {"cache": str(run.cache_dir) if run.cache_dir else None, "remote": remote}
+    return {**found, "remote_lacks": _lacks(remote) if remote and "://" not in remote else None}
+
+
+def _lacks(folder: str) -> str | None:
+    try:
+        return None if any(Path(folder).iterdir()) else "is empty"
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError:  # asked for a result, it says more
+        return None
 
 
 def _table(plans: Sequence[RunPlan]) -> tuple[list[str], list[list[str]]]:
@@ -186,6 +197,8 @@ def _places(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     said = [_dag(places["dag"], places.get("dags_with_runs"))]
     said += [f"run {plans[0].name}"] if len(plans) == 1 and plans[0].name else []
     said += [f"{name} {places[name]}" if places[name] else f"no {name}" for name in ("cache", "remote")]
+    if lacks := places.get("remote_lacks"):  # a run fills it, so that this is no refusal
+        said[-1] += f" (which {lacks}: as before the first push, or if its disk is not mounted)"
     return ", ".join(said)
 
 

@@ -7,7 +7,7 @@ from airflow.sdk import DAG
 
 from dvc_airflow.assets import output_asset
 from dvc_airflow.dag import DvcDag
-from dvc_airflow.dvc_config import has_default_remote, remote_address
+from dvc_airflow.dvc_config import lacks_remote, remote_address
 from dvc_airflow.operators import DvcPushOperator, DvcStageOperator
 from dvc_airflow.project import DvcProjectError
 from dvc_airflow.task_group import DvcTaskGroup
@@ -34,7 +34,7 @@ def test_a_remote_of_the_user_or_the_machine_counts(stranger, tmp_path, place):
     (tmp_path / place).mkdir()
     (tmp_path / place / "config").write_text("[core]\n    remote = all\n['remote \"all\"']\n    url = /somewhere\n")
 
-    assert has_default_remote(stranger.path)
+    assert lacks_remote(stranger.path) is None
 
 
 def test_a_remote_that_only_the_dag_names_is_enough(stranger):

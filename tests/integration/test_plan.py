@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,11 @@ import pytest
 
 from dvc_airflow import workspace
 from dvc_airflow.__main__ import main
+from dvc_airflow.dag import DvcDag
 from dvc_airflow.errors import RemoteError, TaskError
 from dvc_airflow.lockfile import lock_text
 from dvc_airflow.plan import planner_of
+from dvc_airflow.project import DvcProjectError
 from dvc_airflow.project_run import ProjectRun
 from tests.support.planned_project import CHAIN, Place
 from tests.support.plans import nothing_written
@@ -130,7 +133,8 @@ CONFIG = "[core]\n    analytics = false\n    remote = store\n['remote \"store\"'
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, capsys):
     """A checkout with a remote, in which a DAG has run; and what the command line says of it."""
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    for name in ("AIRFLOW_HOME", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
     place = Place(tmp_path, CHAIN | {".dvc/config": CONFIG}, cache=False)
 
     def command(*arguments: str, code: int = 0) -> str:
@@ -145,14 +149,15 @@ def checkout(tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(checkout):
-    place = checkout.place
-    assert checkout().startswith("no DAG has run this project yet, no cache, remote ")
+    place, remote = checkout.place, checkout.place.stranger.remote
+    first = f"no DAG has run this project yet, no cache, remote {remote}"
+    assert checkout().startswith(f"{first} (which does not exist: as before the first push, or if its disk is not")
     place.run("own")
 
     text = checkout("--conf", '{"depth": 4}')
     document = json.loads(checkout("--json", "--params", '{"run_every_stage": true}'))
 
-    assert text.startswith("DAG own, no cache, remote ")
+    assert text.startswith(f"DAG own, no cache, remote {remote}\n")
     assert "depth 3 -> 4" in text
     assert "Executed: 1 of 3 stages; 1 depends on what others make." in text
     assert {stage["outcome"] for stage in document["runs"][0]["stages"]} == {"executed"}
@@ -164,6 +169,11 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
 
     place.run("second")
     assert "several DAGs have run stages of this project: own, second. Name one with --dag" in checkout(code=1)
+
+    remote.rename(remote.with_name("away"))
+    remote.mkdir()  # where a share would be mounted
+    assert checkout().startswith(f"{first} (which is empty: ")
+    assert json.loads(checkout("--json"))["remote_lacks"] == "is empty"
 
 
 @pytest.mark.parametrize(
@@ -186,6 +196,21 @@ def test_what_is_wrong_is_one_line(checkout, arguments, message):
     assert message in said
     assert said.startswith("error: ")
     assert said.count("\n") == 1
+
+
+def test_without_a_default_remote_a_plan_is_refused_as_the_dag_is_that_pushes(checkout):
+    """Also where only .dvc/config.local has one, which tasks do not read; and not where the DAG does not push."""
+    own = checkout.place.stranger
+    own.write({".dvc/config": CONFIG.replace("    remote = store\n", "")})
+    no_remote = f"{own.path} has no default DVC remote. Run `dvc remote add --default NAME URL`"
+    with pytest.raises(DvcProjectError, match=re.escape(no_remote)):
+        DvcDag("own", project_dir=own.path, graph_cache_dir=own.path.parent / "graphs")
+
+    assert checkout(code=1).startswith(f"error: {no_remote}")
+    assert checkout("--no-push").startswith("no DAG has run this project yet, cache ")
+    assert "no cache, remote " in checkout("--remote", "store").splitlines()[0]
+    own.write({".dvc/config.local": CONFIG})
+    assert checkout(code=1).startswith(f"error: {no_remote}")
 
 
 def test_a_project_that_does_not_parse_is_shown_with_the_line(checkout):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dvc_airflow.dvc import remote
 from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors, watched
 from dvc_airflow.dvc.repo import DvcWorkspace
-from dvc_airflow.errors import RemoteError, RemoteRefusedError
+from dvc_airflow.errors import MissingPackageError, RemoteError, RemoteRefusedError
 
 
 @pytest.fixture
@@ -59,6 +60,59 @@ def test_a_refusal(code):
         threading.Thread(target=refuse, daemon=True).start()
         with pytest.raises(RemoteRefusedError, match="refuses the credentials"):
             ask(code, server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "wheel", "said"),
+    [
+        ("s3://bucket/dvc", "dvc_s3", True, r'needs dvc-s3, .* Run `pip install "airflow-provider-dvc\[s3\]"`'),
+        ("webdavs://host/dvc", "dvc_webdav", True, r'needs dvc-webdav, .* Run `pip install "dvc\[webdav\]"`'),
+        ("gs://bucket/dvc", "dvc_gs", False, r'needs dvc-gs, .* Run `pip install "dvc\[gs\]"`'),
+    ],
+)
+def test_a_remote_of_a_kind_that_is_not_installed_is_said_with_what_to_install(
+    code, tmp_path, monkeypatch, url, module, wheel, said
+):
+    """An extra of the wheel, where that is installed and has one; else one of DVC."""
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    if wheel:
+        installed = tmp_path / "site" / "airflow_provider_dvc-1.dist-info"
+        installed.mkdir(parents=True)
+        (installed / "METADATA").write_text("Name: airflow-provider-dvc\nVersion: 1\nProvides-Extra: s3\n")
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    with (
+        pytest.raises(MissingPackageError, match=rf"^the DVC remote {url} {said}") as caught,
+        DvcWorkspace(code, remote_url=url) as workspace,
+        workspace.repo() as repo,
+    ):
+        remote_odb(repo)
+
+    assert caught.value.is_final
+    assert "\n" not in str(caught.value)
+
+
+def test_a_client_that_lacks_a_part_is_said_with_the_part(code, monkeypatch):
+    from dvc_s3 import S3FileSystem
+
+    monkeypatch.setattr(S3FileSystem, "REQUIRES", {"s3fs": "s3fs_that_is_not_there"})
+    with (
+        pytest.raises(MissingPackageError, match=r"^the DVC remote s3://bucket/dvc needs s3fs, .*dvc\[s3\]"),
+        DvcWorkspace(code, remote_url="s3://bucket/dvc") as workspace,
+        workspace.repo() as repo,
+    ):
+        remote_odb(repo)
+
+
+def test_a_dep_at_an_address_of_a_kind_that_is_not_installed_is_said_so_too(code, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dvc_gs", None)
+    (code / "dvc.yaml").write_text("stages: {a: {cmd: a, deps: ['gs://bucket/data.csv']}}\n")
+    with (
+        pytest.raises(MissingPackageError, match=r"^gs:// needs dvc-gs, which is not installed where this runs"),
+        DvcWorkspace(code) as workspace,
+        workspace.repo() as repo,
+    ):
+        repo.index.check_graph()
 
 
 def test_errors_of_others_pass_through(code):

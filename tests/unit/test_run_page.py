@@ -8,7 +8,7 @@ import pytest
 
 from dvc_airflow.result import CHECKSUM, _as_numbers, digest
 from dvc_airflow.run_page.details import Described, Details, Link
-from dvc_airflow.run_page.pages import dag_page, run_page
+from dvc_airflow.run_page.pages import dag_page, own_text, run_page
 from dvc_airflow.run_page.plot import plot
 from dvc_airflow.run_page.runs import PAGE
 from include.errors import ServiceError
@@ -211,13 +211,28 @@ def test_a_run_that_failed_shows_what_went_wrong_and_what_was_not_run():
 
     row, page = row_of(listed(rows, complete(0)), "run-1"), words(shown(rows, complete(0)))
 
-    assert "get_data executed preprocess failed train_and_evaluate not run check failed why" in row
+    assert "check failed get_data executed preprocess failed train_and_evaluate not run why" in row
     assert "pipeline.preprocess : failed" in page
     assert "dvc_push : not run" in page
     assert 'href="./../../../../dags/ml_pipeline/runs/run-1/tasks/dvc_push" target="_top"' in shown(rows)
     assert "the log of the task says why" in page
     # Of the stages without a result it says nothing, though the run before has them.
     assert "data/preprocess.csv" not in page
+
+
+def test_what_failed_comes_first_and_stages_that_did_not_run_for_it_are_no_failures():
+    tasks = [Task(f"pipeline.{name}", "DvcStageOperator", None, "upstream_failed") for name in STAGES]
+    tasks.append(Task("resolve_config", "ResolveConfigOperator", None, "failed"))
+    html, page = listed(Rows(1, tasks, "failed")), shown(Rows(1, tasks, "failed"))
+
+    assert "resolve_config failed get_data not run preprocess not run" in row_of(html, "run-1")
+    assert "why" not in row_of(html, "run-1")  # nothing is to be said of them
+    assert 'class="mark failed">resolve_config failed' in html
+    assert "What went wrong resolve_config : failed pipeline.get_data : not run" in words(page)
+    assert '<span class="quiet">not run</span>' in page
+    (red,) = re.findall(r"([^}]*)\{ color: var\(--bad\)", own_text("page.css"))
+    assert ".failed" in red
+    assert ".not-run" not in red
 
 
 def test_a_run_that_is_going_on_shows_how_far_it_is():

@@ -18,6 +18,7 @@ from networkx import lexicographical_topological_sort
 from dvc_airflow.dvc.artifacts import artifacts
 from dvc_airflow.dvc.meta import settings_of
 from dvc_airflow.dvc.outputs import stage_name
+from dvc_airflow.dvc.packages import missing_package
 from dvc_airflow.dvc.params import project_params
 from dvc_airflow.dvc.repo import own_site_cache
 from dvc_airflow.dvc.templating import recorded_templating
@@ -139,6 +140,7 @@ def _below(root: Path, paths: set[Path]) -> Iterator[str]:
 
 def _say(error: Exception) -> None:
     """Print an error as DVC's own command line does, with the line of the file."""
+    error = missing_package(error) or error
     pretty = getattr(error, "__pretty_exc__", None)
     try:
         if pretty is None:

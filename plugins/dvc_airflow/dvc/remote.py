@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
-from dvc_airflow.errors import REFUSED, RemoteError, RemoteRefusedError
+from dvc_airflow.dvc.packages import missing_package
+from dvc_airflow.errors import REFUSED, MissingPackageError, RemoteError, RemoteRefusedError, TaskError
 from dvc_airflow.history import FOLDER, file_name
 
 if TYPE_CHECKING:
@@ -53,10 +54,11 @@ def translated_errors(remote: "Repo | str") -> Iterator[None]:
     :param remote: the opened repo whose default remote it is, or the address.
     :raises RemoteRefusedError: the credentials are refused, or there are none.
     :raises RemoteError: it does not answer, or fails.
+    :raises MissingPackageError: there is no client for it here.
     """
     try:
         yield
-    except (RemoteError, FileNotFoundError):
+    except (RemoteError, MissingPackageError, FileNotFoundError):
         raise
     except Exception as error:
         if translated := _translated(error, remote if isinstance(remote, str) else address(remote)):
@@ -180,7 +182,9 @@ class RemoteFolder:
 _opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyDictionary()
 
 
-def _translated(error: BaseException, where: str) -> RemoteError | None:
+def _translated(error: BaseException, where: str) -> TaskError | None:
+    if missing := missing_package(error, f"the DVC remote {where}"):
+        return missing
     chain = list(_causes(error))
     text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
     if NO_CREDENTIALS.search(text):

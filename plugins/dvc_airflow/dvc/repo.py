@@ -7,8 +7,9 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dvc_airflow.dvc.packages import missing_package
 from dvc_airflow.dvc.remote import few_attempts
-from dvc_airflow.errors import DvcError
+from dvc_airflow.errors import DvcError, MissingPackageError
 from dvc_airflow.lockfile import Lock
 from dvc_airflow.workspace import Workspace
 
@@ -111,10 +112,14 @@ def own_site_cache() -> Iterator[None]:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn DVC's errors into `DvcError`."""
+    """Turn DVC's errors into `DvcError`, and that of a package that it lacks into `MissingPackageError`."""
     try:
         yield
+    except MissingPackageError:
+        raise
     except Exception as error:
+        if missing := missing_package(error):
+            raise missing from None
         module = type(error).__module__
         if module.partition(".")[0] != "dvc":
             raise

@@ -55,6 +55,7 @@ def run_page(dag_id: str, found: Sequence[Run], described: Described) -> str:
         "run",
         dag_id=dag_id,
         run=run,
+        not_run=NOT_RUN,
         said=described.runs[0],
         notes=described.notes,
         before=before,
@@ -86,6 +87,7 @@ def _row(run: Run, said: Details, before: Any) -> dict[str, Any]:
         "outcomes": Counter(stage.outcome for stage in run.stages),
         # The page of the run has those too that were not run for that.
         "wrong": {task: said for task, said in run.wrong.items() if task not in stages and said != NOT_RUN},
+        "explained": [stage for stage in run.stages if stage.reason],
         "before": before,
         "causes": [change for change in changes if change.is_cause],
     }

@@ -176,9 +176,16 @@ def run_of(row: Any, tasks: Sequence[Any]) -> Run:
         started=row.start_date,
         seconds=seconds,
         stages=sorted(stages, key=lambda stage: (stage.ended is None, stage.ended.started_at if stage.ended else "")),
-        wrong={_task_id(task): SAID.get(task.state, task.state) for task in tasks if task.state in WRONG},
+        wrong=_failed_first(
+            {_task_id(task): SAID.get(task.state, task.state) for task in tasks if task.state in WRONG}
+        ),
         returned={task.operator: task.value for task in tasks if task.value is not None and is_whole(task.value)},
     )
+
+
+def _failed_first(wrong: dict[str, str]) -> dict[str, str]:
+    """What was not run for a failure may have no time of a start, which some databases sort before all times."""
+    return dict(sorted(wrong.items(), key=lambda task: task[1] == NOT_RUN))
 
 
 def _stage(task: Any) -> Stage:
