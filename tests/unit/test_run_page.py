@@ -36,11 +36,9 @@ def champion(monkeypatch):
     return answers
 
 
-def listed(*rows: Rows, **arguments) -> str:
+def listed(*rows: Rows, metric: str | None = None) -> str:
     runs = [one.run() for one in rows]
-    return dag_page(
-        "ml_pipeline", runs, run_details.describe(runs, PAGE), arguments.get("page", 0), arguments.get("metric")
-    )
+    return dag_page("ml_pipeline", runs, run_details.describe(runs, PAGE), 0, metric)
 
 
 def shown(*rows: Rows) -> str:
@@ -185,11 +183,11 @@ def test_of_several_models_each_has_its_name_a_line_and_a_champion(champion):
     again.tasks = [*again.tasks[:3], *complete(1).tasks[3:]]
     html = listed(complete(4), again, renamed(complete(2), "bc"), complete(1))
 
-    assert "bc version 2 champion gate passed" in row_of(html, "run-2")
-    assert "iris version 1 champion gate passed" in row_of(html, "run-1")
+    for number, model in ((2, "bc"), (1, "iris")):
+        assert f"{model} version {number} champion gate passed" in row_of(html, f"run-{number}")
     assert [line.count(",") for line in re.findall(r'<polyline class="line" points="([^"]*)"', html)] == [3, 1]
-    marked = re.findall(r'class="marked"><title>([^<]*)', html)
-    assert marked == ["run-1: 0.901 of iris, champion", "run-2: 0.902 of bc, champion"]
+    marked = ["run-1: 0.901 of iris, champion", "run-2: 0.902 of bc, champion"]
+    assert re.findall(r'class="marked"><title>([^<]*)', html) == marked
     assert "● iris · ● bc" in words(html)
     assert "●" not in listed(complete(2), complete(1))
 
