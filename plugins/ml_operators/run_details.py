@@ -75,9 +75,10 @@ def describe(runs: Sequence[Run], shown: int) -> Described:
         runtime = load_runtime_settings()
     except ConfigError as error:
         return Described([Details() for _ in runs], [f"Of models and verdicts nothing is known: {error}"])
-    models = [model.name for run in runs[:shown] if (model := _read(run, _Registered, "RegisterModelOperator"))]
-    champions, notes = _champions(runtime, list(dict.fromkeys(models)))
-    return Described([_details(runtime, run, champions) for run in runs], notes)
+    found = [model.name for run in runs[:shown] if (model := _read(run, _Registered, "RegisterModelOperator"))]
+    models = list(dict.fromkeys(found))
+    champions, notes = _champions(runtime, models)
+    return Described([_details(runtime, run, champions, named=len(models) > 1) for run in runs], notes)
 
 
 def _champions(runtime: RuntimeSettings, names: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
@@ -104,7 +105,8 @@ def _champions(runtime: RuntimeSettings, names: Sequence[str]) -> tuple[dict[str
     return champions, notes
 
 
-def _details(runtime: RuntimeSettings, run: Run, champions: Mapping[str, str | None]) -> Details:
+def _details(runtime: RuntimeSettings, run: Run, champions: Mapping[str, str | None], *, named: bool) -> Details:
+    """:param named: whether a version needs the name of its model."""
     resolved = _read(run, _Resolved, "ResolveConfigOperator")
     model = _read(run, _Registered, "RegisterModelOperator")
     recorded = _read(run, _Recorded, "RecordLineageOperator")
@@ -115,7 +117,8 @@ def _details(runtime: RuntimeSettings, run: Run, champions: Mapping[str, str | N
         compared=_compared(resolved) if resolved else {},
         metrics=model.metrics if model else {},
         metric=resolved.config.get("registry", {}).get("metric") if resolved else None,
-        marks=_marks(model, verdict, champions),
+        series=model.name if model else "",
+        marks=_marks(model, verdict, champions, named=named),
         highlighted=is_champion,
         # A person may make a version champion that the gate refused.
         remark=(_why(run) or "") if verdict and not is_champion else "",
@@ -141,10 +144,13 @@ def _compared(resolved: _Resolved) -> dict[str, dict[str, Any]]:
     return {"parameters": values, "code": {"git": commit}}
 
 
-def _marks(model: _Registered | None, verdict: _Evaluated | None, champions: Mapping[str, str | None]) -> list[Mark]:
+def _marks(
+    model: _Registered | None, verdict: _Evaluated | None, champions: Mapping[str, str | None], *, named: bool
+) -> list[Mark]:
     marks = []
     if model:
-        marks.append(Mark(f"version {model.version}", title=f"of {model.name}"))
+        version = f"version {model.version}"
+        marks.append(Mark(f"{model.name} {version}" if named else version, title=f"of {model.name}"))
     if model and champions.get(model.name) == model.version:
         marks.append(Mark("champion", "good", "It has the alias champion in MLflow now."))
     elif model and verdict and verdict.is_new_champion:

@@ -1,5 +1,6 @@
 """Runs as Airflow's database has them: rows with what the project's own operators return."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -104,3 +105,13 @@ def model_tasks(number: int, c: float, promoted: bool) -> list[Task]:
         Task("record_lineage", "RecordLineageOperator", recorded.to_xcom()),
         Task("promote_model", "PromoteModelOperator", evaluated.to_xcom()),
     ]
+
+
+def words(html: str) -> str:
+    """What a page says."""
+    return re.sub(r"\s+", " ", re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL))
+
+
+def row_of(html: str, run_id: str) -> str:
+    """What a page says of a run in its list."""
+    return words(next(row for row in html.split("<tr>") if f">{run_id}<" in row))

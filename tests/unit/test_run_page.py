@@ -7,13 +7,12 @@ import time
 import pytest
 
 from dvc_airflow.result import CHECKSUM, _as_numbers, digest
-from dvc_airflow.run_page.details import Described, Details, Link
+from dvc_airflow.run_page.details import Details
 from dvc_airflow.run_page.pages import dag_page, own_text, run_page
-from dvc_airflow.run_page.plot import plot
 from dvc_airflow.run_page.runs import PAGE
 from include.errors import ServiceError
 from ml_operators import run_details
-from tests.support.run_rows import MLFLOW_RUN, STAGES, Rows, Task, complete, stage
+from tests.support.run_rows import MLFLOW_RUN, STAGES, Rows, Task, complete, row_of, stage, words
 
 EVIL = "<script>alert(1)</script>"
 
@@ -37,19 +36,14 @@ def champion(monkeypatch):
     return answers
 
 
-def listed(*rows: Rows, describe=run_details.describe, **arguments) -> str:
+def listed(*rows: Rows, metric: str | None = None) -> str:
     runs = [one.run() for one in rows]
-    return dag_page("ml_pipeline", runs, describe(runs, PAGE), arguments.get("page", 0), arguments.get("metric"))
+    return dag_page("ml_pipeline", runs, run_details.describe(runs, PAGE), 0, metric)
 
 
 def shown(*rows: Rows) -> str:
     runs = [one.run() for one in rows]
     return run_page("ml_pipeline", runs, run_details.describe(runs, 1))
-
-
-def plain(runs, shown) -> Described:
-    """What is known of runs of any DVC project."""
-    return Described([Details() for _ in runs])
 
 
 def with_fields(task: Task, **fields) -> None:
@@ -62,14 +56,6 @@ def renamed(rows: Rows, model: str) -> Rows:
     """The run, with a model of this name."""
     with_fields(next(task for task in rows.tasks if task.task_id == "register_model"), name=model)
     return rows
-
-
-def words(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL))
-
-
-def row_of(html: str, run_id: str) -> str:
-    return words(next(row for row in html.split("<tr>") if f">{run_id}<" in row))
 
 
 def test_a_run_is_listed_with_outcomes_reasons_metric_version_and_what_changed():
@@ -190,13 +176,20 @@ def test_the_plot_is_of_the_gates_metric_or_of_the_one_that_is_asked_for():
     assert "None of these runs has this metric" in listed(*runs, metric="test_nothing")
 
 
-def test_one_value_and_equal_values_have_a_place_in_the_plot():
-    for values in ([("a", 0.0, False)], [("a", 1.0, False), ("b", 1.0, True)]):
-        drawn = plot(values)
-        assert drawn is not None
-        assert len(drawn.ticks) == 1
-        assert all(0 < point.y < 180 for point in drawn.points)
-    assert plot([("a", None, False)]) is None
+def test_of_several_models_each_has_its_name_a_line_and_a_champion(champion):
+    """Versions are counted for each model, and a run that restores the champion is no other champion."""
+    champion |= {"iris": "1", "bc": "2"}
+    again = complete(3, "restored")
+    again.tasks = [*again.tasks[:3], *complete(1).tasks[3:]]
+    html = listed(complete(4), again, renamed(complete(2), "bc"), complete(1))
+
+    for number, model in ((2, "bc"), (1, "iris")):
+        assert f"{model} version {number} champion gate passed" in row_of(html, f"run-{number}")
+    assert [line.count(",") for line in re.findall(r'<polyline class="line" points="([^"]*)"', html)] == [3, 1]
+    marked = ["run-1: 0.901 of iris, champion", "run-2: 0.902 of bc, champion"]
+    assert re.findall(r'class="marked"><title>([^<]*)', html) == marked
+    assert "● iris · ● bc" in words(html)
+    assert "●" not in listed(complete(2), complete(1))
 
 
 def test_a_run_that_failed_shows_what_went_wrong_and_what_was_not_run():
@@ -231,8 +224,7 @@ def test_what_failed_comes_first_and_stages_that_did_not_run_for_it_are_no_failu
     assert "What went wrong resolve_config : failed pipeline.get_data : not run" in words(page)
     assert '<span class="quiet">not run</span>' in page
     (red,) = re.findall(r"([^}]*)\{ color: var\(--bad\)", own_text("page.css"))
-    assert ".failed" in red
-    assert ".not-run" not in red
+    assert (".failed" in red, ".not-run" in red) == (True, False)
 
 
 def test_a_run_that_is_going_on_shows_how_far_it_is():
@@ -293,31 +285,6 @@ def test_a_run_has_its_verdict_links_objects_and_difference_on_a_page(champion):
     assert "The run before is run-1 ." in text
 
 
-def test_of_any_dvc_project_there_are_stages_and_what_changed_of_their_params_and_files():
-    html = listed(
-        Rows(2, [stage("load", c=2.0)], run_id="b"), Rows(1, [stage("load", c=1.0)], run_id="a"), describe=plain
-    )
-
-    assert "config/config.yaml: model.C: 1.0 → 2.0" in row_of(html, "b")
-    assert "<svg" not in html
-    assert "Model" not in words(html)
-
-
-def test_many_stages_are_counted():
-    rows = Rows(1, [stage(f"train@{number}", ("executed", "restored")[number % 2]) for number in range(12)])
-
-    row = row_of(listed(rows, describe=plain), "run-1")
-
-    assert "6 executed 6 restored" in row
-    assert "train@11: restored" in row
-
-
-def test_a_dag_without_stages_and_one_without_runs_have_a_sentence():
-    assert "not stages of a DVC project" in words(listed(Rows(1), describe=plain))
-    assert "has not run yet" in words(listed(describe=plain))
-    assert "not stages of a DVC project" in words(shown(Rows(1)))
-
-
 def test_everything_that_comes_from_users_is_shown_as_text():
     rows = complete(2, run_id=f'quote"{EVIL}', c=0.5)
     rows.tasks = [stage("get_data", reason=EVIL), *rows.tasks[1:]]
@@ -331,12 +298,3 @@ def test_everything_that_comes_from_users_is_shown_as_text():
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
         assert html.count("<script>") == 1  # the page's own
         assert 'quote"' not in html
-
-
-def test_a_link_to_another_kind_of_address_is_no_link():
-    said = Details(links=[Link("MLflow run", "javascript:alert(1)")])
-
-    html = run_page("d", [Rows(1, [stage("load")]).run()], Described([said]))
-
-    assert "javascript:" not in html
-    assert "MLflow run" in html

@@ -1,5 +1,6 @@
 """What is different between a run and the one before it."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from dvc_airflow.run_page.runs import Run
 
 Sections = Mapping[str, Mapping[str, Any]]
 RESULTS = ("outputs", "metrics")  # what comes of the others
-LENGTH = 80  # characters of a value
+LENGTH = 200  # characters of a value
 
 
 @dataclass(frozen=True)
@@ -93,5 +94,12 @@ def hash_of(item: Mapping[str, Any]) -> str | None:
 
 
 def _text(value: Any) -> str:
-    text = "-" if value is None else value if isinstance(value, str) else repr(value)
+    """A value as its file has it, more or less."""
+    text = (
+        "-"
+        if value is None
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )
     return text if len(text) <= LENGTH else f"{text[:LENGTH]}…"

@@ -43,7 +43,9 @@ class Details:
     #: the metric to plot, if nobody asks for another
     metric: str | None = None
     marks: Sequence[Mark] = ()
-    #: whether its point in the plot stands out
+    #: what the metric is of, such as a model; the plot joins runs of the same
+    series: str = ""
+    #: whether its point in the plot stands out; the oldest such point of a series does
     highlighted: bool = False
     #: why the model did not become champion, say
     remark: str = ""

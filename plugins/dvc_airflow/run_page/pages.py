@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dvc_airflow.run_page.changes import compared, hash_of
 from dvc_airflow.run_page.details import Described, Details
-from dvc_airflow.run_page.plot import HEIGHT, LEFT, WIDTH, plot
+from dvc_airflow.run_page.plot import HEIGHT, LEFT, WIDTH, Value, plot
 from dvc_airflow.run_page.runs import NOT_RUN, PAGE, Run
 
 FEW = 8  # stages, whose names have a place in the list of runs
@@ -28,7 +28,6 @@ def dag_page(dag_id: str, found: Sequence[Run], described: Described, page: int,
     metrics = list(dict.fromkeys(name for row in rows for name in row["said"].metrics))
     usual = next((row["said"].metric for row in rows if row["said"].metric in metrics), next(iter(metrics), None))
     chosen = metric or usual
-    values = [(row["run"].run_id, row["said"].metrics.get(chosen), row["said"].highlighted) for row in reversed(rows)]
     return _render(
         "dag",
         dag_id=dag_id,
@@ -37,7 +36,7 @@ def dag_page(dag_id: str, found: Sequence[Run], described: Described, page: int,
         notes=described.notes,
         metrics=metrics,
         metric=chosen,
-        plot=plot(values),
+        plot=plot(_values(rows, chosen)),
         page=page,
         more=len(found) > PAGE,
         chosen=f"&{urlencode({'metric': metric})}" if metric else "",
@@ -91,6 +90,17 @@ def _row(run: Run, said: Details, before: Any) -> dict[str, Any]:
         "before": before,
         "causes": [change for change in changes if change.is_cause],
     }
+
+
+def _values(rows: Sequence[dict[str, Any]], metric: str | None) -> list[Value]:
+    """What is to be plotted, the oldest run first."""
+    marked: set[str] = set()  # later runs that restored the same are not marked again
+    values = []
+    for run, said in ((row["run"], row["said"]) for row in reversed(rows)):
+        is_first = said.highlighted and said.series not in marked
+        marked |= {said.series} if is_first else set()
+        values.append(Value(run.run_id, said.metrics.get(metric), is_first, said.series))
+    return values
 
 
 def _executors(found: Sequence[Run]) -> set[str]:

@@ -1,10 +1,20 @@
-"""A line of values over runs, as the numbers that an SVG is drawn from."""
+"""Lines of values over runs, as the numbers that an SVG is drawn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 900, 180
 LEFT, RIGHT, TOP, BOTTOM = 70, 15, 12, 24  # margins, for the labels
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a run has to show, if anything; ``series`` says with which other runs a line joins it."""
+
+    run_id: str
+    value: float | None
+    marked: bool = False
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -19,11 +29,11 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """``ticks`` are the labels of the vertical axis with their heights; ``points`` have the oldest run first."""
+class Series:
+    """Runs that a line joins, the oldest first."""
 
+    name: str
     points: Sequence[Point]
-    ticks: Sequence[tuple[float, str]]
 
     @property
     def line(self) -> str:
@@ -31,13 +41,21 @@ class Plot:
         return " ".join(f"{point.x:g},{point.y:g}" for point in self.points)
 
 
-def plot(values: Sequence[tuple[str, float | None, bool]]) -> Plot | None:
+@dataclass(frozen=True)
+class Plot:
+    """``ticks`` are the labels of the vertical axis with their heights."""
+
+    series: Sequence[Series]
+    ticks: Sequence[tuple[float, str]]
+
+
+def plot(values: Sequence[Value]) -> Plot | None:
     """Lay out a plot.
 
-    :param values: run id, value (None: it has none) and whether it is marked; the oldest run first.
+    :param values: of the runs, the oldest first.
     :return: None if no run has a value.
     """
-    numbers = [value for _, value, _ in values if value is not None]
+    numbers = [one.value for one in values if one.value is not None]
     if not numbers:
         return None
     low, high = min(numbers), max(numbers)
@@ -48,9 +66,12 @@ def plot(values: Sequence[tuple[str, float | None, bool]]) -> Plot | None:
     def height(value: float) -> float:
         return round(TOP + (top - value) / (top - bottom) * (HEIGHT - TOP - BOTTOM), 1)
 
-    points = [
-        Point(round(LEFT + number * step, 1), height(value), value, run_id, marked)
-        for number, (run_id, value, marked) in enumerate(values)
-        if value is not None
-    ]
-    return Plot(points, [(height(value), f"{value:.4g}") for value in dict.fromkeys((high, low))])
+    series: dict[str, list[Point]] = {}
+    for number, one in enumerate(values):
+        if one.value is not None:
+            at = round(LEFT + number * step, 1)
+            series.setdefault(one.series, []).append(Point(at, height(one.value), one.value, one.run_id, one.marked))
+    return Plot(
+        [Series(*both) for both in series.items()],
+        [(height(value), f"{value:.4g}") for value in dict.fromkeys((high, low))],
+    )
