@@ -4,10 +4,11 @@ import os
 import socket
 import sys
 import threading
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from dvc_airflow.dvc import remote
+from dvc_airflow.dvc import packages, remote
 from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors, watched
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.errors import MissingPackageError, RemoteError, RemoteRefusedError
@@ -75,7 +76,13 @@ def test_a_remote_of_a_kind_that_is_not_installed_is_said_with_what_to_install(
 ):
     """An extra of the wheel, where that is installed and has one; else one of DVC."""
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
-    if wheel:
+
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    if not wheel:  # whatever is installed beside these tests
+        monkeypatch.setattr(packages, "metadata", not_installed)
+    else:
         installed = tmp_path / "site" / "airflow_provider_dvc-1.dist-info"
         installed.mkdir(parents=True)
         (installed / "METADATA").write_text("Name: airflow-provider-dvc\nVersion: 1\nProvides-Extra: s3\n")
