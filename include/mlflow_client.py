@@ -80,7 +80,7 @@ def version_of_alias(client: "MlflowClient", name: str, alias: str) -> str | Non
 
 
 def _found(ask: Callable[[], _Answer]) -> _Answer | None:
-    """The answer of MLflow's client; None if there is no such thing."""
+    """What MLflow's client answers; None if what it is asked for does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -17,9 +17,8 @@ from dvc_airflow.stage_plan import StagePlan
 
 DEPENDS = "depends"
 WHY = 120  # characters, in a table of several runs
-HASH = re.compile(
-    r"\b([0-9a-f]{8})[0-9a-f]{16,}\b"
-)  # there its beginning is enough, and leaves room for what it became
+# In such a table the beginning of a hash is enough, and leaves room for what it became.
+HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{16,}\b")
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,10 @@ def _once_more(
     *,
     force: bool,
 ) -> StagePlan:
-    """The plan of a stage that cannot be looked up before another was executed once more.
+    """The plan of a stage that cannot be looked up until another has been executed once more.
 
-    :raises TaskError: there is no such stage; or the run refuses to execute this one, which is certain.
+    :raises TaskError: no stage of the DAG makes what is missing; or this stage is sure to be executed, and the run
+        would refuse that.
     """
     producer = _producer(missing, settings, left_out)
     stage, cause = _defined(workspace, settings, force=force)
