@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -78,6 +79,18 @@ def test_a_server_keeps_no_file_of_the_command_that_started_it(own_warm, tmp_pat
     (server,) = own_warm.servers()
     files = [path.readlink() for path in Path(f"/proc/{server.pid}/fd").iterdir()]
     assert [file for file in files if file.is_relative_to(tmp_path)] == []
+
+
+@pytest.mark.parametrize("bound", ["nice -n 5", "ulimit -n 900;"])
+def test_a_server_has_not_the_bounds_of_one_command(own_warm, tmp_path, bound):
+    """Unless it is root's, its forks for other commands could not shed them."""
+    assert own_warm.run(f'{bound} python -c "{IS_WARM}"', tmp_path).stdout == b"False\n"
+    assert "priority and limits" in own_warm.why_cold()
+    assert own_warm.run(f'python -c "{IS_WARM}"', tmp_path).stdout == b"True\n"
+
+    (server,) = own_warm.servers()
+    assert server.nice() == os.getpriority(os.PRIO_PROCESS, 0)
+    assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def test_an_idle_server_ends_and_a_day_later_its_folder_goes(own_warm, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dvc_airflow.warm.request import (
     COLD,
@@ -24,13 +24,14 @@ from dvc_airflow.warm.request import (
     MAX_DESCRIPTORS,
     READY,
     Request,
+    bounds,
     inherited,
     machine,
+    note_cold,
     send,
 )
 
 START_SECONDS = 5.0  # until a server that is being started listens
-LIMITS = 16  # kinds of limits that Linux has
 PARENT_SECONDS = 0.5  # how often to look whether the shell that called us is there
 
 # Not those by which the kernel tells a process of its own faults, nor those of a terminal's job control.
@@ -87,7 +88,7 @@ def _ask(folder: str, command: list[str]) -> _socket.socket | None:
     if len(request.descriptors) > MAX_DESCRIPTORS or request.descriptors[:3] != [0, 1, 2]:
         return None
     for _ in range(2):  # a server that finds the environment changed ends, and the next one is up to date
-        connection = _connect(folder)
+        connection = _connect(folder, request)
         if connection is None:
             return None
         here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
@@ -122,22 +123,23 @@ def _request(command: list[str]) -> Request:
     umask = os.umask(0)
     os.umask(umask)
     signals = range(1, _signal.NSIG)
+    nice, processors, limits = bounds()
     return Request(
         interpreter=os.fsencode(command[0]),
         arguments=[os.fsencode(one) for one in command[1:]],
         environment=dict(os.environb),
         descriptors=inherited(),
         umask=umask,
-        nice=os.getpriority(os.PRIO_PROCESS, 0),
-        processors=sorted(os.sched_getaffinity(0)),
-        limits=[resource.getrlimit(number) for number in range(LIMITS)],
+        nice=nice,
+        processors=processors,
+        limits=limits,
         ignored=[number for number in signals if _signal.getsignal(number) == _signal.SIG_IGN],
         blocked=sorted(_signal.pthread_sigmask(_signal.SIG_BLOCK, [])),
         machine=machine(),
     )
 
 
-def _connect(folder: str) -> _socket.socket | None:
+def _connect(folder: str, request: Request) -> _socket.socket | None:
     """A connection to the server of the folder, which is started if there is none."""
     started = False
     end = time.monotonic() + START_SECONDS
@@ -156,10 +158,27 @@ def _connect(folder: str) -> _socket.socket | None:
             if started:  # it has ended before it could listen
                 os.close(lock)
                 return None
+            if not _may_start(folder):
+                os.close(lock)
+                note_cold(folder, request, "no server runs, and none gets this command's priority and limits")
+                return None
             _start(folder, lock)
             started = True
         time.sleep(0.02)
     return None
+
+
+def _may_start(folder: str) -> bool:
+    """Whether a server may come from this process: it has the bounds of its task, no ``nice``, ``ulimit``, ``taskset``.
+
+    A server would have these for good, and its forks for other commands could not shed them.
+    """
+    return bool(bounds() == _settings(folder)["bounds"])
+
+
+def _settings(folder: str) -> dict[str, Any]:
+    with open(os.path.join(folder, "settings"), "rb") as file:
+        return marshal.load(file)  # type: ignore[no-any-return]
 
 
 def _has_failed(folder: str) -> bool:
@@ -195,8 +214,7 @@ def _become_server(folder: str, lock: int) -> NoReturn:
         if os.fork():  # nobody waits for it, so it belongs to init
             os._exit(0)
         os.chdir("/")
-        with open(os.path.join(folder, "settings"), "rb") as file:
-            settings = marshal.load(file)
+        settings = _settings(folder)
         for number in range(1, _signal.NSIG):
             if number not in (_signal.SIGKILL, _signal.SIGSTOP) and _signal.getsignal(number) == _signal.SIG_IGN:
                 _signal.signal(number, _signal.SIG_DFL)

@@ -11,24 +11,23 @@ from typing import NoReturn
 
 from dvc_airflow.warm.command import Command, become
 from dvc_airflow.warm.imports import Imports, search_path, variables
-from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, receive
+from dvc_airflow.warm.request import COLD, GO, HELLO, HIGH, MAX_DESCRIPTORS, READY, Request, note_cold, receive
 
 TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 GRACE_SECONDS = 3.0  # for what is left of a command that was to end
 KILL_SECONDS = 1.0
 LOOK_SECONDS = 0.05  # how often to look whether it has ended
 LOCAL_SETTINGS = {"matplotlibrc": "matplotlib"}  # read in the folder in which a module is imported
-LONGEST_LOG = 100_000  # characters
 
 
 class ColdError(Exception):
     """Why a command has to start as it always did."""
 
 
-def monitor(connection: socket.socket, imports: Imports, log: str) -> NoReturn:
+def monitor(connection: socket.socket, imports: Imports, folder: str) -> NoReturn:
     """Serve one launcher.
 
-    :param log: path of the file that says why commands were not warm.
+    :param folder: the server's.
     """
     try:
         os.setsid()
@@ -37,7 +36,7 @@ def monitor(connection: socket.socket, imports: Imports, log: str) -> NoReturn:
         try:
             command = _prepare(request, files, imports)
         except (ColdError, OSError, ValueError) as error:
-            _note(log, request, error)
+            note_cold(folder, request, error)
             connection.sendall(COLD)
             os._exit(0)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # of the group that the command is in too
@@ -71,15 +70,6 @@ def _fork(command: Command, connection: socket.socket) -> tuple[int, int]:
         become(command, monitor, connection)
     os.close(inside)
     return process, gate
-
-
-def _note(log: str, request: Request, why: Exception) -> None:
-    """Names and paths alone, no values: what a command gets is not for a file."""
-    given = request.program()
-    program = os.fsdecode(b" ".join(given[:2] if given[0] == b"-m" else given[:1]))
-    with suppress(OSError), open(log, "a") as file:
-        if file.tell() < LONGEST_LOG:
-            file.write(f"{program}: {why}\n")
 
 
 def _prepare(request: Request, files: list[int], imports: Imports) -> Command:

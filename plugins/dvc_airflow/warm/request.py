@@ -3,7 +3,9 @@
 import _socket
 import marshal
 import os
+import resource
 from array import array
+from contextlib import suppress
 from typing import NamedTuple
 
 # What the two say to each other, one byte each.
@@ -17,6 +19,8 @@ IMPORT_SECONDS = 60  # until a server has imported all
 FAILED_SECONDS = 300.0  # for so long a server that could not start is not tried again
 
 _LENGTH = 8
+_LIMITS = 16  # kinds of limits that Linux has
+_LONGEST_NOTES = 100_000  # characters
 
 
 class Request(NamedTuple):
@@ -101,6 +105,27 @@ def machine() -> list[str]:
         group = file.read()
     root = os.stat("/")
     return [*spaces, group, f"{root.st_dev} {root.st_ino}", repr(sorted(os.getgroups()))]
+
+
+def bounds() -> tuple[int, list[int], list[tuple[int, int]]]:
+    """What a process passes on to all that it starts, which may narrow it but, unless they are root, never widen it.
+
+    :return: its priority, the processors on which it may run, and per resource the soft and the hard limit.
+    """
+    limits = [resource.getrlimit(number) for number in range(_LIMITS)]
+    return os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0)), limits
+
+
+def note_cold(folder: str, request: Request, why: object) -> None:
+    """Add to the file that says why commands were not warm.
+
+    Names and paths alone, no values: what a command gets is not for a file.
+    """
+    given = request.program()
+    program = os.fsdecode(b" ".join(given[:2] if given[0] == b"-m" else given[:1]))
+    with suppress(OSError), open(os.path.join(folder, "cold"), "a") as file:
+        if file.tell() < _LONGEST_NOTES:
+            file.write(f"{program}: {why}\n")
 
 
 def inherited() -> list[int]:

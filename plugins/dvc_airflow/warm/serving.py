@@ -119,7 +119,7 @@ class Server:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(self._lock)
             listener.close()
-            monitor(connection, imports, os.path.join(self._folder, "cold"))
+            monitor(connection, imports, self._folder)
         connection.close()
 
 

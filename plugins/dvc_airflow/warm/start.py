@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dvc_airflow.warm.imports import WITHHELD, matters
-from dvc_airflow.warm.request import FAILED_SECONDS
+from dvc_airflow.warm.request import FAILED_SECONDS, bounds
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ def _folder(modules: Sequence[str], environment: dict[str, str]) -> Path:
         "optional": DVC_MODULES,
         "idle_seconds": IDLE_SECONDS,
         "environment": environment,
+        "bounds": bounds(),
     }
     programs = Path(__file__).parent
     state = [settings, [(one.name, one.stat().st_mtime_ns) for one in sorted(programs.glob("*.py"))]]
