@@ -20,6 +20,7 @@ SECRET = re.compile(
 )
 # A password in an address; a token, alone or in a query, in one of the web. A user's name alone is none.
 WITH_PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]+@|https?://[^/@]+@|https?://.*\?")
+WHY_IT_LACKS = "as before the first push, or if its disk is not mounted"  # of `folder_lacks`
 
 
 class DvcConfig:
@@ -100,6 +101,19 @@ def lacks_remote(project_dir: Path) -> str | None:
     )
     has_one = any(_sections(folder / "config").get("core", {}).get("remote") for folder in folders)
     return None if has_one else no_remote(project_dir)
+
+
+def folder_lacks(remote: str) -> str | None:
+    """What a remote that is a folder is without anything in it: "is empty", "does not exist"; None if it has something.
+
+    :param remote: its address, for people.
+    """
+    try:
+        return None if "://" in remote or any(Path(remote).iterdir()) else "is empty"
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError:  # asked for a result, it says more
+        return None
 
 
 def remote_address(project_dir: Path, remote_url: str | None, remote_options: Mapping[str, Any]) -> str | None:

@@ -5,10 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dvc_airflow.dvc_config import remote_address
+from dvc_airflow.dvc_config import WHY_IT_LACKS, folder_lacks, remote_address
 from dvc_airflow.errors import TaskError
 from dvc_airflow.plan import RunPlan
 from dvc_airflow.project_run import ProjectRun
@@ -132,16 +131,7 @@ def searched(run: ProjectRun) -> dict[str, str | None]:
     """Where a run looks for earlier results, for people; and of a remote that is a folder without anything, that."""
     remote = remote_address(run.project_dir, run.remote_url, run.remote_options)
     found = {"cache": str(run.cache_dir) if run.cache_dir else None, "remote": remote}
-    return {**found, "remote_lacks": _lacks(remote) if remote and "://" not in remote else None}
-
-
-def _lacks(folder: str) -> str | None:
-    try:
-        return None if any(Path(folder).iterdir()) else "is empty"
-    except FileNotFoundError:
-        return "does not exist"
-    except OSError:  # asked for a result, it says more
-        return None
+    return {**found, "remote_lacks": folder_lacks(remote) if remote else None}
 
 
 def _table(plans: Sequence[RunPlan]) -> tuple[list[str], list[list[str]]]:
@@ -197,7 +187,7 @@ def _places(plans: Sequence[RunPlan], places: Mapping[str, Any]) -> str:
     said += [f"run {plans[0].name}"] if len(plans) == 1 and plans[0].name else []
     said += [f"{name} {places[name]}" if places[name] else f"no {name}" for name in ("cache", "remote")]
     if lacks := places.get("remote_lacks"):  # a run fills it, so that this is no refusal
-        said[-1] += f" (which {lacks}: as before the first push, or if its disk is not mounted)"
+        said[-1] += f" (which {lacks}: {WHY_IT_LACKS})"
     return ", ".join(said)
 
 

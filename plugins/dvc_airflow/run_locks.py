@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dvc_airflow.dvc_config import WHY_IT_LACKS, folder_lacks
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import Folder
 from dvc_airflow.lockfile import Lock, LockField
@@ -99,9 +100,11 @@ class RunLocks:
     def _nothing(self, dag_id: str | None, run_id: str | None) -> str:
         there = sorted(self._folder.names(LAST))
         if not there:
+            lacks = folder_lacks(self._where)
+            state = f" (the folder {lacks}: {WHY_IT_LACKS})" if lacks else ""
             return (
-                f"the remote {self._where} has no run yet: DvcPushOperator leaves a run's lock files there, and says "
-                "when it has succeeded. Name another remote with --remote."
+                f"the remote {self._where} has no run yet{state}: DvcPushOperator leaves a run's lock files there, "
+                "and says when it has succeeded. Name another remote with --remote."
             )
         if dag_id is not None and dag_id not in there:
             return f"the remote {self._where} has no run of DAG {dag_id}; there are runs of {', '.join(there)}."

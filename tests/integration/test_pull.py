@@ -119,6 +119,10 @@ def test_a_remote_without_a_run_says_how_one_comes_there(stranger, clone):
     with pytest.raises(TaskError, match=f"the remote {stranger.remote} has no run yet: DvcPushOperator leaves"):
         pull(clone)
 
+    stranger.remote.rename(stranger.remote.with_name("away"))
+    with pytest.raises(TaskError, match=r"has no run yet \(the folder does not exist: .* not mounted\): DvcPush"):
+        pull(clone)
+
 
 @pytest.mark.parametrize("edited", ["data/a", "grade.json", "dvc.lock", "sub/dvc.lock", "data/new"])
 def test_nothing_edited_by_hand_is_overwritten_and_nothing_else_either(stranger, clone, edited):
