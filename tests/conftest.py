@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.copies import BUILD, copy_of_project
+from tests.support.describing import describing_here
 from tests.support.shared_services import (
     FOLDER_VARIABLE,
     NOT_STARTED,
@@ -93,6 +94,16 @@ def services(request: pytest.FixtureRequest) -> dict[str, Any]:
     except ServicesError as error:
         request.session.shouldstop = NOT_STARTED  # every other test would say the same
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def describing() -> Iterator[None]:
+    """Projects are described in this process; a file that is to have it as users do has a fixture of its own."""
+    from dvc_airflow import project
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project, "_describe", describing_here(project._describe))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,11 @@ import pytest
 from dvc_airflow.project import Artifact, DvcProjectError, StageSpec, load_project
 
 
+@pytest.fixture(scope="module", autouse=True)
+def describing():
+    """By the process that does it for users."""
+
+
 @pytest.fixture
 def dvc_project(tmp_path):
     def make(**files: str) -> Path:

@@ -16,6 +16,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+from tests.support.describing import describing_here
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 600  # seconds: a hang is meant, not a slow machine
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -120,3 +122,6 @@ def _set_up(project: str) -> None:
     tempfile.tempdir = None  # the fork server's, by the deployment that started it
     settings.dispose_orm(do_log=False)
     settings.initialize()
+    from dvc_airflow import project as described
+
+    described._describe = describing_here(described._describe)
