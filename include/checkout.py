@@ -85,19 +85,19 @@ def materialise(
         where config/config.yaml leaves them open; empty if the checkout is that run's.
     :raises PipelineError: DVC refuses, as when an output was edited by hand; the checkout is then as it was.
     """
+    left_open = _left_open(load_config(project_dir))
     with _undone_on_failure(project_dir, lock, environment):
         for path, content in lock.items():
             write_bytes(project_dir / path, dump_yaml(content).encode())
         done = _dvc_checkout_and_status(project_dir, environment, force=force)
         if done.returncode not in (0, STATUS_FAILED):
             raise PipelineError(
-                f"the results were not checked out into {project_dir}; its {LOCK} is unchanged. DVC says: "
-                f"{done.stderr.strip()} Move the files that it names, or keep them with `dvc commit`, then try again."
+                f"the results were not checked out into {project_dir}; its {LOCK} is unchanged. {_refusal(done.stderr)}"
             )
     if done.returncode:
         raise PipelineError(f"dvc status failed: {done.stderr.strip()}")
     status = json.loads(done.stdout.splitlines()[-1])
-    return {stage: changes for stage, changes in status.items() if not _only_pins(changes)}
+    return {stage: changes for stage, changes in status.items() if not _only_pins(changes, left_open)}
 
 
 @contextmanager
@@ -149,12 +149,43 @@ def put_into_cache(cache: Path, source: Path) -> None:
     )  # as DVC protects what is in its cache
 
 
-def _only_pins(changes: Any) -> bool:
+def behind(status: Mapping[str, Any], values: Iterable[str]) -> list[str]:
+    """Which of these values stages have as params that ``dvc status`` finds changed.
+
+    :param status: see `materialise`.
+    :param values: names such as ``model.C``.
+    """
+    deps = [
+        change.get("changed deps", {}) for changes in status.values() for change in changes if isinstance(change, dict)
+    ]
+    params = {param for dep in deps for param in dep.get(str(CONFIG_FILE), ())}
+    return [name for name in values if any(f"{name}.".startswith(f"{param}.") for param in params)]
+
+
+def _left_open(config: PipelineConfig) -> set[str]:
+    """The params that each run fills in by itself."""
+    return {
+        name
+        for name, is_open in {"data.source": "{" in config.data.source, "data.version": not config.data.version}.items()
+        if is_open
+    }
+
+
+def _only_pins(changes: Any, pins: set[str]) -> bool:
     deps = [change.get("changed deps") for change in changes if isinstance(change, dict)]
-    pins = {"data.source", "data.version"}
     return len(deps) == len(changes) and all(
         dep and dep.keys() == {str(CONFIG_FILE)} and dep[str(CONFIG_FILE)].keys() <= pins for dep in deps
     )
+
+
+def _refusal(said: str) -> str:
+    """What DVC says of a checkout that failed, and what to do."""
+    lines = [line for line in said.strip().splitlines() if line.strip() and "Having any troubles" not in line]
+    if any("unexpected error" in line for line in lines):  # of the system: it did not get to the outputs
+        what = "See to the file or folder that it names (may it be written to? is there room?), then try again."
+    else:
+        what = "Move the files that it names, or keep them with `dvc commit`, then try again."
+    return f"DVC says: {' '.join(lines)} {what}"
 
 
 def _dvc(project_dir: Path, environment: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":

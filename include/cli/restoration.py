@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from include.checkout import behind
 from include.cli.app import AsJson, Run, Session
 from include.cli.output import print_json, print_table, progress
 from include.errors import ConfigError, DataError
@@ -42,7 +43,7 @@ def restore(
     print(f"Restored {len(done.files)} files of run {key.run_id} into {done.folder}:")
     print("\n".join(f"  {path}" for path in done.files))
     if done.changed:
-        print(f"`dvc status` there shows changes in {', '.join(done.changed)}: {_why(session, manifest)}")
+        print(f"`dvc status` there shows changes in {', '.join(done.changed)}: {_why(session, manifest, done.changed)}")
 
 
 def _restore_code(
@@ -64,9 +65,10 @@ def _restore_code(
         print(f"Not kept with the code, and so not there: {', '.join(done.left_out)}.")
 
 
-def _why(session: Session, manifest: Manifest) -> str:
+def _why(session: Session, manifest: Manifest, status: Mapping[str, Any]) -> str:
     here, there = flat(session.config.model_dump(mode="json")), flat(manifest.config)
-    changed = [f"{name} {there[name]} -> {here.get(name)}" for name in there if there[name] != here.get(name)]
+    differing = behind(status, (name for name in there if there[name] != here.get(name)))
+    changed = [f"{name} {there[name]} -> {here.get(name)}" for name in differing]
     return f"config/config.yaml or the code differs ({', '.join(changed) or 'see dvc status'})."
 
 

@@ -66,7 +66,7 @@ class Execution:
         """
         reproducing_missing(partial(self._prepare, workspace), self._producer_of)
         before = Snapshot(workspace.path)
-        self._run_command(workspace, f"{self._settings.repro}{options}")
+        self._run_command(workspace, f"{self._settings.repro}{options}", before)
         entry = self._read_entry(workspace, lock_file)
         stage = self._commit(workspace, entry)
         if left := before.left({*self._settings.outputs, *stage.output_paths}):
@@ -110,7 +110,7 @@ class Execution:
         if not (workspace.path / ".git").exists():
             workspace.code.lend_git(workspace.path)
 
-    def _run_command(self, workspace: DvcWorkspace, command: str) -> None:
+    def _run_command(self, workspace: DvcWorkspace, command: str, before: Snapshot) -> None:
         environment = self._settings.environment()
         for variable in unpassed_variables(str(self._settings.command), environment):
             log.warning(
@@ -125,7 +125,8 @@ class Execution:
         except CommandError as error:
             failure = error.failure.seen_from(workspace.path)
             self._refuse_spoiled(workspace, failure.cause or "")
-            raise CommandError(failure, find_remedy(workspace, self._settings, environment, failure)) from None
+            left = before.left(self._settings.outputs)
+            raise CommandError(failure, find_remedy(workspace, self._settings, environment, failure, left)) from None
         self._refuse_spoiled(workspace)
 
     def _refuse_spoiled(self, workspace: DvcWorkspace, said: str = "") -> None:

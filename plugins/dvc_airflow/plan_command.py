@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dvc_airflow.dvc.places import places_of
-from dvc_airflow.dvc_config import lacks_remote
+from dvc_airflow.dvc_config import WHY_IT_LACKS, lacks_remote
 from dvc_airflow.errors import TaskError
 from dvc_airflow.history import FOLDER, LAST
 from dvc_airflow.param_types import FORCE
@@ -15,6 +15,7 @@ from dvc_airflow.plan_report import conf_of, form_of, searched
 from dvc_airflow.project import default_graph_cache_dir
 from dvc_airflow.project_root import no_folder
 from dvc_airflow.project_run import ProjectRun
+from dvc_airflow.reproduce import NoProducerError
 from dvc_airflow.run_values import is_forced
 
 EXAMPLE = '{"train.rate": 0.1}'
@@ -54,8 +55,15 @@ def plan_project(options: argparse.Namespace) -> str:
         known = planner.dags()
         dag_id = options.dag or _dag_that_ran(known)
         files = planner.files_with({name: value for name, value in conf.items() if name != FORCE}, "--conf")
-        plan = planner.of_dag(dag_id).plan(files=files, force=force)
-    return form([plan], {"dag": dag_id, "dags_with_runs": known, **searched(run)})
+        places = searched(run)
+        try:
+            plan = planner.of_dag(dag_id).plan(files=files, force=force)
+        except NoProducerError as error:
+            if lacks := places["remote_lacks"]:
+                why = f"The folder of the remote, {places['remote']}, {lacks}: {WHY_IT_LACKS}."
+                raise TaskError(f"{error} {why}") from None
+            raise
+    return form([plan], {"dag": dag_id, "dags_with_runs": known, **places})
 
 
 def _run(project_dir: Path, remote: str | None, cache: str | None) -> ProjectRun:

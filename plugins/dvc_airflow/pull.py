@@ -61,7 +61,8 @@ def pull(
             results.fetch()
         except MissingObjectsError as error:
             raise TaskError(
-                f"{error}. The push of run {run.run_id} began at {run.at}; it may not have ended."
+                f"{error}. The push of run {run.run_id} began at {run.at}. If it has ended, run the DAG again: what "
+                "stages made and the remote lacks is made and pushed anew."
             ) from None
         # The outputs first: of a pull that is interrupted here, the next one finds them in the cache.
         results.put()

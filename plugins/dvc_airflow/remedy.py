@@ -17,6 +17,7 @@ from dvc_airflow.failure import MISSING_COMMAND, MISSING_FILE, UNSET_VARIABLE, F
 from dvc_airflow.missing_file import dvc_yaml_of, left_out, nowhere
 from dvc_airflow.project_files import ignored_by
 from dvc_airflow.stage_settings import StageSettings
+from dvc_airflow.undeclared import shown
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +31,25 @@ MODULE = re.compile(r"No module named ['\"]?([\w.]+)")
 NO_GIT = re.compile(r"not a git repository|InvalidGitRepositoryError|NotGitRepository", re.IGNORECASE)
 LAST_LINES = 3  # in which a command that is no Python says why it fails, before DVC does
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes; no file has a longer one
+NOT_WRITTEN = re.compile(r"failed to reproduce '.*': output '.*' does not exist")  # DVC's words
 KEY_ERROR = re.compile(r"^KeyError: '([A-Za-z_]\w*)'$")
 ENVIRON = re.compile(r'File "<frozen os>"|[/\\]os\.py"|\benviron\b')
 
 
 def find_remedy(
-    workspace: DvcWorkspace, settings: StageSettings, environment: Mapping[str, str], failure: Failure
+    workspace: DvcWorkspace,
+    settings: StageSettings,
+    environment: Mapping[str, str],
+    failure: Failure,
+    left: list[str],
 ) -> str | None:
     """What to do about a failed stage; None where that cannot be told.
 
     :param environment: what the stage's process got.
+    :param left: the files that it made and dvc.yaml does not declare.
     """
     try:
-        return _Remedies(workspace, settings, environment, failure).find()
+        return _Remedies(workspace, settings, environment, failure, left).find()
     except Exception as error:  # noqa: BLE001 - it must not hide why the stage failed
         log.warning("No remedy could be looked for: %s", error)
         return None
@@ -52,9 +59,14 @@ class _Remedies:
     """Only the cause counts: a line before it may speak of something else that was missing."""
 
     def __init__(
-        self, workspace: DvcWorkspace, settings: StageSettings, environment: Mapping[str, str], failure: Failure
+        self,
+        workspace: DvcWorkspace,
+        settings: StageSettings,
+        environment: Mapping[str, str],
+        failure: Failure,
+        left: list[str],
     ) -> None:
-        self._workspace, self._settings, self._environment = workspace, settings, environment
+        self._workspace, self._settings, self._environment, self._left = workspace, settings, environment, left
         self._dvc_yaml = dvc_yaml_of(settings)
         self._failure, self._cause = failure, failure.cause or ""
 
@@ -81,7 +93,13 @@ class _Remedies:
             return
         add = f"add it to the deps of stage {self._settings.name} in {self._dvc_yaml}"
         if maker is not None:
-            if maker.is_stage and maker.name == self._settings.name:
+            if maker.is_stage and maker.name == self._settings.name and NOT_WRITTEN.search(self._cause):
+                wrote = f" It wrote {shown(self._left)}, which is declared nowhere." if self._left else ""
+                yield (
+                    f"the command ended well, but did not write {path}, an output of the stage: correct its path in "
+                    f"the command or in {self._dvc_yaml}.{wrote}"
+                )
+            elif maker.is_stage and maker.name == self._settings.name:
                 yield (
                     f"{path} is an output of the stage itself, which DVC removes before the command runs: with "
                     f"`persist: true` in {self._dvc_yaml} it stays"

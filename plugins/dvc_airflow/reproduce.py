@@ -31,9 +31,13 @@ def no_producer(stage: str) -> Producer:
     raise TaskError(f"Run stage {stage}, which produces it, again.")
 
 
-def no_stage_produces(error: MissingObjectsError) -> TaskError:
-    """What to say of objects that are missing and no stage makes, those of a .dvc file."""
-    return TaskError(
+class NoProducerError(TaskError):
+    """Objects are missing, and no stage makes them: those of a .dvc file."""
+
+
+def no_stage_produces(error: MissingObjectsError) -> NoProducerError:
+    """What to say of such objects."""
+    return NoProducerError(
         f"{error}. No stage produces it: run `dvc push` in a checkout that has it, or, if the project has no remote, "
         "let cache_dir= name the cache that has it."
     )

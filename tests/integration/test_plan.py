@@ -176,6 +176,18 @@ def test_the_command_plans_a_checkout_by_its_remote_and_by_what_its_dag_did(chec
     assert json.loads(checkout("--json"))["remote_lacks"] == "is empty"
 
 
+def test_a_remote_that_is_not_there_is_named_where_data_are_missing(checkout):
+    stranger = checkout.place.stranger
+    tracked = "outs:\n- {md5: 0cc175b9c0f1b6a831c399e269772661, hash: md5, path: data}\n"
+    stranger.write({"data.dvc": tracked, "dvc.yaml": "stages: {use: {cmd: cp data out, deps: [data], outs: [out]}}\n"})
+    stranger.commit()
+
+    said = checkout(code=1)
+
+    assert "data: missing from the cache and the store" in said
+    assert f"The folder of the remote, {stranger.remote}, does not exist: as before the first push" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

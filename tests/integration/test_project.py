@@ -102,8 +102,9 @@ def test_a_change_of_a_file_that_counts_is_seen(dvc_project, tmp_path, file, tex
         ("stages: {a: {cmd: echo, outs: ['${none}']}}", "none"),
         (
             "stages: {a: {cmd: x, deps: [b], outs: [a]}, b: {cmd: x, deps: [a], outs: [b]}}",
-            "both a dependency and an output in stages: ",
+            "^[^\n]*: the stages a, b need each other in a circle: .* Take one of these deps out of dvc.yaml",
         ),
+        ("stages: {a: {cmd: x, deps: [a], outs: [a]}}", "stage a depends on its own output: take it out of the deps"),
         ("stages: {a: {cmd: x, outs: [o]}, b: {cmd: x, outs: [o]}}", "o"),
         ("stages: {a: {command: x}}", "command|a"),
         ("stages: {a: {cmd: x, outs: [/shared/o]}, b: {cmd: x, outs: [/shared/o]}}", "/shared/o"),

@@ -171,10 +171,12 @@ def test_a_folder_that_is_no_project_is_refused_with_the_project_in_it(tmp_path)
     assert done.stderr == f"error: {said}\n"
 
 
-def test_of_a_run_whose_objects_are_not_there_it_says_that_the_push_may_not_have_ended(stranger, clone):
+def test_of_a_run_whose_objects_are_not_there_it_says_when_the_push_began_and_what_to_do(stranger, clone):
     shutil.rmtree(stranger.remote / "files")
 
-    with pytest.raises(TaskError, match=r"corrupted there\. The push of run [0-9a-f]{32} began at .*; it may not have"):
+    with pytest.raises(
+        TaskError, match=r"corrupted there\. The push of run [0-9a-f]{32} began at .*\. .* run the DAG again: what"
+    ):
         pull(clone)
 
 

@@ -151,7 +151,8 @@ def test_what_nobody_has_is_said_to_be_nowhere(tmp_path):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("'true'", "output 'out.txt' does not exist"),
+        ("'true'", "the command ended well, but did not write out.txt, an output of the stage: correct its path"),
+        ("cp in.txt uot.txt", "in the command or in dvc.yaml. It wrote uot.txt, which is declared nowhere"),
         ("cp in.txt out.txt && rm in.txt", "in.txt"),
     ],
 )

@@ -1,5 +1,6 @@
 """What a remote's errors mean to people: with real clients, and nobody or a wrong answer at the other end."""
 
+import errno
 import os
 import socket
 import sys
@@ -9,7 +10,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from dvc_airflow.dvc import packages, remote
-from dvc_airflow.dvc.remote import few_attempts, remote_odb, translated_errors, watched
+from dvc_airflow.dvc.remote import RemoteFolder, few_attempts, remote_odb, translated_errors, watched
 from dvc_airflow.dvc.repo import DvcWorkspace
 from dvc_airflow.errors import MissingPackageError, RemoteError, RemoteRefusedError
 
@@ -120,6 +121,21 @@ def test_a_dep_at_an_address_of_a_kind_that_is_not_installed_is_said_so_too(code
         workspace.repo() as repo,
     ):
         repo.index.check_graph()
+
+
+@pytest.mark.parametrize("there", ["a file", "nothing that can be made"])
+def test_a_folder_that_cannot_be_written_to_is_named(code, tmp_path, there):
+    (tmp_path / "file").touch()
+    url = str(tmp_path / "file" / "remote") if there == "a file" else "/proc/none"
+    said = rf"^the DVC remote {url} cannot be used \(\[Errno \d+\] .*\)\. Check that folder\.$"
+
+    with DvcWorkspace(code, remote_url=url) as workspace, workspace.repo() as repo:
+        with pytest.raises(RemoteError, match=said):
+            RemoteFolder(repo).write(b"", "runs", "a")
+        with pytest.raises(RemoteError, match=said), translated_errors(repo):
+            raise OSError(errno.EROFS, "Read-only file system", f"{url}/files/md5/33/.tmp")
+        with pytest.raises(OSError, match="another"), translated_errors(repo):
+            raise OSError(errno.EROFS, "another", str(tmp_path / "elsewhere"))
 
 
 def test_errors_of_others_pass_through(code):

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from include.checkout import materialise
+from include.checkout import behind, materialise
 from include.cli.output import shown_size
 from include.errors import ConfigError, PipelineError
 from include.lineage.differences import flat
@@ -66,8 +66,14 @@ def run(state: State) -> int:
             # DVC needs no service: they end meanwhile.
             changed = beside.submit(materialise, PROJECT_DIR, manifest.lock, environment)
             lines = _summary(config, load_runtime_settings(), manifest, lineage.verdict(key))
-        lines["dvc status"] = _status(manifest, list(changed.result()))
+        failure: PipelineError | None = None
+        try:
+            lines["dvc status"] = _status(manifest, changed.result())
+        except PipelineError as error:
+            failure = error
     print("\n" + "\n".join(f"{name:>12}  {text}" for name, text in lines.items()))
+    if failure:
+        raise PipelineError(f"{failure} The run itself succeeded: `python -m include restore {result.run_id}` does it.")
     return 0
 
 
@@ -143,14 +149,14 @@ def _summary(
     }
 
 
-def _status(manifest: Manifest, changed: list[str]) -> str:
+def _status(manifest: Manifest, changed: Mapping[str, Any]) -> str:
     """What `dvc status` says of the checkout, and why it may name something that nobody has edited."""
     # As the file is: without the values of CONF, which it does not have.
     here, there = flat(load_config().model_dump(mode="json")), flat(manifest.config)
     pinned = "data.version" if there["data.version"] and not here["data.version"] else ""
     if not changed:
         return f"clean, but for {pinned}, which the run has pinned" if pinned else "clean"
-    own = [name for name in there if name != pinned and there[name] != here.get(name)]
+    own = behind(changed, (name for name in there if name != pinned and there[name] != here.get(name)))
     why = f" (the run has other values than {CONFIG_FILE}: {some(own)})" if own else ""
     return f"changed: {', '.join(changed)}{why}"
 

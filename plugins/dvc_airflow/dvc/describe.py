@@ -10,6 +10,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+from dvc.exceptions import CyclicGraphError
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
@@ -44,7 +45,7 @@ def describe(project_dir: Path) -> dict[str, Any]:
         own_site_cache(),
         Repo(str(workspace.path)) as repo,
     ):
-        repo.index.check_graph()
+        _check_graph(repo)
         graph = repo.index.graph
         # The graph's edges lead from a stage to those it needs.
         order = lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing)
@@ -78,6 +79,20 @@ def describe(project_dir: Path) -> dict[str, Any]:
             "artifacts": artifacts(repo, names),
             "params": params,
         }
+
+
+def _check_graph(repo: Repo) -> None:
+    """:raises UnfitStageError, DvcException: the stages do not fit together."""
+    try:
+        repo.index.check_graph()
+    except CyclicGraphError as error:  # it names them in any order
+        stages = sorted(re.split(", ", str(error).partition(": ")[2].rstrip(".")))
+        if len(stages) == 1:
+            raise UnfitStageError(f"stage {stages[0]} depends on its own output: take it out of the deps.") from None
+        raise UnfitStageError(
+            f"the stages {', '.join(stages)} need each other in a circle: each depends on what another one makes. Take "
+            "one of these deps out of dvc.yaml."
+        ) from None
 
 
 def _local_outputs(repo: Repo) -> Iterator["Output"]:

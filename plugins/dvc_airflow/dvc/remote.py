@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -175,8 +176,11 @@ class RemoteFolder:
         with translated_errors(self._repo):
             remote = remote_odb(self._repo, algorithm="md5-dos2unix")
             path = remote.fs.join(remote.path, FOLDER, *map(file_name, names))
-            remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
-            remote.fs.pipe_file(path, content)
+            try:
+                remote.fs.makedirs(remote.fs.parent(path), exist_ok=True)
+                remote.fs.pipe_file(path, content)
+            except FileNotFoundError as error:  # of a folder in which nobody can make one
+                raise _unusable(error, address(self._repo)) from None
 
 
 _opened: "WeakKeyDictionary[Repo, dict[str | None, tuple[Any, Any]]]" = WeakKeyDictionary()
@@ -186,6 +190,8 @@ def _translated(error: BaseException, where: str) -> TaskError | None:
     if missing := missing_package(error, f"the DVC remote {where}"):
         return missing
     chain = list(_causes(error))
+    if own := next((one for one in chain if _is_of_folder(one, where)), None):
+        return _unusable(own, where)
     text = "\n".join(f"{type(one).__name__}: {one}" for one in chain)
     if NO_CREDENTIALS.search(text):
         return RemoteRefusedError(f"no credentials for the DVC remote {where} ({_line(error)}). {_how_to_give(where)}")
@@ -199,6 +205,18 @@ def _translated(error: BaseException, where: str) -> TaskError | None:
     if foreign or timed_out or UNREACHABLE.search(text):
         return RemoteError(f"the DVC remote {where} does not answer ({_line(error)}). Is it running?")
     return None
+
+
+def _is_of_folder(error: BaseException, where: str) -> bool:
+    """Whether it is the system that refuses a remote that is a folder: a file in it, it, or a folder that it is in."""
+    if not isinstance(error, OSError) or not error.filename or "://" in where:
+        return False
+    folder, refused = Path(where), Path(os.fsdecode(error.filename))
+    return refused.is_relative_to(folder) or folder.is_relative_to(refused)
+
+
+def _unusable(error: BaseException, folder: str) -> RemoteError:
+    return RemoteError(f"the DVC remote {folder} cannot be used ({_line(error)}). Check that folder.")
 
 
 def _how_to_give(where: str) -> str:
