@@ -6,11 +6,16 @@ there is Airflow itself: see `tests.support.in_airflow`.
 """
 
 import ctypes
+import logging
 import multiprocessing
 import os
+import runpy
 import signal
+import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
@@ -56,6 +61,21 @@ def call(work: Callable[..., Any], *arguments: Any, project: Path, env: Mapping[
     return answer
 
 
+def module(name: str, *arguments: str, project: Path, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m NAME ARGUMENTS`` in a folder: in a fork that has libraries imported, but none of the project."""
+    with tempfile.TemporaryDirectory(prefix="module-") as folder:
+        printed = [Path(folder) / "stdout", Path(folder) / "stderr"]
+        command = (name, *arguments)
+        process = _context(env).Process(target=_as_module, args=(command, str(project), dict(env), *map(str, printed)))
+        process.start()
+        process.join(TIMEOUT)
+        if process.is_alive():
+            process.kill()
+            raise AirflowCallError(f"{' '.join(command)}: did not end within {TIMEOUT} s")
+        texts = [path.read_text() if path.exists() else "" for path in printed]
+    return subprocess.CompletedProcess(["python", "-m", *command], process.exitcode, *texts)
+
+
 def _context(env: Mapping[str, str]) -> Any:
     """The fork server, which the first call starts: from the environment of a deployment, for Airflow wants one."""
     context = multiprocessing.get_context("forkserver")
@@ -87,8 +107,6 @@ def _in_fork(
         _set_up(project)
         answer = (False, work(*arguments))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller has to know
-        import traceback
-
         traceback.print_exc()
         answer = (True, f"{type(error).__name__}: {error}")
     _stop_listeners()
@@ -97,6 +115,44 @@ def _in_fork(
     sender.send(answer)
     sender.close()
     os._exit(0)  # not what the imported libraries do at exit: they clean up for the server's process
+
+
+def _as_module(command: Sequence[str], project: str, env: dict[str, str], stdout: str, stderr: str) -> None:
+    """Be what ``python -m`` would be."""
+    _end_with_parent()
+    multiprocessing.set_start_method(None, force=True)
+    for number, path in enumerate((os.devnull, stdout, stderr)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(project)
+    search_path = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [project, *search_path, *_installed()]
+    sys.argv[:] = ["-m", *command[1:]]
+    tempfile.tempdir = None
+    logging.root.handlers.clear()  # Airflow's
+    logging.root.setLevel(logging.WARNING)
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+    code: object = 0
+    try:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - as Python shows it
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
+def _installed() -> list[str]:
+    return [path for path in sys.path if "site-packages" in path or path.startswith(sys.base_prefix)]
 
 
 def _end_with_parent() -> None:
@@ -117,8 +173,7 @@ def _set_up(project: str) -> None:
     """Have Airflow read its settings again, and Python find the project's code in this copy alone."""
     from airflow import settings
 
-    site_packages = [path for path in sys.path if "site-packages" in path or path.startswith(sys.base_prefix)]
-    sys.path[:] = [project, *site_packages]
+    sys.path[:] = [project, *_installed()]
     tempfile.tempdir = None  # the fork server's, by the deployment that started it
     settings.dispose_orm(do_log=False)
     settings.initialize()

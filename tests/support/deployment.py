@@ -80,7 +80,7 @@ class Deployment:
 
     def cli(self, *arguments: str, code: int = 0, **env: str) -> str:
         """Run ``python -m include``: what it prints to stdout, or to stderr where it has to fail."""
-        done = self.python("-m", "include", *arguments, **env)
+        done = airflow_fork.module("include", *arguments, project=self.project, env={**self.env, **env})
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stderr
