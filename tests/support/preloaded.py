@@ -58,6 +58,7 @@ PRELOADED = (
     "scmrepo.git",
     "sklearn.linear_model",
     "sklearn.metrics",
+    "typer",
 )
 
 
