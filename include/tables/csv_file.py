@@ -93,7 +93,7 @@ def read_csv(path: Path, rules: CsvConfig, key: str, text: Collection[str]) -> "
     try:
         sample = whole.sample()
         if sample.empty:
-            raise DataError("has no rows")
+            raise DataError("has no rows below the line with the names")
         marks = find_marks(
             sample.drop(columns=[name for name in text if name in sample]), rules, dialect.separator, key
         )

@@ -56,7 +56,8 @@ def numeric_traps(name: str, numbers: "pd.Series", *, is_whole: bool, most_missi
         return traps
     largest = float(np.abs(filled).max())
     if np.isinf(largest):
-        traps.append(Trap(name, "contains infinite values", advice="correct these values"))
+        first = int(np.isinf(values).argmax()) + 1
+        traps.append(Trap(name, f"contains infinite values, first in row {first}", advice="correct these values"))
     elif largest > LARGEST:
         traps.append(
             Trap(name, f"contains {largest:g}, which is too large to compute with", advice="correct the value")
@@ -172,7 +173,8 @@ def target_traps(target: "pd.Series", rows: int) -> list[str]:
 
     name = quoted(target.name)
     if missing := int(target.isna().sum()):
-        return [f"the target {name} is missing in {missing} of {rows} rows; fill it in, or remove these rows"]
+        where = f"{missing} of {rows} rows, first in row {int(target.isna().to_numpy().argmax()) + 1}"
+        return [f"the target {name} is missing in {where}; fill it in, or remove these rows"]
     if (target.dtype.kind == "O" and not isinstance(target.iloc[0], Hashable)) or isinstance(target.iloc[0], bytes):
         return [f"the target {name} has {what_else(target)}, which are no classes. Name another column in data.target"]
     classes = target.unique()
