@@ -73,9 +73,12 @@ def test_the_last_lines_of_make_run_say_it(monkeypatch, aliases, said):
 
 
 def test_the_last_lines_of_make_run_say_why_the_status_is_not_clean_though_nobody_has_edited_anything():
-    values = load_config_with({"model.C": 2.5}, "CONF").model_dump(mode="json")
+    values = load_config_with({"model.C": 2.5, "registry.minimum": 0.8}, "CONF").model_dump(mode="json")
+    status = {
+        "train_and_evaluate": [{"changed deps": {"config/config.yaml": {"model.logistic_regression": "modified"}}}]
+    }
 
-    said = make_run._status(SimpleNamespace(config=values), ["train_and_evaluate"])
+    said = make_run._status(SimpleNamespace(config=values), status)
 
     why = "the run has other values than config/config.yaml: 'model.logistic_regression.C'"
     assert said == f"changed: train_and_evaluate ({why})"
