@@ -155,24 +155,24 @@ def behind(status: Mapping[str, Any], values: Iterable[str]) -> list[str]:
     :param status: see `materialise`.
     :param values: names such as ``model.C``.
     """
-    deps = [
-        change.get("changed deps", {}) for changes in status.values() for change in changes if isinstance(change, dict)
-    ]
+    deps = [dep for changes in status.values() for dep in _changed_deps(changes)]
     params = {param for dep in deps for param in dep.get(str(CONFIG_FILE), ())}
     return [name for name in values if any(f"{name}.".startswith(f"{param}.") for param in params)]
 
 
 def _left_open(config: PipelineConfig) -> set[str]:
     """The params that each run fills in by itself."""
-    return {
-        name
-        for name, is_open in {"data.source": "{" in config.data.source, "data.version": not config.data.version}.items()
-        if is_open
-    }
+    is_open = {"data.source": "{" in config.data.source, "data.version": not config.data.version}
+    return {name for name in is_open if is_open[name]}
+
+
+def _changed_deps(changes: Any) -> list[dict[str, Any]]:
+    """Of what ``dvc status`` says of a stage; empty for what is no dependency."""
+    return [change.get("changed deps", {}) for change in changes if isinstance(change, dict)]
 
 
 def _only_pins(changes: Any, pins: set[str]) -> bool:
-    deps = [change.get("changed deps") for change in changes if isinstance(change, dict)]
+    deps = _changed_deps(changes)
     return len(deps) == len(changes) and all(
         dep and dep.keys() == {str(CONFIG_FILE)} and dep[str(CONFIG_FILE)].keys() <= pins for dep in deps
     )

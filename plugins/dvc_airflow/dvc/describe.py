@@ -86,7 +86,7 @@ def _check_graph(repo: Repo) -> None:
     try:
         repo.index.check_graph()
     except CyclicGraphError as error:  # it names them in any order
-        stages = sorted(re.split(", ", str(error).partition(": ")[2].rstrip(".")))
+        stages = sorted(str(error).partition(": ")[2].rstrip(".").split(", "))
         if len(stages) == 1:
             raise UnfitStageError(f"stage {stages[0]} depends on its own output: take it out of the deps.") from None
         raise UnfitStageError(

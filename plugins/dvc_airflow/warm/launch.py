@@ -6,13 +6,12 @@ Starts with each command, so it imports only what is built in, or nearly.
 import _signal  # type: ignore[import-not-found] # `signal` itself takes its time
 import _socket
 import fcntl
-import marshal
 import os
 import resource
 import sys
 import time
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dvc_airflow.warm.request import (
     COLD,
@@ -28,6 +27,7 @@ from dvc_airflow.warm.request import (
     inherited,
     machine,
     note_cold,
+    read_settings,
     send,
 )
 
@@ -158,7 +158,8 @@ def _connect(folder: str, request: Request) -> _socket.socket | None:
             if started:  # it has ended before it could listen
                 os.close(lock)
                 return None
-            if not _may_start(folder):
+            # Below `nice`, `ulimit` or `taskset`: the server's forks for other commands could not shed these bounds.
+            if bounds() != read_settings(folder)["bounds"]:
                 os.close(lock)
                 note_cold(folder, request, "no server runs, and none gets this command's priority and limits")
                 return None
@@ -166,19 +167,6 @@ def _connect(folder: str, request: Request) -> _socket.socket | None:
             started = True
         time.sleep(0.02)
     return None
-
-
-def _may_start(folder: str) -> bool:
-    """Whether a server may come from this process: it has the bounds of its task, no ``nice``, ``ulimit``, ``taskset``.
-
-    A server would have these for good, and its forks for other commands could not shed them.
-    """
-    return bool(bounds() == _settings(folder)["bounds"])
-
-
-def _settings(folder: str) -> dict[str, Any]:
-    with open(os.path.join(folder, "settings"), "rb") as file:
-        return marshal.load(file)  # type: ignore[no-any-return]
 
 
 def _has_failed(folder: str) -> bool:
@@ -214,7 +202,7 @@ def _become_server(folder: str, lock: int) -> NoReturn:
         if os.fork():  # nobody waits for it, so it belongs to init
             os._exit(0)
         os.chdir("/")
-        settings = _settings(folder)
+        settings = read_settings(folder)
         for number in range(1, _signal.NSIG):
             if number not in (_signal.SIGKILL, _signal.SIGSTOP) and _signal.getsignal(number) == _signal.SIG_IGN:
                 _signal.signal(number, _signal.SIG_DFL)

@@ -6,7 +6,7 @@ import os
 import resource
 from array import array
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # What the two say to each other, one byte each.
 HELLO = b"H"  # the server: it has imported all
@@ -114,6 +114,12 @@ def bounds() -> tuple[int, list[int], list[tuple[int, int]]]:
     """
     limits = [resource.getrlimit(number) for number in range(_LIMITS)]
     return os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0)), limits
+
+
+def read_settings(folder: str) -> dict[str, Any]:
+    """What the task has written for the server of a folder, see `dvc_airflow.warm.start`."""
+    with open(os.path.join(folder, "settings"), "rb") as file:
+        return dict(marshal.load(file))
 
 
 def note_cold(folder: str, request: Request, why: object) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import ctypes  # noqa: F401 for the forks
 import fcntl
 import gc
-import marshal
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from typing import NoReturn
 
 from dvc_airflow.warm.imports import Imports, NotWarmError
 from dvc_airflow.warm.monitor import monitor
-from dvc_airflow.warm.request import HIGH, IMPORT_SECONDS
+from dvc_airflow.warm.request import HIGH, IMPORT_SECONDS, read_settings
 
 LOOK_SECONDS = 5.0  # how often an idle server looks whether its folder is still there
 BACKLOG = 1024  # commands that may wait while it imports
@@ -30,8 +29,7 @@ class Server:
     def __init__(self, folder: str, lock: int) -> None:
         self._folder, self._lock = folder, lock
         self._socket_path = os.path.join(folder, "socket")
-        with open(os.path.join(folder, "settings"), "rb") as file:
-            settings = marshal.load(file)
+        settings = read_settings(folder)
         self._modules: tuple[list[str], list[str]] = settings["modules"], settings["optional"]
         self._idle_seconds: float = settings["idle_seconds"]
 
